@@ -1,0 +1,165 @@
+"""What the commands share: options, devices, consoles, numbers as text, folders that can be written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+WIDTH = 80
+
+Seed = Annotated[int, typer.Option("--seed", min=0, help="One seed gives one result.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Also as JSON; - writes nothing else.")]
+Episodes = Annotated[int, typer.Option("--episodes", help="How many episodes to score.")]
+Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]
+
+typed: list[str] = []  # the arguments of this call, as `main` got them
+
+
+class Stopped(Exception):
+    """Ctrl-C during training: the message says how to go on."""
+
+
+def command_line(*extra: str) -> str:
+    """The command as it was typed."""
+    return shlex.join(["minilmm", *typed, *(word for word in extra if word not in typed)])
+
+
+def out_console(quiet: bool = False) -> Console:
+    """Standard output, never wider than 80 columns."""
+    console = Console(highlight=False, quiet=quiet)
+    return Console(highlight=False, quiet=quiet, width=min(console.width, WIDTH))
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def new_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
+    """A plain table; the first `left` columns are text, the others numbers."""
+    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", title_style="bold", header_style="bold")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i < left else "right", overflow="fold")
+    return table
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_named(name: str) -> str:
+    """ "cpu" or "cuda"; on the CPU, torch takes the cores there are unless OMP_NUM_THREADS says otherwise."""
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}: choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("cuda: torch sees no GPU here: use --device cpu")
+    found = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    if found == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores())
+    return found
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """ "0,1,4" -> (0, 1, 4), each once; ValueError for anything else."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--shots {text!r}: give whole numbers with commas between them, such as 0,1,4") from None
+    if min(numbers) < 0:
+        raise ValueError(f"--shots {text}: a number of shots is 0 or more")
+    return tuple(dict.fromkeys(numbers))
+
+
+def chosen(value: str, options: Sequence[str], option: str) -> str:
+    """The value, if it is one of the options; ValueError lists them."""
+    if value not in options:
+        raise ValueError(f"{option} {value!r}: choose from {', '.join(options)}")
+    return value
+
+
+def share(value: float) -> str:
+    """A share of 1 as papers print it: .952, 1.00."""
+    return f"{value:.3f}".replace("0.", ".", 1) if value < 0.9995 else "1.00"
+
+
+def writable_folder(path: Path) -> Path:
+    """Makes the folder and proves that a file can be written into it, before hours are spent; OSError otherwise."""
+    path.mkdir(parents=True, exist_ok=True)
+    probe = path / f".{uuid.uuid4().hex}"
+    try:
+        probe.write_bytes(b"\0")
+    finally:
+        probe.unlink(missing_ok=True)
+    return path
+
+
+def writable_file(path: Path) -> Path:
+    """Proves that the file can be written, before anything is measured; OSError or ValueError otherwise."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder: name a file in it")
+    writable_folder(path.parent)
+    if path.exists():
+        open(path, "a").close()
+    return path
+
+
+def check_json(target: str | None) -> None:
+    """Proves that --json can be obeyed."""
+    if target not in (None, "-"):
+        writable_file(Path(str(target)))
+
+
+def write_json(target: str | None, result: dict[str, Any]) -> None:
+    """The result as JSON, on standard output or into a file."""
+    if target == "-":
+        sys.stdout.write(json.dumps(result) + "\n")
+    elif target is not None:
+        Path(target).write_text(json.dumps(result, indent=1) + "\n")
+
+
+class Log:
+    """What a training run says: a bar on a terminal, else a line per row of the log on standard output."""
+
+    def __init__(self, name: str, steps: int):
+        self.bar, self.steps, self.console, self.start = progress_bar(), steps, out_console(), time.perf_counter()
+        self.task = self.bar.add_task(name, total=steps)
+
+    def __enter__(self) -> Log:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def report(self, step: int, row: dict[str, Any]) -> None:
+        """One row of the log: the loss and the first probes."""
+        self.bar.update(self.task, completed=step)
+        probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
+        words = [f"step {step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]
+        line = "  ".join(words + [f"{short(k)} {share(v)}" for k, v in probes])
+        (self.console if self.bar.disable else self.bar.console).print(line, soft_wrap=True, highlight=False)
+
+
+def short(name: str) -> str:
+    """A probe's name in a line: naming_2way_blank_images -> 2way blank."""
+    for long, brief in (("naming_", ""), ("_images", ""), ("_real", ""), ("zero-shot accuracy", "zero-shot")):
+        name = name.replace(long, brief)
+    return name.replace("_", " ")

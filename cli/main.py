@@ -1,0 +1,105 @@
+"""The command `minilmm`: builds the app, runs it, and turns every failure into one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+
+import typer
+
+from . import ask, common, doctor, measure, params, quickstart, show, trace, train
+
+app = typer.Typer(
+    help="Frozen, Flamingo and BLIP-2 from scratch, in a world small enough for a laptop.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+pretrain_app = typer.Typer(help="Train a frozen half from nothing.", no_args_is_help=True)
+train_app = typer.Typer(help="Train a bridge between frozen halves.", no_args_is_help=True)
+
+app.command("quickstart")(quickstart.quickstart)
+app.add_typer(pretrain_app, name="pretrain")
+pretrain_app.command("lm")(train.pretrain_lm)
+pretrain_app.command("vision")(train.pretrain_vision)
+app.add_typer(train_app, name="train")
+train_app.command("frozen")(train.train_frozen)
+app.command("eval")(measure.evaluate_run)
+app.command("curve")(measure.curve)
+app.command("ask")(ask.ask)
+app.command("show")(show.show)
+app.command("trace")(trace.trace)
+app.command("params")(params.params)
+app.command("doctor")(doctor.doctor)
+
+
+@pretrain_app.callback()
+@train_app.callback()
+def _group() -> None:
+    """Keeps a group a group when it has a single command."""
+
+
+REMEDIES = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EACCES: "choose a place that you may write to, or change its permissions",
+    errno.EPERM: "choose a place that you may write to, or change its permissions",
+    errno.EROFS: "the disk is read-only: choose another place",
+    errno.ENOTDIR: "a part of the path is a file: choose another place",
+    errno.EEXIST: "a file of that name is in the way: choose another place",
+}
+
+
+def explain(error: BaseException) -> str:
+    """An error as one line: what it is about, and what to do."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'check the path')}"
+    if isinstance(error, KeyError):
+        return f"{error.args[0] if error.args else error}: not known here"
+    if "No space left" in str(error):
+        return "no space left on the disk: free some space, then go on with --resume"
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return "out of memory: fewer --shots, --ways or a smaller --batch need less"
+    if isinstance(error, ValueError | ArithmeticError | ModuleNotFoundError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (MINILMM_DEBUG=1 shows where)"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code: 0 fine, 1 a failure, 2 a wrong call, 130 stopped by Ctrl-C."""
+    common.typed[:] = sys.argv[1:] if arguments is None else arguments
+    debug = bool(os.environ.get("MINILMM_DEBUG"))
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        code = app(list(common.typed), prog_name="minilmm", standalone_mode=False)
+        if code == 130:
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else 0
+    except common.Stopped as stopped:
+        message, code = str(stopped), 130
+    except KeyboardInterrupt:
+        message, code = "stopped", 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if type(error).__name__ == "Abort":  # how some versions of Typer pass Ctrl-C on
+            message, code = "stopped", 130
+        elif hasattr(error, "format_message"):  # a wrong call, in the words of Typer
+            if type(error).__name__ == "NoArgsIsHelpError":
+                print(error.format_message())
+                return 2
+            message, code = f"error: {error.format_message()} (minilmm --help lists what there is)", 2
+        else:
+            message, code = f"error: {explain(error)}", 1
+    print(" ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""`minilmm pretrain` and `minilmm train`: recipes from options, runs that stop and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import Device, Log, Stopped, chosen, command_line, device_named, out_console, share, short, writable_folder
+
+Preset = Annotated[str | None, typer.Option("--preset", help="nano (2 CPU cores) or small (one GPU).")]
+Out = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/NAME unless given.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps, in place of the preset's.")]
+RunSeed = Annotated[int | None, typer.Option("--seed", min=0, help="One seed gives one run; 0 unless given.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")]
+Rate = Annotated[float | None, typer.Option("--lr", min=1e-9, help="Peak learning rate.")]
+Size = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures per step.")]
+
+
+def rebuild(kind: Any, values: dict[str, Any]) -> Any:
+    """A dataclass from its JSON: nested ones and tuples come back."""
+    hints = typing.get_type_hints(kind)
+    again = {}
+    for key, value in values.items():
+        inside = dataclasses.is_dataclass(hints[key])
+        again[key] = rebuild(hints[key], value) if inside else tuple(value) if isinstance(value, list) else value
+    return kind(**again)
+
+
+def unfinished(out: Path, kind: Any) -> Any:
+    """The recipe of the checkpoint in `out`, None where there is none. CheckpointError where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    from minilmm.training.checkpoint import CHECKPOINT, CheckpointError
+
+    path = out / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            return rebuild(kind, json.loads((file.metadata() or {})["recipe"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{path}: not a checkpoint of this kind of run, or damaged: delete it to begin anew") from None
+
+
+def changed(recipe: Any, changes: dict[str, Any]) -> Any:
+    """The recipe with the options that were given: None leaves a value, a dict goes one level down."""
+    given: dict[str, Any] = {}
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            given[key] = changed(getattr(recipe, key), value)
+        elif value is not None:
+            given[key] = value
+    if given.get("steps"):  # a short run warms up for a fifth of its steps at most
+        given["warmup"] = min(recipe.warmup, max(1, given["steps"] // 5))
+    return dataclasses.replace(recipe, **given)
+
+
+def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Path, resume: bool, changes: dict) -> Any:
+    """The recipe of a run: a preset with the options given; on --resume, that of the checkpoint, which they must match."""
+    fresh = preset(name or default)
+    stored = unfinished(out, type(fresh)) if resume else None
+    if stored is None:
+        return changed(fresh, changes)
+    if changes["optimisation"]["steps"] is None:
+        changes = {**changes, "optimisation": {**changes["optimisation"], "steps": stored.optimisation.steps}}
+    recipe = changed(fresh if name else stored, changes)
+    differ = [f.name for f in dataclasses.fields(recipe) if getattr(recipe, f.name) != getattr(stored, f.name)]
+    if differ:
+        told = ", ".join(f"{n} was {getattr(stored, n)}" for n in differ)
+        raise ValueError(f"{out}: its checkpoint has another recipe ({told}): resume with its options, or change --out")
+    return stored
+
+
+@contextlib.contextmanager
+def training_folder(out: Path, resume: bool) -> Iterator[None]:
+    """A folder to train in: refused where it would overwrite a run, proved writable, left as it was after an error."""
+    from minilmm.training.checkpoint import CARD, CHECKPOINT
+
+    if (out / CARD).is_file():
+        raise ValueError(f"{out}: holds a finished run: choose another --out, or delete it first")
+    if (out / CHECKPOINT).is_file() and not resume:
+        raise ValueError(f"{out}: holds an unfinished run: go on with --resume, or choose another --out")
+    writable_folder(out)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (out / CHECKPOINT).is_file():
+            raise Stopped("stopped before the first step: nothing was trained") from None
+        again = command_line("--resume")
+        raise Stopped(f"stopped; checkpoint in {out}; continue with: {again}") from None
+    finally:
+        with contextlib.suppress(OSError):  # only an empty folder goes
+            out.rmdir()
+    (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **more: Any) -> None:
+    """Train a recipe under a progress bar."""
+    with Log(out.name, recipe.optimisation.steps) as log:
+        train(recipe, out, device=device, resume=resume, report=log.report, command=command_line(), **more)
+
+
+def finish(out: Path) -> None:
+    """What was trained, in a few lines."""
+    from minilmm.training.checkpoint import MODEL, read_card
+
+    metrics, console = read_card(out)["metrics"], out_console()
+    told = [f"{short(k)} {share(v)}" for k, v in metrics.items() if k not in ("step", "seconds", "gradient_norm", "loss")]
+    console.print(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
+    console.print("  " + ", ".join(told))
+    console.print(f"saved {out / MODEL}", soft_wrap=True)
+
+
+def pretrain_lm(
+    preset: Preset = None,
+    out: Out = None,
+    steps: Steps = None,
+    lr: Rate = None,
+    seed: RunSeed = None,
+    device: Device = "auto",
+    resume: Resume = False,
+    smear: Annotated[int | None, typer.Option(min=0, help="Keys look back over this many words; 0: never.")] = None,
+    lists: Annotated[bool | None, typer.Option("--lists/--no-lists", help="Repeated lists in the text.")] = None,
+    strict: Annotated[bool | None, typer.Option("--strict", help="Text without held-out pairs.")] = None,
+) -> None:
+    """Train the language model on text alone until it learns in context."""
+    from minilmm.training import lm
+
+    where, place = device_named(device), out or Path(f"runs/lm-{preset or 'nano'}")
+    options = {"optimisation": {"steps": steps, "lr": lr}, "model": {"smear": smear}}
+    changes = {**options, "lists": lists, "strict": strict or None, "seed": seed}
+    recipe = decide(lm.preset, preset, "nano", place, resume, changes)
+    with training_folder(place, resume):
+        run(lm.pretrain, recipe, place, resume, where)
+    finish(place)
+
+
+def pretrain_vision(
+    preset: Preset = None,
+    out: Out = None,
+    steps: Steps = None,
+    lr: Rate = None,
+    batch: Size = None,
+    seed: RunSeed = None,
+    device: Device = "auto",
+    resume: Resume = False,
+    kind: Annotated[str | None, typer.Option(help="resnet or vit.")] = None,
+) -> None:
+    """Train the vision encoder beside a text tower, by contrast."""
+    from minilmm.training import vision
+
+    if kind is not None:
+        chosen(kind, ("resnet", "vit"), "--kind")
+    where, place = device_named(device), out or Path(f"runs/vision-{preset or 'nano'}")
+    changes = {"optimisation": {"steps": steps, "lr": lr}, "model": {"kind": kind}, "batch": batch, "seed": seed}
+    recipe = decide(vision.preset, preset, "nano", place, resume, changes)
+    with training_folder(place, resume):
+        run(vision.pretrain, recipe, place, resume, where)
+    finish(place)
+
+
+def steps_within(minutes: float, recipe: Any, device: str) -> int:
+    """How many steps fit into the minutes, timed on a copy that is thrown away; at least one."""
+    from minilmm.training import frozen, loop
+
+    model, parameters = frozen.compose(recipe)
+    model.to(device).train()
+    resolution = model.config.vision.resolution
+    data, optimizer = frozen.data_named(recipe.data, resolution), loop.adamw(parameters, recipe.optimisation)
+    times = []
+    for step in range(8):
+        start = time.perf_counter()
+        generator = loop.generator_for(recipe.seed, step, device)
+        frozen.loss_of(model, data(recipe.batch, generator)).backward()
+        optimizer.step()
+        float(parameters[0].flatten()[0])  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    model.eval()
+    start = time.perf_counter()
+    frozen.probe(model, device, resolution)
+    every = sum(sorted(times[3:])[1:4]) / 3 + (time.perf_counter() - start) / 100  # a probe every hundred steps
+    return max(1, int(minutes * 60 / every))
+
+
+def train_frozen(
+    preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
+    data: Annotated[str | None, typer.Option(help="world, easy-vqa, or a folder with metadata.jsonl.")] = None,
+    steps: Steps = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="As many steps as fit, timed once.")] = None,
+    out: Out = None,
+    resume: Resume = False,
+    lm: Annotated[str | None, typer.Option(help="The language model: a run; lm-nano unless given.")] = None,
+    vision: Annotated[str | None, typer.Option(help="The eyes of --eyes start|kept; vision-nano unless given.")] = None,
+    variant: Annotated[str | None, typer.Option(help="frozen, finetuned, scratch or blind.")] = None,
+    eyes: Annotated[str | None, typer.Option(help="scratch, start or kept.")] = None,
+    prefix_tokens: Annotated[int | None, typer.Option(help="1, 2 or 4 vectors per picture.")] = None,
+    kept: Annotated[bool | None, typer.Option("--kept-prefix/--free-prefix", help="Keep it among words?")] = None,
+    noise: Annotated[float | None, typer.Option(min=0, help="Noise on a kept prefix while training.")] = None,
+    lr: Rate = None,
+    batch: Size = None,
+    seed: RunSeed = None,
+    device: Device = "auto",
+) -> None:
+    """Train Frozen: a picture becomes words that a frozen language model reads."""
+    from minilmm.training import frozen
+
+    if steps is not None and minutes is not None:
+        raise ValueError("--steps and --minutes: give one of them")
+    for value, options, name in ((variant, frozen.VARIANTS, "--variant"), (eyes, frozen.EYES, "--eyes")):
+        if value is not None:
+            chosen(value, options, name)
+    if prefix_tokens not in (None, 1, 2, 4):
+        raise ValueError(f"--prefix-tokens {prefix_tokens}: choose 1, 2 or 4")
+    where, place = device_named(device), out or Path(f"runs/frozen-{preset or 'nano'}")
+    changes = {
+        "optimisation": {"steps": steps, "lr": lr}, "lm": lm, "vision": vision, "variant": variant, "eyes": eyes,
+        "prefix_tokens": prefix_tokens, "kept": kept, "noise": noise, "data": data, "batch": batch, "seed": seed,
+    }  # fmt: skip
+    recipe = decide(frozen.preset, preset, "nano", place, resume, changes)
+    with training_folder(place, resume):
+        if minutes is not None and unfinished(place, type(recipe)) is None:
+            fit = steps_within(minutes, recipe, where)
+            recipe = changed(recipe, {"optimisation": {"steps": fit}})
+            out_console().print(f"{minutes:g} minutes hold {fit} steps here; the recipe says --steps {fit} from now on")
+        run(frozen.train, recipe, place, resume, where)
+    finish(place)

@@ -1,0 +1,141 @@
+"""easy-vqa (Victor Zhou, 2019): 5000 pictures of one shape, 48,000 questions, 13 answers. Nobody here wrote it.
+
+It comes with `pip install "minilmm[easy-vqa]"` and has its own training and test split, with no picture in common.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from minilmm.data.pictures import load_pixels
+from minilmm.document import Document, Image, Text
+from minilmm.tokenizer import EOC
+from minilmm.world.grammar import ABSENT
+from minilmm.world.tasks.episodes import Episodes, Settings
+from minilmm.world.tasks.vqa import examples
+from minilmm.world.vocabulary import tokenizer
+
+KINDS = ("color", "shape", "presence", "negated")
+Kind = Literal["color", "shape", "presence", "negated"]
+
+
+@dataclass(frozen=True)
+class EasyVQA:
+    """One split: N pictures and Q questions about them.
+
+    images       (N, 3, R, R) uint8
+    image_index  (Q,) long, the row of each question's picture
+    questions, answers   Q strings each, as the package has them ("what color is the shape?", "blue")
+    """
+
+    images: Tensor
+    image_index: Tensor
+    questions: list[str]
+    answers: list[str]
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+
+def load(split: Literal["train", "test"], resolution: int) -> EasyVQA:
+    """A split, with all its pictures in memory (4000 or 1000). ModuleNotFoundError if the package is missing."""
+    try:
+        import easy_vqa
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError('easy-vqa is not installed: pip install "minilmm[easy-vqa]"') from None
+    if split == "train":
+        (questions, answers, numbers), paths = easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths()
+    elif split == "test":
+        (questions, answers, numbers), paths = easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths()
+    else:
+        raise ValueError(f'easy-vqa has the splits "train" and "test", not {split!r}')
+    order = sorted(paths)
+    row = {number: i for i, number in enumerate(order)}
+    images = torch.stack([load_pixels(paths[number], resolution) for number in order])  # (N, 3, R, R)
+    return EasyVQA(images, torch.tensor([row[number] for number in numbers]), questions, answers)
+
+
+def kind(question: str) -> Kind:
+    """What a question is about; ValueError for one that easy-vqa does not ask."""
+    words = question.lower().replace("?", " ").split()
+    if words[:1] == ["what"]:
+        return "color" if "color" in words else "shape"
+    if words[:1] in (["is"], ["does"]):
+        return "negated" if {"no", "not"} & set(words) else "presence"
+    raise ValueError(f"{question!r} is no question of easy-vqa: expected one with what, is or does in front")
+
+
+def prompt(question: str) -> str:
+    """The question as a prompt in the mini-world's form: "question : what color is the shape ? answer :"."""
+    return f"question : {question.lower().replace('?', ' ').strip()} ? answer :"
+
+
+def documents(data: EasyVQA, rows: Sequence[int] | Tensor) -> list[Document]:
+    """Questions by number, each as [Image, the prompt (not learned), Text("blue . <EOC>")].
+
+    Questions about one picture share its pixels, so that all of them fit in memory.
+    """
+    chosen = torch.as_tensor(rows, dtype=torch.long).tolist()
+    pixels = {n: Image(data.images[n].float() / 255) for n in set(data.image_index[chosen].tolist())}
+    return [
+        [
+            pixels[int(data.image_index[q])],
+            Text(prompt(data.questions[q]), learn=False),
+            Text(f"{data.answers[q]} . {EOC}"),
+        ]
+        for q in chosen
+    ]
+
+
+def prior(train: EasyVQA, test: EasyVQA) -> float:
+    """Accuracy on `test` of the most frequent training answer to the very same question: what needs no eyes (.670).
+
+    A question that training never asks gets the most frequent answer of all.
+    """
+    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for question, answer in zip(train.questions, train.answers, strict=True):
+        seen[question][answer] += 1
+    best = {question: counts.most_common(1)[0][0] for question, counts in seen.items()}
+    usual = Counter(train.answers).most_common(1)[0][0]
+    right = sum(best.get(q, usual) == a for q, a in zip(test.questions, test.answers, strict=True))
+    return right / len(test)
+
+
+@functools.cache
+def _tensors(split: Literal["train", "test"]) -> tuple[EasyVQA, Tensor, Tensor, Tensor]:
+    """A split at 48 pixels with its prompts (Q, K), answers (Q, 1) and kinds (Q,) as ids; -1 marks absent words."""
+    data, words = load(split, 48), tokenizer()
+    prompts = [words.encode(prompt(question)) for question in data.questions]
+    table = torch.full((len(data), max(map(len, prompts))), ABSENT)
+    for row, tokens in zip(table, prompts, strict=True):
+        row[: len(tokens)] = torch.tensor(tokens)
+    kinds = torch.tensor([KINDS.index(kind(question)) for question in data.questions])
+    return data, table, torch.tensor([words.encode(answer) for answer in data.answers]), kinds
+
+
+def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
+    """Few-shot episodes: demonstrations from the training split, the query from the test split (or both from training).
+
+    All 13 answers compete where answers are ranked.
+    """
+    device = generator.device
+    sides = ["train"] * settings.shots + ["train" if settings.split == "train" else "test"]
+    columns = []
+    for side in sides:
+        data, prompts, answers, kinds = _tensors(side)  # type: ignore[arg-type]
+        rows = torch.randint(len(data), (batch,), generator=generator, device=device).cpu()
+        columns.append((data.images[data.image_index[rows]].float() / 255, prompts[rows], answers[rows], kinds[rows]))
+    images = torch.stack([c[0] for c in columns], 1).flatten(0, 1).to(device)  # (B m, 3, R, R)
+    width = max(c[1].shape[1] for c in columns)
+    padded = [torch.nn.functional.pad(c[1], (0, width - c[1].shape[1]), value=ABSENT) for c in columns]
+    prompts, answers = (torch.stack(t, 1).flatten(0, 1).to(device) for t in (padded, [c[2] for c in columns]))
+    options = torch.unique(_tensors("train")[2]).to(device).expand(batch, -1)
+    nothing = torch.full((len(prompts), 1), ABSENT, device=device)
+    return examples(images, prompts, answers, batch, options, columns[-1][3].to(device), nothing)

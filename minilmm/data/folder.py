@@ -1,0 +1,194 @@
+"""A folder of pictures with captions, in the ImageFolder convention of Hugging Face `datasets`.
+
+Beside the pictures lies `metadata.jsonl`, one line per picture: {"file_name": "cat.png", "text": "a black cat"}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from minilmm.data.pictures import fingerprint, load_picture
+from minilmm.document import Document, Image, Text
+from minilmm.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
+from minilmm.world.grammar import ABSENT
+from minilmm.world.tasks.episodes import Episodes, Settings
+from minilmm.world.vocabulary import tokenizer
+
+Pairs = list[tuple[Path, str]]
+_EXAMPLE = '{"file_name": "cat.png", "text": "a black cat"}'
+
+
+class BadFolder(ValueError):
+    """A folder that does not follow the convention; the message is one line with the file and line, and what to do."""
+
+
+def read_folder(path: str | Path) -> Pairs:
+    """Picture paths and their texts, in the order of `metadata.jsonl`. Further keys of a line are passed over.
+
+    Blank lines, CRLF and a byte order mark are tolerated. Subfolders are allowed in `file_name`, a way out of the
+    folder is not; a link that stands in the folder is followed. No picture is opened here.
+    BadFolder: no such folder, nothing in it, no metadata, or a line that does not fit.
+    """
+    folder = Path(path)
+    metadata = folder / "metadata.jsonl"
+    if not folder.is_dir():
+        raise BadFolder(f"{folder}: no such folder: check the path")
+    if not any(folder.iterdir()):
+        raise BadFolder(f"{folder}: the folder is empty: put pictures and a metadata.jsonl into it")
+    if not metadata.is_file():
+        raise BadFolder(f"{folder}: no metadata.jsonl: write one line per picture, {_EXAMPLE}")
+    first_line: dict[Path, int] = {}
+    pairs: Pairs = []
+    for number, raw in enumerate(metadata.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if raw.strip():
+            file, text = _entry(folder, raw, f"{metadata}, line {number}")
+            if file in first_line:
+                raise BadFolder(f"{metadata}, line {number}: {file.name} stands already in line {first_line[file]}")
+            first_line[file] = number
+            pairs.append((file, text))
+    if not pairs:
+        raise BadFolder(f"{metadata}: no entries: write one line per picture, {_EXAMPLE}")
+    return pairs
+
+
+def _entry(folder: Path, raw: bytes, where: str) -> tuple[Path, str]:
+    """One line of metadata, checked."""
+    try:
+        entry = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadFolder(f"{where}: not UTF-8: save the file as UTF-8") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadFolder(f"{where}: not JSON ({error}): write {_EXAMPLE}") from None
+    if not isinstance(entry, dict):
+        raise BadFolder(f"{where}: not an object: write {_EXAMPLE}")
+    for key in ("file_name", "text"):
+        if not isinstance(entry.get(key), str) or not entry[key].strip():
+            given = repr(entry[key]) if key in entry else "missing"
+            raise BadFolder(f'{where}: "{key}" must be a string that is not empty, and is {given}: write {_EXAMPLE}')
+    name, text = entry["file_name"], entry["text"].strip()
+    if any(p.drive or p.root or ".." in p.parts for p in (PurePosixPath(name), PureWindowsPath(name))):
+        raise BadFolder(f"{where}: {name!r} leads out of the folder: name pictures relative to it")
+    if special := [token for token in SPECIALS if token in text]:
+        raise BadFolder(f"{where}: the text holds {special[0]}: leave special tokens out, they are added")
+    file = folder / name
+    if "\0" in name or not file.is_file():
+        raise BadFolder(f"{where}: no picture {name!r} in the folder: check the name, or take the line out")
+    return file, text
+
+
+def split_folder(path: str | Path, test: float = 0.2) -> tuple[Pairs, Pairs]:
+    """Training and test pairs, the same ones on every machine and in every order of the lines.
+
+    A picture's side follows from a hash of its file name, so that later additions move none that is there. Files with
+    identical pixels (also under other names, tags or compression) go together, by the first of their names: no test
+    picture is ever trained on.
+    BadFolder: a side would be empty. BadPicture: a file that cannot be read.
+    """
+    folder, pairs = Path(path), read_folder(path)
+    prints = {file: fingerprint(file) for file, _ in pairs}
+    first: dict[str, str] = {}
+    for file, key in prints.items():
+        name = file.relative_to(folder).as_posix()
+        first[key] = min(first.get(key, name), name)
+    sides: tuple[Pairs, Pairs] = [], []
+    for file, text in pairs:
+        digest = hashlib.sha256(first[prints[file]].encode("utf-8", "surrogatepass")).digest()
+        sides[int.from_bytes(digest[:8], "big") / 2**64 < test].append((file, text))
+    if not all(sides):
+        raise BadFolder(
+            f"{folder}: {len(first)} different pictures at test={test} leave the "
+            f"{'test' if sides[0] else 'training'} split empty: add pictures or change the share"
+        )
+    return sides
+
+
+def folder_documents(
+    path: str | Path, tokenizer: Tokenizer, resolution: int, *, part: Literal["all", "train", "test"] = "all"
+) -> list[Document]:
+    """One document per picture, [Image (3, R, R), Text("a black cat <EOC>")], of the whole folder or one split of it.
+
+    UnknownWords lists every word of the whole folder that the tokenizer lacks, before any picture is read; BadFolder
+    and BadPicture are those of `read_folder` and `load_picture`.
+    """
+    everything = read_folder(path)
+    unknown: set[str] = set()
+    for _, text in everything:
+        try:
+            tokenizer.encode(text)
+        except UnknownWords as error:
+            unknown.update(error.words)
+    if unknown:
+        raise UnknownWords(sorted(unknown))
+    pairs = everything if part == "all" else split_folder(path)[part == "test"]
+    return [[Image(load_picture(file, resolution)), Text(f"{text} {EOC}")] for file, text in pairs]
+
+
+def sampler(path: Path, resolution: int = 48) -> Callable[[int, torch.Generator, Settings], Episodes]:
+    """Episodes from a folder: which of `ways` texts belongs to the query's picture?
+
+    The query is of the test split ("held-out") or of the training split; `shots` pictures of the training split with
+    their own texts come first. The wrong candidates are other texts of the query's split.
+    BadFolder: fewer different texts than ways, or fewer pictures than shots.
+    """
+    words = tokenizer()
+    for text in (text for _, text in read_folder(path)):
+        words.encode(text)
+    sides: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def side(name: str) -> tuple[Tensor, Tensor]:
+        if name not in sides:
+            pairs = split_folder(path)[name == "held-out"]
+            phrases = [words.encode(text + " " + EOC) for _, text in pairs]
+            table = torch.full((len(pairs), max(map(len, phrases))), ABSENT)
+            for row, phrase in zip(table, phrases, strict=True):
+                row[: len(phrase)] = torch.tensor(phrase)
+            sides[name] = torch.stack([load_picture(file, resolution) for file, _ in pairs]), table
+        return sides[name]
+
+    def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
+        device, K, W = generator.device, settings.shots, settings.ways
+        queries, texts = (t.to(device) for t in side(settings.split))
+        demonstrations, told = (t.to(device) for t in side("train"))
+        distinct, group = texts.unique(dim=0, return_inverse=True)
+        if len(distinct) < W or len(demonstrations) < K + (settings.split == "train"):
+            raise BadFolder(
+                f"{path}: {len(distinct)} different texts to ask about and {len(demonstrations)} pictures to show: "
+                f"too few for {W} ways and {K} shots"
+            )
+        query = torch.randint(len(queries), (batch,), generator=generator, device=device)
+        noise = torch.rand(batch, len(distinct), generator=generator, device=device)
+        wrong = noise.scatter(1, group[query][:, None], -1.0).argsort(1, descending=True)[:, : W - 1]
+        options = torch.cat([group[query][:, None], wrong], 1)
+        place = torch.rand(batch, W, generator=generator, device=device).argsort(1)
+        options, target = options.gather(1, place), (place == 0).int().argmax(1)
+        free = torch.rand(batch, len(demonstrations), generator=generator, device=device)
+        if settings.split == "train":
+            free.scatter_(1, query[:, None], 2.0)  # no picture in both support and query
+        shown = free.argsort(1)[:, :K]
+        width = max(texts.shape[1], told.shape[1])
+        told, distinct_wide = (
+            torch.nn.functional.pad(t, (0, width - t.shape[1]), value=ABSENT) for t in (told, distinct)
+        )
+        after = torch.cat([told[shown], torch.full((batch, 1, width), ABSENT, device=device)], 1)
+        candidates = distinct_wide[options]
+        picked = torch.cat([shown + len(queries), query[:, None]], 1)  # (B, K + 1)
+        return Episodes(
+            pictures=torch.cat([queries, demonstrations]),
+            source=picked,
+            texts=after,
+            descriptions=torch.full((batch, K + 1, 1), ABSENT, device=device),
+            first=torch.full((batch, 0), ABSENT, device=device),
+            answers=candidates[torch.arange(batch, device=device), target],
+            candidates=candidates,
+            target=target,
+            group=torch.zeros(batch, dtype=torch.long, device=device),
+        )
+
+    return sample

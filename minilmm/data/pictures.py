@@ -1,0 +1,102 @@
+"""One picture file to one square tensor, whatever the file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # of an animation, the first frame; no format that starts a program
+
+
+class BadPicture(ValueError):
+    """A file that cannot be read as a picture; the message is one line with the file, the reason and what to do."""
+
+    def __init__(self, path: str | Path, reason: str, remedy: str):
+        super().__init__(" ".join(f"{path}: {reason}: {remedy}".split()))
+
+
+def load_picture(path: str | Path, resolution: int) -> Tensor:
+    """The picture as (3, R, R) float in [0, 1]; raises BadPicture. See `load_pixels`."""
+    return load_pixels(path, resolution).float() / 255
+
+
+def load_pixels(path: str | Path, resolution: int) -> Tensor:
+    """The picture as (3, R, R) uint8, R = resolution.
+
+    Turned upright by its EXIF tag, transparency laid on white, grey and CMYK made RGB, 16 bits made 8. It is scaled to
+    fit and never cropped or stretched; the rest of the square takes the median colour of the picture's border. White
+    bars would be shapes that are not in the picture (in a world of rectangles they would be rectangles); the border's
+    colour continues a plain background without an edge.
+
+    BadPicture: no such file, no picture, damaged, cut short, or too large to decode safely.
+    """
+    if resolution < 1:
+        raise ValueError(f"resolution must be at least 1 pixel, not {resolution}")
+    picture = _read(path, at_least=resolution)
+    scale = resolution / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    fitted = picture.resize((width, height), Image.Resampling.BICUBIC)  # antialiased where it shrinks
+    if width != height:
+        square = Image.new("RGB", (resolution, resolution), _border(fitted))
+        square.paste(fitted, ((resolution - width) // 2, (resolution - height) // 2))
+        fitted = square
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()  # (R, R, 3) -> (3, R, R)
+
+
+def fingerprint(path: str | Path) -> str:
+    """A hash of the decoded pixels: equal for equal pictures, however they are named, tagged or compressed."""
+    picture = _read(path)
+    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+
+
+def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
+    """Decodes to upright RGB; a JPEG may be decoded smaller, but with at least twice the pixels asked for."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadPicture(path, "no such file", "check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as picture:
+                if at_least is not None:
+                    picture.draft(None, (2 * at_least, 2 * at_least))
+                picture.load()
+                return _rgb(ImageOps.exif_transpose(picture))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        limit = f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
+        raise BadPicture(path, limit, "save it smaller") from None
+    except PermissionError:
+        raise BadPicture(path, "may not be read", "change its permissions") from None
+    except Image.UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise BadPicture(path, f"not a picture that can be read ({known})", "save it as PNG or JPEG") from None
+    except Exception as error:  # decoders raise nearly anything on damaged data
+        raise BadPicture(path, f"damaged or cut short ({error})", "save or download it again") from None
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Any mode to RGB, transparency composited on white."""
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+        levels = np.asarray(picture).astype(np.int64)
+        eight = (levels * 255 + 32767) // 65535
+        if isinstance(picture.info.get("transparency"), int):
+            eight[levels == picture.info["transparency"]] = 255
+        return Image.fromarray(eight.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _border(picture: Image.Image) -> tuple[int, int, int]:
+    """Median colour of the outermost pixels."""
+    pixels = np.asarray(picture)  # (H, W, 3)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(edge, axis=0).astype(int).tolist()
+    return red, green, blue

@@ -1,0 +1,5 @@
+"""Language models: our causal LM."""
+
+from minilmm.language.causal import CausalLM, LMConfig
+
+__all__ = ["CausalLM", "LMConfig"]

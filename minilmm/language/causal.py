@@ -1,0 +1,169 @@
+"""A compact causal language model: the nano LM of this course, and a Llama, from one configuration.
+
+Touvron et al. 2023 (Llama): RMSNorm before each sub-layer, rotary positions, SwiGLU, grouped-query attention.
+With `smear=0` the parameters and the arithmetic are those of transformers' LlamaForCausalLM, name for name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minilmm.document import Batch
+from minilmm.nn.attention import Cache, LayerCache, SelfAttention, rotary_angles
+from minilmm.nn.decoding import generate, score
+
+
+@dataclass(frozen=True)
+class LMConfig:
+    """Sizes of a causal LM. `positions` is "rope" or "learned"; `smear` see `SelfAttention`."""
+
+    vocab_size: int
+    width: int = 128
+    layers: int = 4
+    heads: int = 8
+    kv_heads: int = 8
+    hidden: int = 384
+    context: int = 2048
+    positions: str = "rope"
+    theta: float = 10_000.0
+    smear: int = 0
+    norm_eps: float = 1e-6
+    tied: bool = True
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x)) (Shazeer 2020, eq. 6)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.gate_proj = nn.Linear(width, hidden, bias=False)
+        self.up_proj = nn.Linear(width, hidden, bias=False)
+        self.down_proj = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, config: LMConfig):
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.width, config.norm_eps)
+        self.self_attn = SelfAttention(config.width, config.heads, config.kv_heads, config.smear)
+        self.post_attention_layernorm = nn.RMSNorm(config.width, config.norm_eps)
+        self.mlp = SwiGLU(config.width, config.hidden)
+
+    def forward(self, x: Tensor, *attention_arguments) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        x = x + self.self_attn(self.input_layernorm(x), *attention_arguments)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class CausalLM(nn.Module):
+    """A causal LM over ids or over embeddings: a picture enters as embeddings that no word has.
+
+    Meets the multimodal LM's interface (`forward(batch)`, `score`, `generate`) for documents without pictures.
+    """
+
+    sees = False
+
+    def __init__(self, config: LMConfig):
+        super().__init__()
+        if config.positions not in ("rope", "learned"):
+            raise ValueError(f"positions is {config.positions!r}: expected 'rope' or 'learned'")
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
+        self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.apply(self._init)
+        if config.tied:
+            self.lm_head.weight = self.embed_tokens.weight
+
+    def _init(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(
+                module.weight, std=0.02 if isinstance(module, nn.Embedding) else module.weight.shape[1] ** -0.5
+            )
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(B, L) -> (B, L, D)."""
+        return self.embed_tokens(ids)
+
+    def hidden(
+        self,
+        x: Tensor,
+        attention_mask: Tensor | None = None,
+        cache: Cache | None = None,
+        maps: list[Tensor] | None = None,
+        offset: int = 0,
+    ) -> Tensor:
+        """Embeddings (B, L, D) to final states (B, L, D).
+
+        attention_mask: (B, L) bool, False on padding on either side; positions count the real tokens only.
+        cache: extended in place by these L tokens. offset: added to every position, so that training covers all.
+        ValueError where a position lies beyond a learned table.
+        """
+        B, L, _ = x.shape
+        real = attention_mask
+        mask = None
+        if cache is None and real is None:
+            positions = torch.arange(offset, offset + L, device=x.device).expand(B, L)
+        else:
+            real = torch.ones(B, L, dtype=torch.bool, device=x.device) if real is None else real
+            start = cache.next_position if cache is not None and cache.next_position is not None else None
+            positions = (real.long().cumsum(1) - 1).clamp(min=0) + (start[:, None] if start is not None else offset)
+            before = cache.mask if cache is not None else None
+            seen = real if before is None else torch.cat([before, real], 1)  # (B, K)
+            K = seen.shape[1]
+            causal = torch.ones(L, K, dtype=torch.bool, device=x.device).tril(K - L)
+            itself = torch.zeros(L, K, dtype=torch.bool, device=x.device).diagonal_scatter(
+                torch.ones(L, dtype=torch.bool, device=x.device), K - L
+            )
+            mask = ((causal & seen[:, None]) | itself)[:, None]  # padding sees itself alone, so no row is empty
+            if cache is not None:
+                cache.mask = seen
+                cache.next_position = (positions[:, -1] if L else start) + 1
+        angles = None
+        if self.positions is None:
+            angles = rotary_angles(positions, self.config.width // self.config.heads, self.config.theta)
+        else:
+            if int(positions.max()) >= self.config.context:
+                raise ValueError(f"position {int(positions.max())} is beyond the context of {self.config.context}")
+            x = x + self.positions(positions)
+        if cache is not None and not cache.layers:
+            cache.layers = [LayerCache() for _ in self.layers]
+        for i, layer in enumerate(self.layers):
+            x = layer(x, angles, mask, real, None if cache is None else cache.layers[i], maps)
+        return self.norm(x)
+
+    def forward(self, batch: Batch | Tensor, maps: list[Tensor] | None = None) -> Tensor:
+        """Logits (B, L, V) of every next token; of a batch, or of plain ids (B, L) without padding."""
+        if isinstance(batch, Tensor):
+            return self.lm_head(self.hidden(self.embed(batch), maps=maps))
+        return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
+
+    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
+        """Read left-padded prompts: the logits after each, (B, V), and the cache to go on from."""
+        cache = Cache()
+        x = self.hidden(self.embed(batch.ids), batch.attention_mask, cache)
+        return self.lm_head(x[:, -1]), cache
+
+    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
+        """Append ids (B, K) to the cache: logits (B, K, V) after each."""
+        return self.lm_head(self.hidden(self.embed(ids), attention_mask, cache))
+
+    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
+        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
+        return score(self, batch, continuations, mask)
+
+    def generate(self, batch: Batch, max_tokens: int, stop: int) -> Tensor:
+        """Greedy continuation: see `minilmm.nn.decoding.generate`."""
+        return generate(self, batch, max_tokens, stop)

@@ -1,0 +1,131 @@
+"""Scores with intervals: over episodes (bootstrap), over seeds (Student's t), and when two answers count as equal."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its interval; unpacks as `mean, low, high`."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def _vector(values: Tensor | Sequence[float], least: int) -> Tensor:
+    """Values as doubles (N,) on the CPU; ValueError where there are too few or one is not finite."""
+    vector = torch.as_tensor(values, dtype=torch.double, device="cpu")
+    if vector.ndim != 1 or len(vector) < least:
+        raise ValueError(f"an interval needs a vector of at least {least} values, not of shape {tuple(vector.shape)}")
+    if not vector.isfinite().all():
+        raise ValueError("values that are not finite have no interval: leave out the failed ones, and say how many")
+    return vector
+
+
+def _wilson(rate: float, n: int, level: float) -> tuple[float, float]:
+    """Wilson's score interval of a proportion."""
+    z = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.double)).item()
+    centre, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max((centre - half) / (1 + z * z / n), 0.0), min((centre + half) / (1 + z * z / n), 1.0)
+
+
+def bootstrap_interval(
+    values: Tensor | Sequence[float], seed: int = 0, samples: int = 2000, level: float = 0.95
+) -> Interval:
+    """Mean over episodes with its percentile-bootstrap interval.
+
+    values (N,): one score per episode. The episodes are drawn again with replacement `samples` times; the interval
+    holds the middle `level` of the resampled means. The same seed gives the same interval.
+
+    If every value is 0, or every value is 1, all resamples are alike and the interval would have no width, which
+    claims a certainty that N episodes do not give. There, and only there, the bounds are **Wilson's**: 100 right of
+    100 gives (1, .963, 1).
+
+    ValueError: no values, not a vector, or a value that is not finite.
+    """
+    vector = _vector(values, least=1)
+    mean, n = vector.mean().item(), len(vector)
+    if mean in (0.0, 1.0) and bool((vector == mean).all()):
+        return Interval(mean, *_wilson(mean, n, level))
+    generator = torch.Generator().manual_seed(seed)
+    means = []
+    for rows in torch.arange(samples).split(max(1, 2_000_000 // n)):  # bounded memory for any N
+        picks = torch.randint(n, (len(rows), n), generator=generator)  # (rows, N)
+        means.append(vector[picks].mean(1))
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
+    low, high = torch.cat(means).quantile(ends).tolist()
+    return Interval(mean, low, high)
+
+
+def student_t_central(t: float, dof: int) -> float:
+    """P(|T| < t) for Student's t with a whole number of degrees of freedom; 1 minus it is the two-sided p-value.
+
+    Exact: the finite series of Abramowitz & Stegun, 26.7.3 (odd) and 26.7.4 (even), in theta = atan(t / sqrt(dof)).
+    """
+    theta = math.atan(abs(t) / math.sqrt(dof))
+    sine, cosine = math.sin(theta), math.cos(theta)
+    odd = dof % 2
+    term, total = (sine * cosine, 0.0) if odd else (sine, 0.0)
+    for k in range(2 + odd, dof + 1, 2):
+        total += term
+        term *= cosine * cosine * (k - 1) / k
+    return 2 / math.pi * (theta + total) if odd else total
+
+
+def student_t_quantile(level: float, dof: int) -> float:
+    """The t with P(|T| < t) = level, by bisection on the angle: 2.776 for .95 and 4 degrees of freedom."""
+    if dof < 1 or not 0 < level < 1:
+        raise ValueError(f"Student's t needs dof >= 1 and 0 < level < 1, not dof = {dof} and level = {level}")
+    low, high = 0.0, math.pi / 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        below = student_t_central(math.sqrt(dof) * math.tan(middle), dof) < level
+        low, high = (middle, high) if below else (low, middle)
+    return math.sqrt(dof) * math.tan(low)
+
+
+def paired_interval(differences: Tensor | Sequence[float], level: float = 0.95) -> Interval:
+    """Mean difference of two arms over seeds, with its Student's t interval.
+
+    differences (S,): one per seed, arm A minus arm B run with the same seed and data. An effect is shown where the
+    interval excludes zero. S equal differences give no width: no test can then tell luck from law.
+
+    ValueError: fewer than two seeds, not a vector, or a value that is not finite.
+    """
+    vector = _vector(differences, least=2)
+    mean, n = vector.mean().item(), len(vector)
+    half = student_t_quantile(level, n - 1) * vector.std(correction=1).item() / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half)
+
+
+def normalise_answer(text: str) -> str:
+    """An answer as VQA compares it: lower case, without special tokens, punctuation and articles, single spaces.
+
+    Points inside numbers stay ("3.5"). An article goes only before a word of two letters or more, because in reading
+    tasks "a" can be the answer.
+    """
+    text = re.sub(r"<\w+>", " ", text.lower())
+    text = re.sub(r"['’]|(?<=\d),(?=\d)", "", text)
+    text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]|_", " ", text)
+    text = re.sub(r"\b(?:a|an|the)\s+(?=\w\w)", " ", text)
+    return " ".join(text.split())
+
+
+def exact_match(predictions: Sequence[str], references: Sequence[str]) -> Tensor:
+    """Which predictions equal their reference after normalisation: (N,) of 0. and 1., ready for an interval.
+
+    ValueError: lists of different lengths, or a reference of which normalisation leaves nothing.
+    """
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions for {len(references)} references: pass one for each")
+    wanted = [normalise_answer(reference) for reference in references]
+    if "" in wanted:
+        raise ValueError(f"the reference {references[wanted.index('')]!r} is empty once normalised: name a word")
+    return torch.tensor([float(normalise_answer(p) == w) for p, w in zip(predictions, wanted, strict=True)])

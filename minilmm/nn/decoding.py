@@ -1,0 +1,79 @@
+"""Scoring and greedy decoding for anything that can read a prompt once and be stepped from there."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from minilmm.document import Batch, left_padded
+from minilmm.nn.attention import Cache
+
+
+class Steppable(Protocol):
+    """A model with a cache: prompts are read once, then continued."""
+
+    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
+        """Left-padded prompts -> logits after each (B, V), and the cache."""
+        ...
+
+    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
+        """Append ids (B, K): logits (B, K, V)."""
+        ...
+
+
+class MultimodalLM(Steppable, Protocol):
+    """What the harness asks of a model. `sees` says whether pictures reach it; without, it reads descriptions."""
+
+    sees: bool
+
+    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+        """Logits (B, L, V)."""
+        ...
+
+    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
+        """Log-probabilities (B, C)."""
+        ...
+
+    def generate(self, batch: Batch, max_tokens: int, stop: int) -> Tensor:
+        """Greedy continuations (B, max_tokens)."""
+        ...
+
+
+@torch.no_grad()
+def score(model: Steppable, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
+    """Summed log-probability of whole continuations, end token included: (B, C).
+
+    continuations: (B, C, K) ids, padded on the right where `mask` (B, C, K) is False; all count, none is normalised
+    by length. The prompt is read once per document, whatever C. Peak memory grows with B times C: batch with care.
+    """
+    B, C, K = continuations.shape
+    first, cache = model.prefill(left_padded(batch))
+    logits = first.log_softmax(-1)
+    total = logits.gather(1, continuations[:, :, 0]) * mask[:, :, 0]  # (B, C)
+    if K > 1:
+        ids, real = continuations.flatten(0, 1), mask.flatten(0, 1)  # (B C, K)
+        later = model.step(ids[:, :-1], cache.repeat(C), real[:, :-1]).log_softmax(-1)  # (B C, K - 1, V)
+        gain = later.gather(2, ids[:, 1:, None])[..., 0] * real[:, 1:]
+        total = total + gain.sum(1).view(B, C)
+    return total
+
+
+@torch.no_grad()
+def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int) -> Tensor:
+    """Greedy continuation up to and including `stop`, then padding (0): (B, max_tokens).
+
+    A row that never says `stop` is returned without it, and counts as wrong wherever answers must end.
+    """
+    logits, cache = model.prefill(left_padded(batch))
+    out = torch.zeros(len(batch), max_tokens, dtype=torch.long, device=logits.device)
+    going = torch.ones(len(batch), dtype=torch.bool, device=logits.device)
+    for t in range(max_tokens):
+        token = logits.argmax(-1) * going
+        out[:, t] = token
+        going = going & (token != stop)
+        if t + 1 == max_tokens or not bool(going.any()):
+            break
+        logits = model.step(token[:, None], cache)[:, -1]
+    return out

@@ -1,0 +1,73 @@
+"""Attention over text, and the mask that says which text may look at which image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from minilmm.plots.style import PALETTE, new_figure, style
+
+
+def attention_map(weights: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """weights (L, K), row l = what position l attends to; darker is more. `rows` (L) and `columns` (K) name the tokens.
+
+    ValueError: names that do not fit the weights.
+    """
+    _check(weights, rows, columns)
+    with style():
+        figure = new_figure(1.5 + _room(rows) + 0.27 * len(columns), max(2.8, 0.5 + _room(columns) + 0.25 * len(rows)))
+        ax = figure.subplots()
+        image = ax.imshow(weights.detach().float().cpu().numpy(), cmap="Blues", vmin=0, aspect="auto")
+        _label(ax, rows, columns)
+        ax.set_xlabel("attended to")
+        ax.set_ylabel("attending")
+        bar = figure.colorbar(image, ax=ax, label="attention weight", aspect=25, pad=0.02)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def mask_microscope(mask: Tensor, tokens: Sequence[str]) -> Figure:
+    """mask (L, N) bool: may token l look at image n? One row per image, the tokens from left to right.
+
+    Filled cells are allowed; the places of `<image>` itself are marked by bold names.
+    ValueError: a mask that does not fit the tokens.
+    """
+    names = [f"image {n + 1}" for n in range(mask.shape[-1])]
+    _check(mask, tokens, names)
+    with style():
+        figure = new_figure(max(6.2, 0.9 + 0.3 * len(tokens)), 0.5 + _room(tokens) + 0.32 * len(names))
+        ax = figure.subplots()
+        cells = mask.detach().cpu().bool().T.numpy()  # (N, L)
+        ax.imshow(cells, cmap=ListedColormap(["#F1F1F1", PALETTE[0]]), vmin=0, vmax=1, aspect="auto")
+        _label(ax, names, tokens)
+        for label in ax.get_xticklabels():
+            label.set_fontweight("bold" if label.get_text() == "<image>" else "normal")
+        ax.set_xlabel("text, left to right: a filled cell may look at the image of its row")
+    return figure
+
+
+def _check(values: Tensor, rows: Sequence[str], columns: Sequence[str]) -> None:
+    if values.ndim != 2 or tuple(values.shape) != (len(rows), len(columns)):
+        raise ValueError(f"{tuple(values.shape)} values for {len(rows)} rows and {len(columns)} columns of names")
+
+
+def _room(names: Sequence[str]) -> float:
+    """Inches that the longest name takes."""
+    return 0.09 * max(map(len, names))
+
+
+def _label(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Names on both axes and white lines between the cells."""
+    ax.set_xticks(range(len(columns)), columns, rotation=90)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks([x + 0.5 for x in range(len(columns) - 1)], minor=True)
+    ax.set_yticks([y + 0.5 for y in range(len(rows) - 1)], minor=True)
+    ax.grid(False)
+    ax.grid(True, which="minor", axis="both", color="white", linewidth=1.5)
+    ax.tick_params(which="minor", length=0)

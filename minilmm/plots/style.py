@@ -1,0 +1,70 @@
+"""One look for every figure: colours that colour-blind eyes tell apart, shapes and dashes that survive grey print."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe & Ito (2008), the darker hues first; yellow is left out, it is too faint on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1)), (0, (7, 1.5, 1, 1.5, 1, 1.5)))
+GREY = "#767676"
+
+RC: dict[Any, Any] = {
+    "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 10, "xtick.labelsize": 10,
+    "ytick.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "grid.color": "#E4E4E4", "grid.linewidth": 0.8, "axes.axisbelow": True, "lines.linewidth": 2.0,
+    "lines.markersize": 6, "legend.frameon": False, "text.parse_math": False, "figure.dpi": 110,
+}  # fmt: skip
+
+
+class Plot(Figure):
+    """A Figure that belongs to no pyplot state, and that a notebook shows by itself."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within it, new artists take our look; the caller's own settings come back afterwards."""
+    with matplotlib.rc_context(RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> Plot:
+    """An empty white figure, width x height in inches, with constrained layout."""
+    return Plot(figsize=(width, height), dpi=RC["figure.dpi"], layout="constrained", facecolor="white")
+
+
+def legend_below(figure: Figure, axes: list[Axes]) -> None:
+    """One legend for all panels, below them; a label that several panels share stands once."""
+    entries: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        widest = max(len(label) for label in entries) * 0.08 + 0.65  # inches per entry at 10 points
+        columns = max(1, min(len(entries), int(figure.get_figwidth() // widest)))
+        columns = -(-len(entries) // -(-len(entries) // columns))  # as few rows, evenly filled
+        figure.legend(
+            list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.8
+        )
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Writes the figure (the suffix names the format: png, pdf, svg), makes its folder, returns its path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=200)
+    return path

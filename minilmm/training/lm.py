@@ -1,0 +1,103 @@
+"""Pretraining of the language model, on text alone, until it learns in context."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minilmm.evaluation.fewshot import evaluate
+from minilmm.language import CausalLM, LMConfig
+from minilmm.training.checkpoint import save
+from minilmm.training.loop import Report, fit, quiet
+from minilmm.training.recipes import LMRecipe, Optimisation
+from minilmm.world.corpus import sample_text
+from minilmm.world.tasks import Settings
+from minilmm.world.vocabulary import tokenizer
+
+
+def preset(name: str) -> LMRecipe:
+    """ "nano": 2 CPU cores, about a quarter of an hour. "small": one GPU."""
+    vocabulary = len(tokenizer())
+    if name == "nano":
+        return LMRecipe(LMConfig(vocabulary, smear=4), Optimisation(steps=1600, lr=3e-3))
+    if name == "small":
+        model = LMConfig(vocabulary, width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4)
+        return LMRecipe(model, Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768)
+    raise ValueError(f"unknown preset {name!r}: choose nano or small")
+
+
+def length_of(recipe: LMRecipe, step: int) -> int:
+    """Short documents first, then longer ones, and now and then the longest."""
+    *usual, longest = recipe.lengths
+    if step % recipe.long_every == recipe.long_every - 1:
+        return longest
+    return usual[min(len(usual) - 1, len(usual) * step // max(recipe.optimisation.steps, 1))]
+
+
+def loss_of(model: CausalLM, recipe: LMRecipe, generator: torch.Generator, step: int) -> Tensor:
+    """Mean next-token cross-entropy, in nats, of one step's documents; positions start anywhere in the context."""
+    length = length_of(recipe, step)
+    without = () if recipe.lists else ("lists",)
+    ids = sample_text(max(1, recipe.tokens // length), length, generator, strict=recipe.strict, without=without)
+    offset = int(torch.randint(max(1, model.config.context - length), (), generator=generator, device=generator.device))
+    states = model.hidden(model.embed(ids[:, :-1]), offset=offset)
+    real = ids[:, 1:] != 0
+    return F.cross_entropy(model.lm_head(states[real]).float(), ids[:, 1:][real])
+
+
+def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:
+    """What the model can learn from a prompt by now: accuracy over 100 episodes each."""
+    questions = {
+        "naming_2way_1shot": ("naming", 1, 2),
+        "naming_5way_1shot": ("naming", 1, 5),
+        "ambiguous_4shots": ("ambiguous-naming", 4, 2),
+        "noisy_16shots": ("noisy-naming", 16, 2),
+    }
+    found = {}
+    for name, (task, shots, ways) in questions.items():
+        result = evaluate(
+            model,
+            task,
+            shots=(shots,),
+            settings=Settings(ways=ways),
+            episodes=100,
+            conditions=("real",),
+            seed=11,
+            device=device,
+        )
+        found[name] = result["rows"][0]["value"]
+    return found
+
+
+def pretrain(
+    recipe: LMRecipe,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    report: Report = quiet,
+    command: str = "",
+    probe_every: int = 50,
+) -> CausalLM:
+    """Train a language model from nothing and save it under `out`."""
+    torch.manual_seed(recipe.seed)
+    model = CausalLM(recipe.model).to(device)
+    rows = fit(
+        model,
+        list(model.parameters()),
+        recipe.optimisation,
+        lambda generator, step: loss_of(model, recipe, generator, step),
+        recipe=recipe,
+        out=out,
+        resume=resume,
+        evaluate=lambda: probe(model, device),
+        evaluate_every=probe_every,
+        report=report,
+    )
+    save(out, model, "lm", config=asdict(recipe.model), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
+         command=command, device=str(device))  # fmt: skip
+    return model

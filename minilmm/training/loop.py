@@ -1,0 +1,150 @@
+"""The training loop: one for all models, resumable bit for bit, every step's data a function of seed and step."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, replacing, save_training
+from minilmm.training.recipes import Optimisation
+
+Metrics = dict[str, Any]
+Report = Callable[[int, Metrics], None]
+CHECKPOINT_SECONDS = 30.0
+
+
+def quiet(step: int, row: Metrics) -> None:
+    """Report nothing."""
+
+
+def rate(o: Optimisation, step: int) -> float:
+    """The learning rate of a step: linear warm-up, then a cosine to `final` of the peak."""
+    progress = min(1.0, step / max(o.steps, 1))
+    return (
+        o.lr
+        * min(1.0, (step + 1) / max(o.warmup, 1))
+        * (o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+    )
+
+
+def adamw(parameters: list[nn.Parameter], o: Optimisation) -> torch.optim.AdamW:
+    """AdamW over the parameters given; only those with two dimensions or more decay."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": o.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=o.lr, betas=o.betas, fused=True)
+
+
+def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Generator:
+    """The randomness of one step; torch's own (for noise inside models) is seeded with it."""
+    number = (seed * 1_000_003 + step) % (1 << 62)
+    torch.manual_seed(number)
+    return torch.Generator(device).manual_seed(number)
+
+
+class _Stop:
+    """Ctrl-C and `kill` ask the loop to stop at the end of a step; a second one does so at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> _Stop:
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+
+def fit(
+    model: nn.Module,
+    parameters: list[nn.Parameter],
+    optimisation: Optimisation,
+    compute_loss: Callable[[torch.Generator, int], Tensor],
+    *,
+    recipe: Any,
+    out: Path,
+    resume: bool = False,
+    evaluate: Callable[[], Metrics] | None = None,
+    evaluate_every: int = 100,
+    report: Report = quiet,
+) -> list[Metrics]:
+    """Train `parameters` for the recipe's steps; the rows of the log.
+
+    compute_loss(generator, step) -> scalar. A checkpoint is written every half minute and on Ctrl-C; with `resume`
+    the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
+    (only the loss of the first row after it averages fewer steps).
+    ArithmeticError, with the last checkpoint kept, where the loss is not finite.
+    """
+    device, seed = parameters[0].device, recipe.seed
+    optimizer = adamw(parameters, optimisation)
+    checkpoint, log = out / CHECKPOINT, out / LOG
+    start, spent, rows = 0, 0.0, []
+    if resume and checkpoint.is_file():
+        start, spent = load_training(checkpoint, model, optimizer, recipe)
+        if log.is_file():
+            rows = [row for row in map(json.loads, log.read_text().splitlines()) if row["step"] <= start]
+    with replacing(log) as path:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    clock = saved = time.perf_counter()
+    running: list[Tensor] = []
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    with _Stop() as stop:
+        for step in range(start, optimisation.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(optimisation, step)
+            model.train()
+            with precision:
+                loss = compute_loss(generator_for(seed, step, device), step)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(parameters, optimisation.clip, foreach=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            done = step + 1
+            running.append(loss.detach())
+            now = time.perf_counter()
+            if done % evaluate_every == 0 or done == optimisation.steps:
+                row: Metrics = {
+                    "step": done,
+                    "seconds": round(spent + now - clock, 1),
+                    "loss": float(torch.stack(running).mean()),
+                }
+                row["gradient_norm"] = float(norm)
+                if not math.isfinite(row["loss"]):
+                    raise ArithmeticError(
+                        f"the loss is {row['loss']} at step {done}: lower --lr; {checkpoint} is from before"
+                    )
+                running = []
+                if evaluate is not None:
+                    model.eval()
+                    with torch.no_grad():
+                        row |= evaluate()
+                rows.append(row)
+                with open(log, "a") as file:
+                    file.write(json.dumps(row) + "\n")
+                report(done, row)
+            if stop.asked or now - saved > CHECKPOINT_SECONDS:
+                save_training(checkpoint, model, optimizer, done, recipe, spent + now - clock)
+                saved = now
+            if stop.asked:
+                raise KeyboardInterrupt
+    model.eval()
+    return rows

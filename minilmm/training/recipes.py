@@ -1,0 +1,68 @@
+"""Recipes: everything that decides what a training run does, as frozen dataclasses saved beside the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minilmm.language import LMConfig
+from minilmm.vision import VisionConfig
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW with linear warm-up, then a cosine to `final` of the peak rate; matrices decay, vectors do not."""
+
+    steps: int
+    lr: float
+    warmup: int = 50
+    final: float = 0.05
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class LMRecipe:
+    """Text-only pretraining. `tokens` per step at each length of `lengths`; every `long_every`-th step reads the last."""
+
+    model: LMConfig
+    optimisation: Optimisation
+    lengths: tuple[int, ...] = (128, 256, 1024)
+    tokens: int = 8192
+    long_every: int = 16
+    strict: bool = False
+    lists: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class VisionRecipe:
+    """Contrastive pretraining of the eyes on pictures and captions."""
+
+    model: VisionConfig
+    optimisation: Optimisation
+    batch: int = 256
+    embed: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FrozenRecipe:
+    """Frozen: which language model it borrows, what trains, on what.
+
+    variant  "frozen" (the paper), "finetuned" (the LM trains too), "scratch" (a new LM trains), "blind" (blank pictures)
+    eyes     "scratch" (the paper), "start" (begin from `vision`), "kept" (`vision` stays frozen: only the map trains)
+    """
+
+    optimisation: Optimisation
+    lm: str = "lm-nano"
+    vision: str = "vision-nano"
+    variant: str = "frozen"
+    eyes: str = "scratch"
+    prefix_tokens: int = 2
+    kept: bool = True
+    noise: float = 0.5
+    data: str = "world"
+    batch: int = 128
+    encoder: VisionConfig = field(default_factory=VisionConfig)
+    seed: int = 0

@@ -1,0 +1,143 @@
+"""Contrastive pretraining of the eyes: pictures and captions of the mini-world, two-way InfoNCE."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minilmm.evaluation.retrieval import classify, retrieval_rows
+from minilmm.metrics import bootstrap_interval
+from minilmm.training.checkpoint import save
+from minilmm.training.loop import Report, fit, quiet
+from minilmm.training.recipes import Optimisation, VisionRecipe
+from minilmm.vision import VisionConfig
+from minilmm.vision.contrastive import DualEncoder, info_nce, same_text
+from minilmm.world.grammar import caption, compact, describe, optional
+from minilmm.world.render import render
+from minilmm.world.scenes import Scenes, integers, join_scenes, sample_scenes
+from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES, held_out, tokenizer
+
+TEXT_LENGTH = 48
+
+
+def preset(name: str, kind: str = "resnet") -> VisionRecipe:
+    """ "nano": 2 CPU cores, minutes. "small": one GPU."""
+    if name == "nano":
+        return VisionRecipe(VisionConfig(kind=kind), Optimisation(steps=1500, lr=2e-3, warmup=100))  # type: ignore[arg-type]
+    if name == "small":
+        config = VisionConfig(kind=kind, stem=64, widths=(128, 256), blocks=(3, 6), vit_width=256, layers=8, heads=8)  # type: ignore[arg-type]
+        return VisionRecipe(config, Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=1024)
+    raise ValueError(f"unknown preset {name!r}: choose nano or small")
+
+
+def texts(scenes: Scenes, generator: torch.Generator) -> Tensor:
+    """One text per scene, a caption or everything there is to say: (B, TEXT_LENGTH) ids, 0 pads."""
+    full = optional(generator, len(scenes))
+    either = torch.cat(
+        [caption(scenes, generator).masked_fill(full[:, None], -1), describe(scenes).masked_fill(~full[:, None], -1)], 1
+    )
+    return compact(either, TEXT_LENGTH, fill=0)
+
+
+def pictures(batch: int, generator: torch.Generator, split: str = "train") -> Scenes:
+    """Scenes to learn to see from: half of them one object, the rest two to four."""
+    return sample_scenes(batch, generator, objects=(integers(6, (batch,), generator) - 1).clamp(min=1), split=split)
+
+
+def near_duplicates(count: int, generator: torch.Generator) -> Scenes:
+    """Held-out scenes in pairs that differ in one attribute of one object: (count) scenes, count even."""
+    first = pictures(count // 2, generator, "held-out")
+    which = integers(3, (count // 2,), generator)
+    changed = {}
+    for i, (name, size) in enumerate((("colour", len(COLOURS)), ("shape", len(SHAPES)), ("texture", len(TEXTURES)))):
+        value = getattr(first, name).clone()
+        step = {"colour": 5, "shape": 5}.get(name, 1)  # five steps keep a pair held out
+        moved = (
+            (value[:, 0] + step) % size
+            if name != "shape"
+            else torch.where(value[:, 0] + 5 < size, value[:, 0] + 5, value[:, 0] % 5)
+        )
+        value[:, 0] = torch.where(which == i, moved, value[:, 0])
+        changed[name] = value
+    second = replace(first, **changed)
+    assert bool((held_out(second.colour, second.shape) | ~second.present).all())
+    return join_scenes([first, second])
+
+
+@torch.no_grad()
+def retrieval(
+    model: DualEncoder, count: int = 500, seed: int = 0, device: torch.device | str = "cpu"
+) -> list[dict[str, Any]]:
+    """TR@1/5/10 and IR@1/5/10 on held-out scenes, each with a near-duplicate that differs in one attribute."""
+    generator = torch.Generator(device).manual_seed(1_000_003 + seed)
+    scenes = near_duplicates(count, generator)
+    text = compact(describe(scenes), TEXT_LENGTH, fill=0)
+    images = render(scenes, generator, model.vision.resolution)
+    found = retrieval_rows(model.encode_image(images), model.encode_text(text, text != 0))
+    rows = []
+    for line in found:
+        value, low, high = bootstrap_interval(line.hits.float(), seed=seed)
+        rows.append(
+            {"metric": f"{line.direction}@{line.k}", "value": value, "low": low, "high": high, "chance": line.chance}
+        )
+    return rows
+
+
+@torch.no_grad()
+def zero_shot(
+    model: DualEncoder, count: int = 1000, seed: int = 0, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Which of the 120 colour-shape pairs is it? Pictures of held-out pairs; a class is the mean of three captions."""
+    generator = torch.Generator(device).manual_seed(2_000_003 + seed)
+    scenes = sample_scenes(count, generator, split="held-out")
+    pair = torch.arange(len(COLOURS) * len(SHAPES), device=device)
+    words = tokenizer()
+    lines = [f"a {t} {COLOURS[p % 10]} {SHAPES[p // 10]} . <EOC>" for p in pair.tolist() for t in TEXTURES]
+    text = compact(torch.tensor([words.encode(line) for line in lines], device=device), TEXT_LENGTH, fill=0)
+    embedded = model.encode_text(text, text != 0).view(len(pair), len(TEXTURES), -1)
+    predicted = classify(model.encode_image(render(scenes, generator, model.vision.resolution)), embedded)
+    right = predicted == scenes.colour[:, 0] + 10 * scenes.shape[:, 0]
+    value, low, high = bootstrap_interval(right.float(), seed=seed)
+    return {"metric": "zero-shot accuracy", "value": value, "low": low, "high": high, "chance": 1 / len(pair)}
+
+
+def pretrain(
+    recipe: VisionRecipe,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    report: Report = quiet,
+    command: str = "",
+) -> DualEncoder:
+    """Train a dual encoder from nothing and save it under `out`; its image tower is what the bridges borrow."""
+    torch.manual_seed(recipe.seed)
+    config = {
+        "vision": asdict(recipe.model),
+        "vocabulary": len(tokenizer()),
+        "embed": recipe.embed,
+        "text_length": TEXT_LENGTH,
+    }
+    model = DualEncoder(recipe.model, len(tokenizer()), embed=recipe.embed, text_length=TEXT_LENGTH).to(device)
+
+    def loss(generator: torch.Generator, step: int) -> Tensor:
+        scenes = pictures(recipe.batch, generator)
+        text = texts(scenes, generator)
+        images = render(scenes, generator, recipe.model.resolution)
+        return info_nce(model(images, text, text != 0), same_text(text))
+
+    def probe() -> dict[str, float]:
+        rows = [*retrieval(model, 200, device=device), zero_shot(model, 200, device=device)]
+        return {row["metric"]: round(row["value"], 4) for row in rows} | {
+            "temperature": round(float(1 / model.scale()), 4)
+        }
+
+    rows = fit(model, list(model.parameters()), recipe.optimisation, loss, recipe=recipe, out=out, resume=resume,
+               evaluate=probe, report=report)  # fmt: skip
+    save(out, model, "vision", config=config, recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
+         command=command, device=str(device))  # fmt: skip
+    return model

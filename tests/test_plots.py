@@ -1,0 +1,124 @@
+"""Figures carry every line, label and name that was asked for, and leave matplotlib's global state alone."""
+
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from minilmm.plots import attention_map, few_shot_curves, mask_microscope, picture_grid, save, training_curves
+from minilmm.plots.training import running_mean
+
+MODEL = {"label": "Flamingo", "shots": [0, 4, 1], "values": [0.5, 0.9, 0.7], "kind": "model"}
+MODEL |= {"low": [0.4, 0.8, 0.6], "high": [0.6, 1.0, 0.8]}
+OTHER = {"label": "Frozen", "shots": [0, 1], "values": [0.5, 0.6], "kind": "model"}
+CONTROL = MODEL | {"label": "blank images", "kind": "control", "values": [0.5, 0.5, 0.5]}
+IDEAL = {"label": "ideal observer", "shots": [1, 4], "values": [0.8, 1.0], "kind": "ideal"}
+CHANCE = {"label": "chance", "shots": [0, 1, 4], "values": [0.5, 0.5, 0.5], "kind": "chance"}
+PRIOR = {"label": "prior", "shots": [0], "values": [0.51], "kind": "chance"}
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines}
+
+
+def test_few_shot_curves_draw_each_kind_in_its_own_way():
+    figure = few_shot_curves([MODEL, OTHER, CONTROL, IDEAL, CHANCE, PRIOR])
+    (ax,) = figure.axes
+    drawn = lines(ax)
+    assert len(ax.lines) == 6 and len(ax.collections) == 2  # a band and a control's intervals
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "4"]  # categories, in order
+    assert drawn["Flamingo"].get_xdata().tolist() == [0, 1, 2]
+    assert drawn["Flamingo"].get_ydata().tolist() == [0.5, 0.7, 0.9]
+    assert drawn["Flamingo"].get_linestyle() == "-" and drawn["blank images"].get_linestyle() != "-"
+    assert drawn["blank images"].get_linewidth() < drawn["Flamingo"].get_linewidth()
+    assert drawn["ideal observer"].get_linestyle() == ":" and drawn["ideal observer"].get_color() == "black"
+    assert drawn["Flamingo"].get_marker() != drawn["Frozen"].get_marker()
+    heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert heights["prior"] - heights["chance"] > 0.04  # levels that nearly coincide keep legible names
+    assert [t.get_text() for t in figure.legends[0].texts] == ["Flamingo", "Frozen", "blank images", "ideal observer"]
+    assert ax.get_xlabel() == "shots" and ax.get_ylabel() == "accuracy"
+
+
+def test_panels_share_one_legend_and_one_look():
+    figure = few_shot_curves({"naming": [MODEL, OTHER], "ambiguous": [OTHER, CHANCE]})
+    left, right = figure.axes
+    assert (left.get_title(), right.get_title()) == ("naming", "ambiguous")
+    assert to_hex(lines(left)["Frozen"].get_color()) == to_hex(lines(right)["Frozen"].get_color())
+    assert len(figure.legends) == 1 and len(figure.legends[0].texts) == 2
+
+
+def test_other_metrics_fit_the_axis_to_the_data():
+    (ax,) = few_shot_curves([OTHER | {"values": [70, 113.8]}], ylabel="CIDEr").axes
+    assert ax.get_ylim()[1] > 113
+
+
+def test_bad_series_are_named():
+    with pytest.raises(ValueError, match="'Frozen'"):
+        few_shot_curves([OTHER | {"values": [0.5]}])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        few_shot_curves([])
+
+
+def test_legend_and_level_names_cover_no_axes():
+    figure = few_shot_curves({"naming": [MODEL, OTHER, CONTROL, CHANCE], "ambiguous": [OTHER, IDEAL, CHANCE]})
+    figure.draw_without_rendering()
+    boxes = [ax.get_window_extent() for ax in figure.axes]
+    outside = [figure.legends[0].get_window_extent(), *(t.get_window_extent() for ax in figure.axes for t in ax.texts)]
+    assert not any(box.overlaps(other) for box in boxes for other in outside)
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in outside)
+
+
+def test_training_curves():
+    rows = [{"step": i, "seconds": i / 2, "loss": 5 / (1 + i)} for i in range(200)]
+    rows[100] = rows[100] | {"accuracy": 0.5}
+    rows[199] = rows[199] | {"accuracy": 0.9}
+    figure = training_curves({"loss": {"a": rows, "b": rows[:50]}, "accuracy": {"a": rows}}, x="seconds")
+    loss, accuracy = figure.axes
+    assert len(loss.lines) == 3  # the long run stands twice: faint, and as its running mean
+    assert accuracy.lines[0].get_xdata().tolist() == [50, 99.5]
+    assert loss.get_xlabel() == "time (s)" and loss.get_ylabel() == "loss"
+    assert loss.lines[1].get_color() == accuracy.lines[0].get_color()
+    with pytest.raises(ValueError, match="'a' logged no 'perplexity'"):
+        training_curves({"perplexity": {"a": rows}})
+    with pytest.raises(ValueError, match="against 'tokens'"):
+        training_curves({"loss": {"a": rows}}, x="tokens")
+    assert running_mean([2.0, 4.0, 6.0, 8.0], 2) == [2, 3, 5, 7]
+
+
+def test_picture_grid():
+    figure = picture_grid(torch.rand(5, 3, 8, 12), ["a"] * 4 + ["a caption that needs more than one line"], columns=3)
+    assert len(figure.axes) == 6 and sum(len(ax.images) for ax in figure.axes) == 5
+    assert "\n" in figure.axes[4].get_title()
+    assert figure.axes[0].images[0].get_array().shape == (8, 12, 3)
+    for images, captions in ((torch.rand(3, 8, 8), None), (torch.rand(0, 3, 8, 8), None), (torch.rand(1, 3, 8, 8), [])):
+        with pytest.raises(ValueError):
+            picture_grid(images, captions)
+
+
+def test_attention_map_and_mask_microscope():
+    figure = attention_map(torch.eye(2, 3), ["$a$", "b"], ["x", "y", "z"])
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["$a$", "b"]
+    assert figure.axes[1].get_ylabel() == "attention weight"
+    mask = torch.tensor([[False, False], [True, False], [True, False], [False, True]])
+    figure = mask_microscope(mask, ["<bos>", "<image>", "dax", "<image>"])
+    (ax,) = figure.axes
+    assert ax.images[0].get_array().tolist() == mask.T.tolist()
+    assert [tick.get_fontweight() for tick in ax.get_xticklabels()] == ["normal", "bold", "normal", "bold"]
+    with pytest.raises(ValueError, match="for 2 rows and 2 columns of names"):
+        attention_map(mask.float(), ["a", "b"], ["x", "y"])
+
+
+def test_save_and_notebook_display_leave_no_trace(tmp_path):
+    before = dict(matplotlib.rcParams)
+    figure = few_shot_curves([MODEL])
+    assert save(figure, tmp_path / "new" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_no_pyplot():
+    code = "import minilmm.plots, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

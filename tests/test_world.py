@@ -1,0 +1,205 @@
+"""Scenes, splits, the grammar and the corpus, held against a slow reader of the same text."""
+
+import re
+
+import pytest
+import torch
+
+from minilmm.tokenizer import EOC
+from minilmm.world import corpus
+from minilmm.world.grammar import ABSENT, KINDS, caption, compact, describe, question, sample_question_scenes
+from minilmm.world.scenes import LARGE, place, sample_scenes, shuffled
+from minilmm.world.vocabulary import (
+    COLOURS,
+    NUMBERS,
+    PLURALS,
+    SHAPES,
+    SIZES,
+    TEST_NAMES,
+    TEXTURES,
+    held_out,
+    ids,
+    tokenizer,
+)
+
+T = tokenizer()
+
+
+def text(row):
+    return T.decode([i for i in row.tolist() if i > 0])
+
+
+def test_a_fifth_of_the_pairs_is_held_out_evenly():
+    colour, shape = torch.meshgrid(torch.arange(len(COLOURS)), torch.arange(len(SHAPES)), indexing="ij")
+    out = held_out(colour, shape)
+    assert len(COLOURS) >= 10 and len(SHAPES) >= 12 and len(TEXTURES) >= 3
+    assert out.float().mean() == 0.2
+    assert (out.sum(0) == 2).all() and out.sum(1).min() >= 2  # every shape, every colour
+
+
+@pytest.mark.parametrize("split, share", [("train", 0.0), ("held-out", 1.0)])
+def test_splits_are_by_concept(generator, split, share):
+    scenes = sample_scenes(2000, generator, objects=3, split=split)
+    assert held_out(scenes.colour, scenes.shape)[scenes.present].float().mean() == share
+    assert scenes.has_held_out().float().mean() == share
+
+
+def test_objects_keep_apart_and_inside(generator):
+    scenes = sample_scenes(500, generator, objects=torch.arange(500) % 4 + 1)
+    assert (scenes.count == torch.arange(500) % 4 + 1).all()
+    for centre in (scenes.x, scenes.y):
+        inside = (centre - scenes.radius > -1e-3) & (centre + scenes.radius < 1 + 1e-3)
+        assert inside[scenes.present].all()
+    assert ((scenes.radius >= LARGE) == (scenes.size == 1))[scenes.present].all()
+    again = place(scenes, generator)
+    assert torch.equal(again.colour, scenes.colour) and not torch.equal(again.x, scenes.x)
+
+
+def test_one_seed_one_world():
+    def everything(seed):
+        generator = torch.Generator().manual_seed(seed)
+        scenes = sample_scenes(20, generator, objects=2, distinct=True)
+        return torch.cat([caption(scenes, generator).flatten(), corpus.sample_text(16, 64, generator).flatten()])
+
+    assert torch.equal(everything(3), everything(3))
+    assert not torch.equal(everything(3)[:100], everything(4)[:100])
+
+
+def test_compact_keeps_order():
+    phrase = torch.tensor([[5, ABSENT, 6, ABSENT], [ABSENT, 7, 8, 9]])
+    assert compact(phrase).tolist() == [[5, 6, ABSENT], [7, 8, 9]]
+    assert compact(phrase, 2, fill=0).tolist() == [[5, 6], [7, 8]]
+
+
+def objects_of(scenes, b):
+    """The scene as a list of dictionaries, read from the tensors one by one."""
+    found = []
+    for o in range(scenes.present.shape[1]):
+        if scenes.present[b, o]:
+            found.append(
+                {
+                    "color": COLOURS[scenes.colour[b, o]], "shape": SHAPES[scenes.shape[b, o]],
+                    "texture": TEXTURES[scenes.texture[b, o]], "size": SIZES[scenes.size[b, o]],
+                    "x": scenes.x[b, o].item(), "y": scenes.y[b, o].item(), "radius": scenes.radius[b, o].item(),
+                }
+            )  # fmt: skip
+    return found
+
+
+def matching(objects, phrase):
+    words = set(phrase.split()) - {"a", "the", "shape", "shapes"}
+    words = {SHAPES[PLURALS.index(w)] if w in PLURALS else w for w in words}
+    return [o for o in objects if words <= {o["color"], o["shape"], o["texture"]}]
+
+
+def slow_answer(objects, asked):
+    """Answer a question by reading it, as a person would."""
+    if m := re.fullmatch(r"what (?:color is|is the color of) the (.*) \?", asked):
+        (o,) = matching(objects, m[1])
+        return o["color"]
+    if m := re.fullmatch(r"what (texture|size) is the (.*) \?", asked):
+        (o,) = matching(objects, m[2])
+        return o[m[1]]
+    if asked in ("what shape is in the image ?", "what shape does the image contain ?"):
+        (o,) = objects
+        return o["shape"]
+    if m := re.fullmatch(r"what is the (\w+) shape \?", asked):
+        (o,) = matching(objects, m[1])
+        return o["shape"]
+    if m := re.fullmatch(r"how many (.*) are there \?", asked):
+        return NUMBERS[len(matching(objects, m[1]))]
+    relations = {"left of": ("x", 1), "right of": ("x", -1), "above": ("y", 1), "below": ("y", -1)}
+    if m := re.fullmatch(r"is the (.*) (left of|right of|above|below|larger than|smaller than) the (.*) \?", asked):
+        (a,), (b,) = matching(objects, m[1]), matching(objects, m[3])
+        if m[2] in relations:
+            axis, sign = relations[m[2]]
+            return "yes" if sign * (b[axis] - a[axis]) > 0 else "no"
+        return "yes" if (a["radius"] > b["radius"]) == (m[2] == "larger than") else "no"
+    m = re.fullmatch(r"(?:is there|does the image)( not)?(?: contain)? a (.*?)(?: in the image)? \?", asked)
+    m = m or re.fullmatch(r"is (a|no) (.*) present \?", asked)
+    assert m, asked
+    negated = m[1] in (" not", "no")
+    return "yes" if bool(matching(objects, m[2])) != negated else "no"
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_answers_are_what_a_reader_of_the_question_would_say(generator, kind):
+    kinds = torch.full((150,), kind)
+    scenes = sample_question_scenes(kinds, generator, "all")
+    asked, answer = question(scenes, kinds, generator)
+    said = [text(row) for row in answer]
+    assert said == [slow_answer(objects_of(scenes, b), text(asked[b])) for b in range(150)]
+    if KINDS[kind] in ("exists", "relation", "compare"):
+        assert 0.35 < sum(a == "yes" for a in said) / 150 < 0.65
+    else:
+        assert len(set(said)) > 1
+
+
+def test_the_object_asked_about_is_not_always_described_first(generator):
+    kinds = torch.full((300,), KINDS.index("relation"))
+    scenes = sample_question_scenes(kinds, generator, "all")
+    mixed = shuffled(scenes, generator)
+    assert 0.3 < (mixed.colour[:, 0] == scenes.colour[:, 0]).float().mean() < 0.7
+    assert torch.equal(mixed.colour.sum(1), scenes.colour.sum(1)) and torch.equal(mixed.present, scenes.present)
+
+
+def test_captions_tell_the_truth_in_several_registers(generator):
+    scenes = sample_scenes(400, generator, objects=torch.arange(400) % 4 + 1)
+    lines = [text(row) for row in caption(scenes, generator)]
+    shapes = set()
+    for b, line in enumerate(lines):
+        objects = objects_of(scenes, b)
+        assert line.endswith(EOC) and "  " not in line
+        for word in line.split():
+            for key, vocabulary in (("color", COLOURS), ("texture", TEXTURES), ("shape", SHAPES)):
+                if word in vocabulary:
+                    assert word in {o[key] for o in objects}, line
+        assert all(o["shape"] in line and o["color"] in line for o in objects), line
+        shapes.add(
+            re.sub("|".join([*COLOURS, *TEXTURES, *SHAPES, *SIZES, "top|bottom|left|right|above|below"]), "_", line)
+        )
+    assert len(shapes) >= 9  # registers, by number of objects
+
+
+def test_descriptions(generator):
+    scenes = sample_scenes(50, generator, objects=2)
+    full, short = describe(scenes), describe(scenes, full=False)
+    for b in range(50):
+        a, c = objects_of(scenes, b)
+        assert text(short[b]) == " and ".join(f"{o['texture']} {o['color']} {o['shape']}" for o in (a, c))
+        assert text(full[b]).startswith(f"{a['size']} {a['texture']} {a['color']} {a['shape']} ")
+
+
+def test_test_names_are_never_bound(generator):
+    """They occur in lists, as PROTOCOL's splits want, and in no other kind of document."""
+    forbidden = ids(*TEST_NAMES)
+    for name, (kind, _) in corpus.MIXTURE.items():
+        rows = kind(200, 128, generator, "all")
+        assert bool(torch.isin(rows, forbidden).any()) == (name == "lists"), name
+
+
+def test_strict_corpora_leave_held_out_pairs_out(generator):
+    out = {(c, s) for c in range(10) for s in range(12) if (c + 2 * s) % 5 == 0}
+
+    def mentions(rows):
+        """Held-out pairs said as "colour shape", side by side."""
+        colour, shape = (
+            torch.full((len(T),), -1).index_put((ids(*w),), torch.arange(len(w))) for w in (COLOURS, SHAPES)
+        )
+        first, second = colour[rows[:, :-1]], shape[rows[:, 1:]]
+        pairs = torch.stack([first, second], -1)[(first >= 0) & (second >= 0)]
+        return sum((c, s) in out for c, s in pairs.tolist()), len(pairs)
+
+    for name in ("captions", "facts", "induction"):
+        kind = corpus.MIXTURE[name][0]
+        held, total = mentions(kind(100, 128, generator, "train"))
+        assert held == 0 and total > 300
+        assert mentions(kind(100, 128, generator, "all"))[0] > 30
+
+
+def test_the_corpus_never_shows_an_image_tag_and_fills_its_rows(generator):
+    rows = corpus.sample_text(64, 256, generator)
+    assert rows.shape == (64, 256) and not (rows == 3).any() and (rows >= 0).all()
+    assert (rows[:, 0] == 1).all() and (rows == 4).any() and (rows != 0).float().mean() > 0.95
+    without = corpus.sample_text(64, 128, generator, without=("lists",))
+    assert not torch.isin(without, ids(*TEST_NAMES)).any()
