@@ -46,8 +46,8 @@ def out_console(quiet: bool = False) -> Console:
 def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(SpinnerColumn(), *columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def new_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
@@ -95,9 +95,10 @@ def chosen(value: str, options: Sequence[str], option: str) -> str:
     return value
 
 
-def share(value: float) -> str:
-    """A share of 1 as papers print it: .952, 1.00."""
-    return f"{value:.3f}".replace("0.", ".", 1) if value < 0.9995 else "1.00"
+def share(value: float, digits: int = 3) -> str:
+    """A share of 1 as papers print it: .952, 1.00; with two digits .95, 1.0."""
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("0") if text.startswith("0.") else text[:-1]
 
 
 def writable_folder(path: Path) -> Path:
@@ -153,9 +154,11 @@ class Log:
         """One row of the log: the loss and the first probes."""
         self.bar.update(self.task, completed=step)
         probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
-        words = [f"step {step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]
+        words = [f"{step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]
         line = "  ".join(words + [f"{short(k)} {share(v)}" for k, v in probes])
-        (self.console if self.bar.disable else self.bar.console).print(line, soft_wrap=True, highlight=False)
+        (self.console if self.bar.disable else self.bar.console).print(
+            line, no_wrap=True, overflow="ellipsis", highlight=False
+        )
 
 
 def short(name: str) -> str:

@@ -47,7 +47,7 @@ def unfinished(out: Path, kind: Any) -> Any:
         with safe_open(path, "pt") as file:
             return rebuild(kind, json.loads((file.metadata() or {})["recipe"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        raise CheckpointError(f"{path}: not a checkpoint of this kind of run, or damaged: delete it to begin anew") from None
+        raise CheckpointError(f"{path}: damaged, or of another kind of run: delete it to begin anew") from None
 
 
 def changed(recipe: Any, changes: dict[str, Any]) -> Any:
@@ -64,7 +64,7 @@ def changed(recipe: Any, changes: dict[str, Any]) -> Any:
 
 
 def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Path, resume: bool, changes: dict) -> Any:
-    """The recipe of a run: a preset with the options given; on --resume, that of the checkpoint, which they must match."""
+    """The recipe of a run: a preset with the options given; on --resume the checkpoint's, which they must match."""
     fresh = preset(name or default)
     stored = unfinished(out, type(fresh)) if resume else None
     if stored is None:
@@ -88,6 +88,7 @@ def training_folder(out: Path, resume: bool) -> Iterator[None]:
         raise ValueError(f"{out}: holds a finished run: choose another --out, or delete it first")
     if (out / CHECKPOINT).is_file() and not resume:
         raise ValueError(f"{out}: holds an unfinished run: go on with --resume, or choose another --out")
+    existed = out.exists()
     writable_folder(out)
     try:
         yield
@@ -97,8 +98,9 @@ def training_folder(out: Path, resume: bool) -> Iterator[None]:
         again = command_line("--resume")
         raise Stopped(f"stopped; checkpoint in {out}; continue with: {again}") from None
     finally:
-        with contextlib.suppress(OSError):  # only an empty folder goes
-            out.rmdir()
+        if not existed:
+            with contextlib.suppress(OSError):  # only an empty folder goes
+                out.rmdir()
     (out / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -113,9 +115,9 @@ def finish(out: Path) -> None:
     from minilmm.training.checkpoint import MODEL, read_card
 
     metrics, console = read_card(out)["metrics"], out_console()
-    told = [f"{short(k)} {share(v)}" for k, v in metrics.items() if k not in ("step", "seconds", "gradient_norm", "loss")]
+    probes = {k: v for k, v in metrics.items() if k not in ("step", "seconds", "gradient_norm", "loss")}
     console.print(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
-    console.print("  " + ", ".join(told))
+    console.print("  " + ", ".join(f"{short(k)} {share(v)}" for k, v in probes.items()))
     console.print(f"saved {out / MODEL}", soft_wrap=True)
 
 

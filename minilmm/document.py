@@ -144,4 +144,4 @@ def left_padded(batch: Batch) -> Batch:
     return replace(batch, ids=ids, attention_mask=real, loss_mask=loss)
 
 
-__all__ = ["Batch", "Document", "EOC", "Image", "SPECIALS", "Segment", "Text", "Video", "collate", "left_padded"]
+__all__ = ["EOC", "SPECIALS", "Batch", "Document", "Image", "Segment", "Text", "Video", "collate", "left_padded"]

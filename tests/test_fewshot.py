@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from tiny import tiny_frozen, tiny_lm
 
 from minilmm.evaluation.fewshot import CONDITIONS, evaluate, prompts, shuffle_across
 from minilmm.evaluation.observers import ambiguous_ideal, ambiguous_posterior, ideal
@@ -11,7 +12,6 @@ from minilmm.world.grammar import ABSENT
 from minilmm.world.tasks import TASKS, Settings
 from minilmm.world.tasks.vqa import ANSWERS
 from minilmm.world.vocabulary import TEST_NAMES, held_out, ids, tokenizer
-from tiny import tiny_frozen, tiny_lm
 
 T = tokenizer()
 

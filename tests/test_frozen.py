@@ -4,12 +4,12 @@ import hashlib
 
 import pytest
 import torch
+from tiny import tiny_frozen, tiny_lm
 
 from minilmm.document import Batch, Image, Text, Video, collate, left_padded
 from minilmm.frozen import Frozen
 from minilmm.training.frozen import captions, loss_of
 from minilmm.world.vocabulary import tokenizer
-from tiny import tiny_frozen, tiny_lm
 
 T = tokenizer()
 

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+from tiny import tiny_lm
 
 from minilmm.document import Batch
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.attention import Cache, attend
 from minilmm.world.vocabulary import tokenizer
-
-from tiny import tiny_lm
 
 
 @pytest.mark.parametrize("kv_heads, tied", [(4, False), (2, True), (1, False)])

@@ -14,7 +14,7 @@ from minilmm.language import CausalLM, LMConfig
 from minilmm.training.checkpoint import save
 from minilmm.training.loop import Report, fit, quiet
 from minilmm.training.recipes import LMRecipe, Optimisation
-from minilmm.world.corpus import sample_text
+from minilmm.world.corpus import MIXTURE, sample_text
 from minilmm.world.tasks import Settings
 from minilmm.world.vocabulary import tokenizer
 
@@ -23,26 +23,31 @@ def preset(name: str) -> LMRecipe:
     """ "nano": 2 CPU cores, about a quarter of an hour. "small": one GPU."""
     vocabulary = len(tokenizer())
     if name == "nano":
-        return LMRecipe(LMConfig(vocabulary, smear=4), Optimisation(steps=1600, lr=3e-3))
+        return LMRecipe(LMConfig(vocabulary, smear=4), Optimisation(steps=1700, lr=3e-3))
     if name == "small":
         model = LMConfig(vocabulary, width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4)
         return LMRecipe(model, Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768)
     raise ValueError(f"unknown preset {name!r}: choose nano or small")
 
 
-def length_of(recipe: LMRecipe, step: int) -> int:
-    """Short documents first, then longer ones, and now and then the longest."""
-    *usual, longest = recipe.lengths
-    if step % recipe.long_every == recipe.long_every - 1:
-        return longest
-    return usual[min(len(usual) - 1, len(usual) * step // max(recipe.optimisation.steps, 1))]
+def rows_for(recipe: LMRecipe, step: int) -> tuple[int, int, tuple[str, ...]]:
+    """Rows, their length, and the kinds of documents left out at a step: see `LMRecipe`."""
+    short, *usual, longest = recipe.lengths
+    without = () if recipe.lists else ("lists",)
+    if step < recipe.first:
+        others = tuple(name for name in MIXTURE if name not in ("lists", "bindings"))
+        return max(1, recipe.tokens // 2 // short), short, without + others
+    later, rest = step - recipe.first, max(1, recipe.optimisation.steps - recipe.first)
+    length = usual[min(len(usual) - 1, len(usual) * later // rest)]
+    if later % recipe.long_every == recipe.long_every - 1:
+        length = longest
+    return max(1, recipe.tokens // length), length, without
 
 
 def loss_of(model: CausalLM, recipe: LMRecipe, generator: torch.Generator, step: int) -> Tensor:
     """Mean next-token cross-entropy, in nats, of one step's documents; positions start anywhere in the context."""
-    length = length_of(recipe, step)
-    without = () if recipe.lists else ("lists",)
-    ids = sample_text(max(1, recipe.tokens // length), length, generator, strict=recipe.strict, without=without)
+    rows, length, without = rows_for(recipe, step)
+    ids = sample_text(rows, length, generator, strict=recipe.strict, without=without)
     offset = int(torch.randint(max(1, model.config.context - length), (), generator=generator, device=generator.device))
     states = model.hidden(model.embed(ids[:, :-1]), offset=offset)
     real = ids[:, 1:] != 0

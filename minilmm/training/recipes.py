@@ -23,11 +23,18 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class LMRecipe:
-    """Text-only pretraining. `tokens` per step at each length of `lengths`; every `long_every`-th step reads the last."""
+    """Text-only pretraining in two phases.
+
+    For `first` steps only lists and bindings, in rows of `lengths[0]` and at half the `tokens` per step: in-context
+    learning appears by the number of updates, and short rows make them cheap. Then everything, in rows of the middle
+    `lengths`, one after the other; every `long_every`-th step reads rows of the last one.
+    strict: no held-out colour-shape pairs in the text. lists: False leaves repeated lists out (an ablation).
+    """
 
     model: LMConfig
     optimisation: Optimisation
-    lengths: tuple[int, ...] = (128, 256, 1024)
+    first: int = 400
+    lengths: tuple[int, ...] = (64, 128, 256, 1024)
     tokens: int = 8192
     long_every: int = 16
     strict: bool = False
@@ -50,8 +57,9 @@ class VisionRecipe:
 class FrozenRecipe:
     """Frozen: which language model it borrows, what trains, on what.
 
-    variant  "frozen" (the paper), "finetuned" (the LM trains too), "scratch" (a new LM trains), "blind" (blank pictures)
-    eyes     "scratch" (the paper), "start" (begin from `vision`), "kept" (`vision` stays frozen: only the map trains)
+    variant  "frozen" (the paper), "finetuned" (the LM trains too), "scratch" (a new LM trains), "blind" (blank
+             pictures)
+    eyes     "scratch" (the paper), "start" (begin from `vision`), "kept" (`vision` stays: only the map trains)
     """
 
     optimisation: Optimisation

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.evaluation.retrieval import classify, retrieval_rows
+from minilmm.evaluation.retrieval import classify, ensemble, retrieval_rows
 from minilmm.metrics import bootstrap_interval
 from minilmm.training.checkpoint import save
 from minilmm.training.loop import Report, fit, quiet
@@ -76,7 +76,7 @@ def retrieval(
     generator = torch.Generator(device).manual_seed(1_000_003 + seed)
     scenes = near_duplicates(count, generator)
     text = compact(describe(scenes), TEXT_LENGTH, fill=0)
-    images = render(scenes, generator, model.vision.resolution)
+    images = render(scenes, generator, model.resolution)
     found = retrieval_rows(model.encode_image(images), model.encode_text(text, text != 0))
     rows = []
     for line in found:
@@ -99,7 +99,7 @@ def zero_shot(
     lines = [f"a {t} {COLOURS[p % 10]} {SHAPES[p // 10]} . <EOC>" for p in pair.tolist() for t in TEXTURES]
     text = compact(torch.tensor([words.encode(line) for line in lines], device=device), TEXT_LENGTH, fill=0)
     embedded = model.encode_text(text, text != 0).view(len(pair), len(TEXTURES), -1)
-    predicted = classify(model.encode_image(render(scenes, generator, model.vision.resolution)), embedded)
+    predicted = classify(model.encode_image(render(scenes, generator, model.resolution)), ensemble(embedded))
     right = predicted == scenes.colour[:, 0] + 10 * scenes.shape[:, 0]
     value, low, high = bootstrap_interval(right.float(), seed=seed)
     return {"metric": "zero-shot accuracy", "value": value, "low": low, "high": high, "chance": 1 / len(pair)}

@@ -36,7 +36,7 @@ class TextTower(nn.Module):
             raise ValueError(f"texts of {ids.shape[1]} tokens, expected at most {len(self.position)}: shorten them")
         # Positions count real tokens, so that padding on either side gives the same embedding.
         x = self.token(ids) + self.position[(mask.cumsum(1) - 1).clamp(min=0)]  # (B, L, D)
-        seen = mask | ~mask.any(1, keepdim=True)  # an empty text sees its padding: softmax over nothing is undefined
+        seen = mask | ~mask.any(1, keepdim=True)  # an empty text sees its padding: kernels differ on an empty softmax
         for block in self.blocks:
             x = block(x, seen)
         weight = mask[..., None].to(x.dtype)  # (B, L, 1)
@@ -62,7 +62,7 @@ class DualEncoder(nn.Module):
         embed: int = 128,
     ):
         super().__init__()
-        self.vision = build_encoder(vision)
+        self.vision, self.resolution = build_encoder(vision), vision.resolution
         self.text = TextTower(vocabulary, text_width, text_layers, text_heads, text_length)
         self.image_projection = nn.Linear(self.vision.width, embed, bias=False)
         self.text_projection = nn.Linear(text_width, embed, bias=False)

@@ -122,12 +122,16 @@ class NFResNet(nn.Module):
         self.beta = beta
 
     def forward(self, images: Tensor) -> Tensor:
-        x = ((images - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)  # 1.5 times as fast on a CPU
+        x = ((images - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)  # a tenth faster on a CPU
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
         return GAMMA * activation(x, self.beta).flatten(2).transpose(1, 2)  # (M, S, D), about unit variance
 
     def pool(self, features: Tensor) -> Tensor:
-        """Mean over the grid: (M, S, D) -> (M, D)."""
-        return features.mean(1)
+        """Mean over the grid, then each picture's vector standardised: (M, S, D) -> (M, D).
+
+        The mean over the grid is much the same for all pictures; without the last step, what tells them apart is a
+        small part of the vector, and a map that reads it learns slowly.
+        """
+        return F.layer_norm(features.mean(1), (self.width,))

@@ -18,6 +18,7 @@ Names of the test half occur in lists and in none of the others.
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import torch
 from torch import Tensor
 

@@ -22,7 +22,7 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
     colour, shape = pair % len(COLOURS), pair // len(COLOURS)
     out = held_out(colour, shape)
     pair = pair[out if pairs_of(settings.split) == "held-out" else ~out]
-    if W > len(pair):
+    if len(pair) < W:
         raise ValueError(f"{W} ways: the {settings.split} split has only {len(pair)} colour-shape pairs")
     concept = pair[choices(len(pair), W, (batch,), generator)]  # (B, W)
     texture = integers(len(TEXTURES), (batch, W), generator)

@@ -1,0 +1,50 @@
+"""`minilmm ask`: any pictures, interleaved with words; the model goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import Device, device_named
+
+
+def ask(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")],
+    image: Annotated[list[Path] | None, typer.Option("--image", help="A PNG or JPEG; once for each <image>.")] = None,
+    prompt: Annotated[str, typer.Option("--prompt", help='As "<image> dax . <EOC> <image>".')] = "",
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 24,
+    device: Device = "auto",
+) -> None:
+    """Go on with a prompt: `minilmm ask RUN --image a.png --prompt "question : what color is the shape ? answer :"`."""
+    from minilmm.data.pictures import load_picture
+    from minilmm.document import Document, Image, Text, collate
+    from minilmm.tokenizer import EOC, IMAGE
+    from minilmm.training.checkpoint import load
+    from minilmm.world.vocabulary import tokenizer
+
+    paths, where = image or [], device_named(device)
+    if len(paths) == 1 and IMAGE not in prompt:
+        prompt = f"{IMAGE} {prompt}"
+    if prompt.count(IMAGE) != len(paths):
+        raise ValueError(f"{prompt.count(IMAGE)} {IMAGE} tags but {len(paths)} pictures: give each tag one --image")
+    if not prompt.strip():
+        raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
+    words = tokenizer()
+    words.encode(prompt)  # unknown words are refused before anything is loaded
+    model, card = load(run, where)
+    if not hasattr(model, "generate"):
+        raise ValueError(f"{run}: a {card['kind']} run says nothing: name a language model or a bridge")
+    if paths and not model.sees:
+        raise ValueError(f"{run}: reads text only: leave --image out, or choose a run that sees")
+    pictures = [load_picture(path, model.config.vision.resolution) for path in paths]
+    document: Document = []
+    for i, part in enumerate(prompt.split(IMAGE)):
+        if i:
+            document.append(Image(pictures[i - 1]))
+        if part.strip():
+            document.append(Text(part))
+    stop = words.convert_tokens_to_ids(EOC)
+    answer = model.generate(collate([document], words).to(where), max_tokens, stop)[0].tolist()
+    typer.echo(words.decode(answer[: answer.index(stop)] if stop in answer else answer))

@@ -1,0 +1,102 @@
+"""`minilmm doctor`: is everything here that the commands need?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from .common import cores, device_named, out_console
+
+EXTRAS = {
+    "easy-vqa": ("easy_vqa", 'pip install "minilmm[easy-vqa]"'),
+    "real models": ("transformers", 'pip install "minilmm[real]"'),
+    "notebooks": ("jupyterlab", 'pip install "minilmm[notebooks]"'),
+}
+
+
+def python_version() -> str:
+    """Python and minilmm."""
+    import minilmm
+
+    machine = f"{platform.system()} {platform.machine()}"
+    return f"Python {platform.python_version()}, minilmm {minilmm.__version__}, {machine}"
+
+
+def torch_version() -> str:
+    """Torch, its device and threads."""
+    import torch
+
+    device = device_named("auto")
+    what = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores, {torch.get_num_threads()} threads"
+    return f"torch {torch.__version__}, {device}: {what}"
+
+
+def checkpoints() -> str:
+    """Every shipped checkpoint loads, its hash right."""
+    from minilmm.training.checkpoint import load, shipped
+
+    names = shipped()
+    for name in names:
+        load(name)
+    if not names:
+        raise ValueError("no checkpoint is shipped: make them with `make zoo`, or install minilmm again")
+    return f"checkpoints intact: {', '.join(names)}"
+
+
+def forward() -> str:
+    """A picture goes through an untrained Frozen, and finite logits come out."""
+    import torch
+
+    from minilmm.document import Image, Text, collate
+    from minilmm.world.vocabulary import tokenizer
+
+    from .trace import untrained
+
+    model = untrained(0).eval()
+    resolution = model.config.vision.resolution
+    batch = collate([[Image(torch.full((3, resolution, resolution), 0.5)), Text("dax .")]], tokenizer())
+    with torch.no_grad():
+        logits = model(batch)  # (1, L, V)
+    if not bool(logits.isfinite().all()):
+        raise ArithmeticError("a forward pass gave numbers that are not finite: install torch again")
+    return "a forward pass of Frozen gives finite numbers"
+
+
+def disk() -> str:
+    """A run can be written under the working folder."""
+    with tempfile.TemporaryDirectory(dir="."):
+        free = shutil.disk_usage(".").free / 2**30
+    if free < 0.2:
+        raise OSError(28, "nearly full", str(Path.cwd()))
+    return f"the working folder can be written, {free:.0f} GiB free"
+
+
+def doctor() -> None:
+    """Check the installation; exit code 0 when all is well."""
+    from .main import explain
+
+    console, failed = out_console(), 0
+    checks: list[Callable[[], str]] = [python_version, torch_version, forward, checkpoints, disk]
+    for one in checks:
+        try:
+            console.print(f"[green]✓[/] {one()}", soft_wrap=True)
+        except Exception as error:
+            failed += 1
+            console.print(f"[red]✗[/] {explain(error)}", soft_wrap=True)
+    for name, (module, remedy) in EXTRAS.items():
+        if importlib.util.find_spec(module) is not None:
+            version = importlib.metadata.version(module.replace("_", "-"))
+            console.print(f"[green]✓[/] extra {name}: {module} {version}")
+        else:
+            console.print(
+                f"- extra {name} not installed (not needed by the mini-world): {remedy}", markup=False, soft_wrap=True
+            )
+    console.print("all is well" if not failed else f"{failed} of {len(checks)} checks failed")
+    raise typer.Exit(int(bool(failed)))

@@ -1,0 +1,98 @@
+"""`minilmm show`: what the mini-world looks like, and which words it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import Seed, chosen, out_console, writable_folder
+
+
+def show(
+    what: Annotated[str, typer.Argument(metavar="world|words")],
+    out: Annotated[Path, typer.Option("--out", help="Where the pictures of the world go.")] = Path("runs/world"),
+    seed: Seed = 0,
+) -> None:
+    """The mini-world as contact sheets, or its vocabulary."""
+    chosen(what, ("world", "words"), "show")
+    if what == "words":
+        return words()
+    from minilmm import plots
+
+    writable_folder(out)
+    console = out_console()
+    for name, figure, told in sheets(seed):
+        console.print(f"{plots.save(figure, out / f'{name}.png')}: {told}", soft_wrap=True)
+
+
+def sheets(seed: int) -> list[tuple[str, Any, str]]:
+    """The contact sheets: name, figure, and what it shows."""
+    import torch
+
+    from minilmm import plots
+    from minilmm.tokenizer import EOC
+    from minilmm.world.grammar import ABSENT, KINDS, caption, question, sample_question_scenes
+    from minilmm.world.render import blank, degrade, render, render_glyphs, render_words
+    from minilmm.world.scenes import sample_scenes, shuffled
+    from minilmm.world.videos import render_video
+    from minilmm.world.vocabulary import GLYPHS_TRAIN, LETTERS, VERBS, tokenizer
+
+    generator, vocabulary = torch.Generator().manual_seed(seed), tokenizer()
+
+    def said(phrases: Any) -> list[str]:
+        return [vocabulary.decode([i for i in row if i != ABSENT]).removesuffix(f" {EOC}") for row in phrases.tolist()]
+
+    scenes = sample_scenes(16, generator, objects=torch.arange(16) // 4 + 1)
+    found = [("scenes", plots.picture_grid(render(scenes, generator), said(caption(scenes, generator)), columns=8),
+              "training scenes of one to four objects, with captions in several registers")]  # fmt: skip
+    unseen = sample_scenes(8, generator, split="held-out")
+    pictures = render(unseen, generator)
+    found.append(("held-out", plots.picture_grid(pictures, said(caption(unseen, generator)), columns=8),
+                  "pairs of colour and shape that no run is trained on"))  # fmt: skip
+    kind = torch.arange(2 * len(KINDS)) % len(KINDS)
+    asked = sample_question_scenes(kind, generator, "train")
+    questions, answers = question(asked, kind, generator)
+    texts = [f"{q} {a}" for q, a in zip(said(questions), said(answers), strict=True)]
+    found.append(("questions", plots.picture_grid(render(shuffled(asked, generator), generator), texts, columns=8),
+                  f"questions of {len(KINDS)} kinds, with answers"))  # fmt: skip
+    classes = torch.randint(len(GLYPHS_TRAIN), (4,), generator=generator).repeat_interleave(4)
+    names = [f"class {c}" for c in classes.tolist()]
+    found.append(("glyphs", plots.picture_grid(render_glyphs(classes, generator), names, columns=8),
+                  "four classes of glyphs, four hands each"))  # fmt: skip
+    written = ["stop", "exit", "tea", "dax", "norway", "a"]
+    letters = torch.full((len(written), 6), -1)
+    for row, word in zip(letters, written, strict=True):
+        row[: len(word)] = torch.tensor([LETTERS.index(c) for c in word])
+    found.append(("drawn-words", plots.picture_grid(render_words(letters, generator), written), "words to be read"))
+    few = render(scenes[:6], generator)
+    found.append(("controls", plots.picture_grid(torch.cat([few, degrade(few, generator), blank(few)]),
+                                                 [*["as it is"] * 6, *["bad photograph"] * 6, *["blank"] * 6]),
+                  "the same pictures as bad photographs, and blank"))  # fmt: skip
+    films = render_video(sample_scenes(len(VERBS), generator), torch.arange(len(VERBS)), 6, generator)  # (V, T, ...)
+    titles = [f"{verb} ->" if t == 0 else "" for verb in VERBS for t in range(6)]
+    found.append(("videos", plots.picture_grid(films.flatten(0, 1), titles), "a film strip per verb"))
+    return found
+
+
+def words() -> None:
+    """The vocabulary by group; names kept for tests are marked."""
+    from minilmm.tokenizer import SPECIALS
+    from minilmm.world import vocabulary as v
+
+    console = out_console()
+    known = [("special", list(SPECIALS)), ("colours", v.COLOURS), ("shapes", v.SHAPES), ("plurals", v.PLURALS),
+             ("textures", v.TEXTURES), ("sizes", v.SIZES), ("numbers", v.NUMBERS), ("verbs", v.VERBS),
+             ("places", v.PLACES), ("materials", v.MATERIALS)]  # fmt: skip
+    names = [("names to train with", v.TRAIN_NAMES), ("names kept for tests *", [f"{n}*" for n in v.TEST_NAMES])]
+    told = {w for _, group in known for w in group} | {*v.TRAIN_NAMES, *v.TEST_NAMES}
+    marks = [*v.LETTERS, *v.DIGITS]
+    rest = [w for w in v.tokenizer().words if w not in told and w not in marks]
+    for title, group in [*known, ("grammar", rest), ("letters and digits", marks), *names]:
+        console.print(f"[bold]{title}[/] ({len(group)})")
+        width = 2 + max(map(len, group))
+        line = max(1, (console.width - 2) // width)
+        for i in range(0, len(group), line):
+            console.print("  " + "".join(w.ljust(width) for w in group[i : i + line]).rstrip(), markup=False)
+    console.print(f"{len(v.tokenizer())} words and marks; * never bound to anything in training")

@@ -1,0 +1,383 @@
+"""The command line: every command runs on tiny models, every bad input is one line, every run stops and goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from minilmm_cli.main import main
+from PIL import Image
+from safetensors.torch import load_file
+
+from minilmm.language import LMConfig
+from minilmm.training import frozen, lm, vision
+from minilmm.training.recipes import LMRecipe, Optimisation, VisionRecipe
+from minilmm.vision import VisionConfig
+from minilmm.world.vocabulary import tokenizer
+
+TINY_LM = LMRecipe(
+    LMConfig(len(tokenizer()), width=32, layers=1, heads=4, kv_heads=4, hidden=32, smear=2),
+    Optimisation(steps=2, lr=1e-3),
+    lengths=(64, 128),
+    tokens=256,
+)
+TINY_EYES = VisionRecipe(
+    VisionConfig(stem=4, widths=(8, 8), blocks=(0, 0)), Optimisation(steps=2, lr=1e-3), batch=8, embed=8
+)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A folder with finished runs `lm`, `vision` and `frozen`, all tiny, made by the command itself."""
+    place = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(lm, "preset", lambda name: TINY_LM)
+        patch.setattr(vision, "preset", lambda name: TINY_EYES)
+        assert main(["pretrain", "lm", "--out", str(place / "lm"), "--no-lists", "--smear", "3"]) == 0
+        assert main(["pretrain", "vision", "--out", str(place / "vision"), "--seed", "1"]) == 0
+        assert main([*train(place), "--out", str(place / "frozen"), "--steps", "2"]) == 0
+    return place
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MINILMM_DEBUG", raising=False)
+
+
+def train(place):
+    """The start of a command that trains a tiny Frozen."""
+    parts = ["--lm", str(place / "lm"), "--vision", str(place / "vision")]
+    return ["train", "frozen", "--preset", "quick", *parts, "--eyes", "start", "--batch", "8"]
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command line: exit code, standard output, standard error."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def fails(call):
+    """Runs a command line that must fail in one line that holds the words given."""
+
+    def run(*arguments, holds, code=1):
+        got, out, err = call(*arguments)
+        assert got == code, err
+        assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in out + err
+        for word in [holds] if isinstance(holds, str) else holds:
+            assert word in err, err
+        return err
+
+    return run
+
+
+def saved(path, size=(60, 40), color=(220, 30, 30), mode="RGB"):
+    Image.new(mode, size, color).save(path)
+    return path
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def test_eval_prints_only_json(runs, call):
+    arguments = ["eval", runs / "frozen", "--task", "naming", "--shots", "0,1", "--ways", "3", "--episodes", "20"]
+    code, out, err = call(*arguments, "--json", "-")
+    result = json.loads(out)
+    assert code == 0 and err == ""
+    assert list(result) == ["model", "task", "settings", "chance", "prior", "rows", "seconds", "device"]
+    assert result["chance"] == pytest.approx(1 / 3, abs=1e-3) and result["settings"]["ways"] == 3
+    assert [(r["shots"], r["condition"]) for r in result["rows"][:2]] == [(0, "real"), (0, "blank_images")]
+    assert len(result["rows"]) == 8
+    again = json.loads(call(*arguments, "--json", "-")[1])
+    assert again["rows"] == result["rows"]
+
+
+def test_eval_table_fits_80_columns(runs, call, tmp_path):
+    target = tmp_path / "sub" / "r.json"
+    code, out, _ = call(
+        "eval", runs / "lm", "--task", "noisy-naming", "--shots", "0,16", "--episodes", "9", "--json", target
+    )
+    assert code == 0 and "ideal" in out and "text only" in out
+    assert max(len(line) for line in out.splitlines() if str(runs) not in line) <= 80
+    assert json.loads(target.read_text())["rows"][0]["ideal"] == 0.5
+
+
+def test_eval_options_reach_the_settings(runs, call):
+    more = ["--repeats", "1", "--induction", "--names", "real", "--split", "train", "--scoring", "generate"]
+    code, out, _ = call("eval", runs / "lm", "--task", "naming", "--shots", "1", "--episodes", "3", *more, "--seed",
+                        "5", "--conditions", "real", "--json", "-")  # fmt: skip
+    settings = json.loads(out)["settings"]
+    assert code == 0 and settings["repeats"] == 1 and settings["induction"] and settings["names"] == "real"
+    assert settings["split"] == "train" and settings["scoring"] == "generate" and settings["seed"] == 5
+    assert [r["condition"] for r in json.loads(out)["rows"]] == ["real"]
+
+
+@pytest.mark.parametrize("task", ["retrieval", "zero-shot"])
+def test_eval_of_the_eyes(runs, call, task):
+    code, out, _ = call("eval", runs / "vision", "--task", task, "--episodes", "20", "--json", "-")
+    result = json.loads(out)
+    assert code == 0 and set(result["rows"][0]) >= {"shots", "condition", "metric", "value", "low", "high"}
+    code, out, _ = call("eval", runs / "vision", "--task", task, "--episodes", "20")
+    assert code == 0 and "95 % interval" in out
+
+
+def test_curve(runs, call, tmp_path):
+    out = tmp_path / "c.png"
+    code, said, err = call("curve", runs / "frozen", runs / "lm", "--task", "ambiguous-naming", "--shots", "0,1",
+                           "--episodes", "5", "--out", out, "--json", "-")  # fmt: skip
+    result = json.loads(said)
+    assert code == 0 and err == "" and Image.open(out).format == "PNG"
+    assert [len(c["rows"]) for c in result["curves"]] == [8, 2]
+
+
+def test_folder_of_pictures_trains_and_evaluates(runs, call, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    words = ["a red circle", "a blue square", "a green star", "a black moon"]
+    lines = []
+    for i in range(24):
+        saved(folder / f"{i}.png", color=(i * 9, 40, 200 - i * 7))
+        lines.append(json.dumps({"file_name": f"{i}.png", "text": words[i % 4]}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    code, out, err = call(*train(runs), "--data", folder, "--steps", "1", "--out", tmp_path / "run")
+    assert code == 0, err
+    code, out, err = call(
+        "eval", tmp_path / "run", "--task", folder, "--shots", "0,1", "--episodes", "4", "--json", "-"
+    )
+    assert code == 0 and len(json.loads(out)["rows"]) == 8, err
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def test_ask(runs, call, tmp_path):
+    a, b = saved(tmp_path / "a.png"), saved(tmp_path / "b.jpg", size=(300, 20), mode="L", color=9)
+    code, out, err = call(
+        "ask", runs / "frozen", "--image", a, "--prompt", "question : what color is the shape ? answer :"
+    )
+    assert code == 0 and err == "" and out.count("\n") == 1 and "<EOC>" not in out
+    code, out, _ = call("ask", runs / "frozen", "--image", a, "--image", b, "--prompt", "<image> dax . <EOC> <image>",
+                        "--max-tokens", "3")  # fmt: skip
+    assert code == 0 and len(out.split()) <= 3
+    assert call("ask", runs / "lm", "--prompt", "a red circle")[0] == 0
+
+
+@pytest.mark.slow
+def test_show(call, tmp_path):
+    code, out, _ = call("show", "world", "--out", tmp_path)
+    assert code == 0 and {p.suffix for p in tmp_path.iterdir()} == {".png"} and len(out.splitlines()) >= 6
+    code, out, _ = call("show", "words")
+    assert code == 0 and "blicket*" in out and max(map(len, out.splitlines())) <= 80
+
+
+def test_trace_and_params(runs, call):
+    code, out, _ = call("trace", "frozen", "--run", runs / "frozen")
+    assert code == 0 and "<bos> [v1 v2] dax . <EOC> [v1 v2]" in out and "none: frozen" in out
+    code, out, _ = call("trace", "frozen")
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+    code, out, _ = call("params", runs / "frozen")
+    model = load_file(runs / "frozen" / "model.safetensors")
+    assert code == 0 and f"{sum(t.numel() for t in model.values()):,}" in out
+    for name in ("lm-small", "vision-small", "frozen-small", "frozen-7b"):
+        code, out, _ = call("params", name)
+        assert code == 0 and max(map(len, out.splitlines())) <= 80
+
+
+def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("doctor")
+    assert code == (0 if "all is well" in out else 1) and "torch" in out and "finite" in out and err == ""
+    monkeypatch.setattr("minilmm.training.checkpoint.ZOO", tmp_path)
+    code, out, _ = call("doctor")
+    assert code == 1 and "make zoo" in out
+
+
+@pytest.mark.slow
+def test_quickstart(runs, call, tmp_path, monkeypatch):
+    small = replace(frozen.preset("quick"), encoder=TINY_EYES.model, batch=8)
+    monkeypatch.setattr(frozen, "preset", lambda name: small)
+    monkeypatch.setattr("minilmm_cli.quickstart.PANELS", [("naming", "naming", 2, (0, 1)), ("VQA", "vqa", 2, (0, 1))])
+    arguments = ["quickstart", "--lm", runs / "lm", "--out", tmp_path / "q", "--steps", "4", "--episodes", "4"]
+    code, out, err = call(*arguments)
+    assert code == 0 and err == "", err
+    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line and str(runs) not in line) <= 80
+    for name in ("few_shot.png", "training.png", "report.md", "results.json"):
+        assert (tmp_path / "q" / name).stat().st_size > 0
+    told = json.loads((tmp_path / "q" / "results.json").read_text())
+    assert told["results"]["naming"]["rows"][0]["condition"] == "real" and "highest control" in out
+    report = (tmp_path / "q" / "report.md").read_text()
+    assert "minilmm quickstart" in report and "seed: 0" in report
+    assert call(*arguments, "--resume")[0] == 0  # the finished run is measured again, not trained
+    assert call(*arguments)[0] == 0  # begins anew
+
+
+def test_help_needs_no_torch():
+    code = "import sys; from minilmm_cli.main import main; main(['--help']); print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "quickstart" in said and said.rstrip().endswith("False")
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_bad_calls(runs, fails):
+    run = runs / "frozen"
+    fails("eval", run, "--task", "juggling", holds=["juggling", "noisy-naming", "easy-vqa", "retrieval"])
+    fails("eval", "no-such-run", "--task", "naming", holds=["no-such-run", "shipped are"])
+    fails("eval", run, "--task", "naming", "--shots", "-1", holds="--shots -1")
+    fails("eval", run, "--task", "naming", "--shots", "one", holds=["'one'", "0,1,4"])
+    fails("eval", run, "--task", "naming", "--ways", "1", holds="--ways 1")
+    fails("eval", run, "--task", "naming", "--ways", "25", holds=["25 ways", "24"])
+    fails("eval", run, "--task", "noisy-naming", "--ways", "3", holds="2 ways")
+    fails("eval", run, "--task", "vqa", "--ways", "3", holds="vqa has no ways")
+    fails("eval", run, "--task", "naming", "--episodes", "0", holds="--episodes 0")
+    fails("eval", run, "--task", "naming", "--names", "silly", holds=["silly", "nonsense"])
+    fails("eval", run, "--task", "naming", "--split", "test", holds=["test", "held-out"])
+    fails("eval", run, "--task", "naming", "--device", "tpu", holds=["tpu", "auto"])
+    fails("eval", run, "--task", "naming", "--conditions", "dark", holds=["dark", "blank_images"])
+    fails("eval", run, "--task", "retrieval", holds="vision-nano")
+    fails("eval", runs / "vision", "--task", "naming", holds="retrieval")
+    fails("eval", runs / "lm", "--task", "easy-vqa", holds="text only")
+    fails("eval", run, holds="--task", code=2)
+    fails("eval", run, "--task", "naming", "--colour", "red", holds="--colour", code=2)
+    fails("juggle", holds="juggle", code=2)
+    fails("curve", run, "--task", "naming", "--out", "a.txt", holds=".png")
+    fails("curve", run, "--task", "zero-shot", holds="minilmm eval")
+    fails("show", "mask", holds="world")
+    fails("trace", "blip2", holds="frozen")
+    fails("trace", "frozen", "--run", runs / "lm", holds="lm run")
+    fails("params", "gpt-4", holds="gpt-4")
+
+
+def test_bad_training_calls(runs, fails, tmp_path):
+    out = ["--out", tmp_path / "x"]
+    fails("train", "frozen", "--preset", "huge", *out, holds=["huge", "quick"])
+    fails("pretrain", "lm", "--preset", "huge", *out, holds=["huge", "nano"])
+    fails("pretrain", "vision", "--kind", "eagle", *out, holds=["eagle", "resnet"])
+    fails(*train(runs), "--data", "nowhere", *out, holds=["nowhere", "easy-vqa"])
+    fails(*train(runs), "--variant", "melted", *out, holds=["melted", "blind"])
+    fails(*train(runs), "--prefix-tokens", "3", *out, holds="1, 2 or 4")
+    fails(*train(runs), "--steps", "1", "--minutes", "1", *out, holds="one of them")
+    fails("train", "frozen", "--lm", "no-lm", *out, holds="no-lm")
+    fails("train", "frozen", "--lm", runs / "vision", *out, holds="no language model")
+    fails("train", "frozen", "--steps", "0", *out, holds="--steps", code=2)
+    assert not (tmp_path / "x").exists()
+    fails(*train(runs), "--out", runs / "frozen", holds=["finished run", "another --out"])
+    file = tmp_path / "file"
+    file.write_text("")
+    fails(*train(runs), "--out", file, holds=["file", "another place"])
+    fails(*train(runs), "--out", file / "run", holds=["file", "another place"])
+    fails(*train(runs), "--out", "/proc/minilmm/run", holds="/proc/minilmm")
+    fails("eval", runs / "frozen", "--task", "naming", "--json", tmp_path, holds="is a folder")
+    fails("eval", runs / "frozen", "--task", "naming", "--json", file / "a.json", holds="file")
+
+
+def test_bad_pictures_and_prompts(runs, fails, tmp_path):
+    run, good = runs / "frozen", saved(tmp_path / "good.png")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(good.read_bytes()[:60])
+    fails("ask", run, "--image", bad, holds="bad.png")
+    fails("ask", run, "--image", tmp_path / "none.png", holds=["none.png", "no such file"])
+    fails("ask", run, "--image", good, "--prompt", "what colour is thatt ?", holds=["colour", "thatt", "show words"])
+    fails("ask", run, "--image", good, "--prompt", "<image> and <image>", holds=["2 <image> tags", "1 pictures"])
+    fails("ask", run, "--prompt", "<image>", holds="0 pictures")
+    fails("ask", run, holds="--prompt")
+    fails("ask", runs / "vision", "--image", good, holds="vision run")
+    fails("ask", runs / "lm", "--image", good, holds="text only")
+
+
+def test_bad_folders(runs, fails, tmp_path):
+    folder, metadata = tmp_path / "data", tmp_path / "data" / "metadata.jsonl"
+    folder.mkdir()
+
+    def refused(holds):
+        fails("eval", runs / "frozen", "--task", folder, "--episodes", "2", holds=holds)
+        fails(*train(runs), "--data", folder, "--out", tmp_path / "run", holds=holds)
+        assert not (tmp_path / "run").exists()
+
+    refused("empty")
+    saved(folder / "a.png")
+    refused("no metadata.jsonl")
+    metadata.write_text('{"file_name": "b.png", "text": "a red circle"}\n')
+    refused(["line 1", "b.png"])
+    metadata.write_text('{"file_name": "a.png", "text": "a red circle"}\n{oops\n')
+    refused(["line 2", "JSON"])
+    metadata.write_text('{"file_name": "a.png"}\n')
+    refused(["line 1", "text"])
+    metadata.write_text('{"file_name": "a.png", "text": "a zebra runs"}\n')
+    refused(["runs", "zebra"])
+
+
+def test_bad_checkpoints(runs, fails, tmp_path):
+    card, model = (runs / "frozen" / "card.json").read_text(), (runs / "frozen" / "model.safetensors").read_bytes()
+    arguments = ["eval", tmp_path, "--task", "naming"]
+    (tmp_path / "card.json").write_text(card)
+    fails(*arguments, holds="weights are missing")
+    (tmp_path / "model.safetensors").write_bytes(model[: len(model) // 2])
+    fails(*arguments, holds=["model.safetensors", "restore"])
+    (tmp_path / "card.json").write_text('{"hello": 1}')
+    fails(*arguments, holds="not a minilmm card")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"rubbish")
+    (tmp_path / "card.json").unlink()
+    fails(*arguments, holds="not finished")
+    fails(*train(runs), "--out", tmp_path, holds=["unfinished", "--resume"])
+    fails(*train(runs), "--out", tmp_path, "--resume", holds=["checkpoint.safetensors", "delete it"])
+
+
+def test_a_full_disk_and_a_divergence(runs, fails, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr(frozen, "save", full)
+    fails(*train(runs), "--steps", "1", "--out", tmp_path / "a", holds=["model.safetensors", "free some space"])
+    monkeypatch.setattr(frozen, "loss_of", lambda model, batch: model.to_prefix.weight.sum() * float("nan"))
+    fails(*train(runs), "--steps", "1", "--out", tmp_path / "b", holds=["nan", "--lr"])
+
+
+# --- stopping and going on --------------------------------------------------------------------------------------------
+
+
+def test_minutes_become_steps_in_the_recipe(runs, call, tmp_path):
+    code, out, err = call(*train(runs), "--minutes", "0.02", "--out", tmp_path / "run")
+    assert code == 0, err
+    steps = json.loads((tmp_path / "run" / "card.json").read_text())["recipe"]["optimisation"]["steps"]
+    assert f"--steps {steps}" in out
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_resume_give_the_same_weights(runs, call, fails, tmp_path):
+    steps = ["--steps", "200"]
+    assert call(*train(runs), *steps, "--out", tmp_path / "whole")[0] == 0
+    out = tmp_path / "stopped"
+    command = [*train(runs), *steps, "--out", str(out)]
+    process = subprocess.Popen([sys.executable, "-m", "minilmm_cli.main", *command], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env=os.environ)  # fmt: skip
+    log = out / "log.jsonl"
+    while not (log.is_file() and log.stat().st_size) and process.poll() is None:  # its first row: half is done
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert err.startswith(f"stopped; checkpoint in {out}") and err.count("\n") == 1 and "--resume" in err
+    assert not (out / "card.json").exists()
+    fails(*command, holds=["unfinished", "--resume"])
+    fails(*command, "--resume", "--seed", "3", holds=["seed was 0"])
+    assert call(*train(runs), "--out", out, "--resume")[0] == 0  # the checkpoint knows the number of steps
+    whole, resumed = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "stopped"))
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    assert not Path(out / "checkpoint.safetensors").exists()

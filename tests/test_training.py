@@ -1,0 +1,189 @@
+"""The loop, checkpoints and recipes: resumable bit for bit, honest about damage."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from minilmm.language import LMConfig
+from minilmm.training import checkpoint, frozen, lm, loop, vision
+from minilmm.training.checkpoint import CheckpointError, load
+from minilmm.training.recipes import FrozenRecipe, LMRecipe, Optimisation, VisionRecipe
+from minilmm.vision import VisionConfig
+from minilmm.world.vocabulary import tokenizer
+
+EYES = VisionConfig(stem=8, widths=(8, 16), blocks=(1, 1))
+TINY = LMRecipe(
+    LMConfig(len(tokenizer()), 16, 1, 2, 2, 32, smear=2),
+    Optimisation(4, 1e-2, 1),
+    first=2,
+    lengths=(16, 24, 32),
+    tokens=128,
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A tiny LM and a tiny pair of eyes, trained for a few steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("lm", "eyes"):
+        (folder / name).mkdir()
+    lm.pretrain(TINY, folder / "lm", probe_every=100)
+    vision.pretrain(VisionRecipe(EYES, Optimisation(2, 1e-3), batch=8), folder / "eyes")
+    return folder
+
+
+def frozen_recipe(runs, **changes):
+    return FrozenRecipe(
+        Optimisation(4, 1e-2, 1), lm=str(runs / "lm"), vision=str(runs / "eyes"), batch=4, encoder=EYES, **changes
+    )
+
+
+def state_of(model):
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+class Killed(BaseException):
+    """As sudden as a power cut."""
+
+
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(runs, tmp_path, monkeypatch):
+    recipe = frozen_recipe(runs)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    expected = state_of(frozen.train(recipe, whole, probe_every=100))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    original = frozen.loss_of
+    calls = []
+
+    def dies(model, batch):
+        calls.append(1)
+        if len(calls) == 3:
+            raise Killed
+        return original(model, batch)
+
+    monkeypatch.setattr(frozen, "loss_of", dies)
+    with pytest.raises(Killed):
+        frozen.train(recipe, broken, probe_every=100)
+    monkeypatch.setattr(frozen, "loss_of", original)
+    torch.manual_seed(123)  # the state of torch's own generator must not matter
+    resumed = state_of(frozen.train(recipe, broken, resume=True, probe_every=100))
+    assert resumed.keys() == expected.keys() and all(torch.equal(resumed[k], expected[k]) for k in expected)
+    assert [json.loads(line)["step"] for line in (broken / "log.jsonl").read_text().splitlines()] == [4]
+
+
+def test_resuming_needs_the_same_recipe_and_a_sound_file(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    recipe = frozen_recipe(runs)
+    frozen.train(recipe, tmp_path, probe_every=100)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        frozen.train(replace(recipe, batch=5), tmp_path, resume=True)
+    path = tmp_path / checkpoint.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="delete it"):
+        frozen.train(recipe, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "variant, eyes", [("frozen", "scratch"), ("finetuned", "start"), ("scratch", "scratch"), ("blind", "kept")]
+)
+def test_variants_train_what_they_say(runs, tmp_path, variant, eyes):
+    recipe = frozen_recipe(runs, variant=variant, eyes=eyes)
+    model = frozen.train(recipe, tmp_path, probe_every=100)
+    again, trained = frozen.compose(recipe)
+    parts = {
+        name: any(p.requires_grad for p in getattr(again, name).parameters()) for name in ("lm", "encoder", "to_prefix")
+    }
+    assert parts == {"lm": variant in ("finetuned", "scratch"), "encoder": eyes != "kept", "to_prefix": True}
+    start, _ = load(runs / "lm")
+    same = all(torch.equal(a, b) for a, b in zip(model.lm.parameters(), start.parameters(), strict=True))
+    assert same == (not parts["lm"])
+    kept, _ = load(runs / "eyes")
+    same = all(torch.equal(a, b) for a, b in zip(model.encoder.parameters(), kept.vision.parameters(), strict=True))
+    assert same == (eyes == "kept")
+    loaded, card = load(tmp_path)
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+    )
+    assert card["recipe"]["variant"] == variant and card["seed"] == 0 and "sha256" in card
+
+
+def test_parts_of_the_wrong_kind_are_refused(runs):
+    with pytest.raises(CheckpointError, match="no language model"):
+        frozen.compose(replace(frozen_recipe(runs), lm=str(runs / "eyes")))
+    with pytest.raises(CheckpointError, match="no vision encoder"):
+        frozen.compose(replace(frozen_recipe(runs), vision=str(runs / "lm"), eyes="start"))
+    with pytest.raises(ValueError, match="variant"):
+        frozen.compose(frozen_recipe(runs, variant="thawed"))
+
+
+def test_loading_says_what_is_wrong(runs, tmp_path):
+    with pytest.raises(CheckpointError, match="no such run"):
+        load("nothing-here")
+    target = tmp_path / "copy"
+    target.mkdir()
+    for name in ("model.safetensors", "card.json"):
+        (target / name).write_bytes((runs / "lm" / name).read_bytes())
+    load(target)
+    weights = target / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-10])
+    with pytest.raises(CheckpointError, match="damaged or replaced"):
+        load(target)
+    save_file({"something": torch.zeros(3)}, weights)
+    card = json.loads((target / "card.json").read_text()) | {"sha256": checkpoint.digest(weights)}
+    (target / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="does not fit its card"):
+        load(target)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="weights are missing"):
+        load(target)
+    (target / "card.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not a minilmm card"):
+        load(target)
+
+
+def test_the_rate_warms_up_and_falls():
+    o = Optimisation(100, 1.0, warmup=10, final=0.1)
+    rates = [loop.rate(o, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1, rel=0.01) and max(rates) == max(rates[8:12]) and 0.1 <= rates[-1] < 0.11
+
+
+def test_only_matrices_decay():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
+    decays = {
+        p.dim(): g["weight_decay"]
+        for g in loop.adamw(list(model.parameters()), Optimisation(1, 1.0)).param_groups
+        for p in g["params"]
+    }
+    assert decays == {2: 0.05, 1: 0.0}
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    with pytest.raises(ArithmeticError, match="lower --lr"):
+        loop.fit(model, list(model.parameters()), Optimisation(3, 1.0), lambda g, s: model.weight.sum() * float("nan"),
+                 recipe=TINY, out=tmp_path, evaluate_every=1)  # fmt: skip
+
+
+def test_the_first_phase_reads_lists_and_bindings_only():
+    recipe = lm.preset("nano")
+    rows, length, without = lm.rows_for(recipe, 0)
+    assert (
+        length == 64
+        and rows * length == 4096
+        and set(without) == {"captions", "questions", "induction", "fast", "facts"}
+    )
+    later = {lm.rows_for(recipe, step)[1:] for step in range(recipe.first, recipe.optimisation.steps)}
+    assert later == {(128, ()), (256, ()), (1024, ())}
+    assert recipe.model.context >= 1024
+
+
+def test_blank_and_easy_data_are_what_they_say(tmp_path):
+    with pytest.raises(ValueError, match="unknown data"):
+        frozen.data_named("nothing", 48)
+    batch = frozen.data_named("world", 48)(6, torch.Generator().manual_seed(0))
+    assert (batch.ids == 3).sum(1).eq(1).all() and batch.media.shape[1:] == (1, 1, 3, 48, 48)
