@@ -1,7 +1,8 @@
-"""`minilmm show`: what the mini-world looks like, and which words it has."""
+"""`minilmm show`: what the mini-world looks like, which words it has, and how runs learned."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +12,46 @@ from .common import Seed, chosen, out_console, writable_folder
 
 
 def show(
-    what: Annotated[str, typer.Argument(metavar="world|words")],
-    out: Annotated[Path, typer.Option("--out", help="Where the pictures of the world go.")] = Path("runs/world"),
+    what: Annotated[str, typer.Argument(metavar="world|words|training")],
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs whose training to chart.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The folder that the pictures go to.")] = Path("runs/world"),
     seed: Seed = 0,
 ) -> None:
-    """The mini-world as contact sheets, or its vocabulary."""
-    chosen(what, ("world", "words"), "show")
+    """The mini-world as contact sheets, its vocabulary, or the training of runs as one chart."""
+    chosen(what, ("world", "words", "training"), "show")
+    if runs and what != "training":
+        raise ValueError(f"show {what} takes no runs: only show training does")
     if what == "words":
         return words()
+    if what == "training":
+        return training(runs or [], out)
     from minilmm import plots
 
     writable_folder(out)
     console = out_console()
     for name, figure, told in sheets(seed):
         console.print(f"{plots.save(figure, out / f'{name}.png')}: {told}", soft_wrap=True)
+
+
+def training(runs: list[str], out: Path) -> None:
+    """training.png: the loss of every run, and what its probes found on the way."""
+    from minilmm import plots
+    from minilmm.training.checkpoint import LOG, find
+
+    if not runs:
+        raise ValueError("show training: name the runs to chart")
+    logs = {}
+    for run in runs:
+        path = (Path(run) if (Path(run) / LOG).is_file() else find(run)) / LOG
+        if not path.is_file():
+            raise ValueError(f"{path}: no log: chart a run that was trained here")
+        logs[Path(run).name] = [json.loads(line) for line in path.read_text().splitlines()]
+    keys = [key for key in next(iter(logs.values()))[0] if key not in ("step", "seconds", "gradient_norm")]
+    shared = [key for key in keys if all(key in log[0] for log in logs.values()) and "blank" not in key]
+    panels = {key.replace("_", " "): {n: [{**r, key.replace("_", " "): r[key]} for r in log] for n, log in logs.items()}
+              for key in shared}  # fmt: skip
+    writable_folder(out)
+    out_console().print(str(plots.save(plots.training_curves(panels), out / "training.png")), soft_wrap=True)
 
 
 def sheets(seed: int) -> list[tuple[str, Any, str]]:

@@ -18,7 +18,7 @@ from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.nn.attention import Cache
 from minilmm.nn.decoding import generate, score
-from minilmm.vision import VisionConfig, build_encoder
+from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
 
@@ -45,11 +45,11 @@ class Frozen(nn.Module):
 
     sees = True
 
-    def __init__(self, config: FrozenConfig, lm: CausalLM | None = None, encoder: nn.Module | None = None):
+    def __init__(self, config: FrozenConfig, lm: CausalLM | None = None, encoder: Encoder | None = None):
         super().__init__()
         self.config = config
         self.lm = lm if lm is not None else CausalLM(config.lm)
-        self.encoder = encoder if encoder is not None else build_encoder(config.vision)
+        self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
         self.to_prefix = nn.Linear(self.encoder.width, config.prefix_tokens * config.lm.width)
 
     def prefix(self, images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ T = tokenizer()
 
 
 class PixelNeighbour:
-    """Says the word that followed the demonstration whose picture is nearest in pixels. It can see, and nothing else."""
+    """Says the word that followed the demonstration whose picture is nearest in pixels."""
 
     sees = True
 

@@ -120,7 +120,7 @@ def test_kept_prefix_lives_where_words_live():
 def test_a_video_is_the_mean_of_its_frames():
     model = tiny_frozen(kept=False)
     frames = torch.rand(4, 3, 48, 48)
-    x, mask, _ = model.splice(collate([[Video(frames), Text("dax")]], T))
+    x, _, _ = model.splice(collate([[Video(frames), Text("dax")]], T))
     torch.testing.assert_close(x[0, 1:3], model.prefix(frames).mean(0), atol=1e-5, rtol=1e-5)
 
 

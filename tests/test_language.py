@@ -25,7 +25,7 @@ def test_parity_with_llama(kv_heads, tied):
             rms_norm_eps=1e-6,
             tie_word_embeddings=tied,
             initializer_range=0.3,
-        )  # fmt: skip
+        )
     )
     ours = CausalLM(LMConfig(60, 32, 3, 4, kv_heads, 48, tied=tied))
     state = {k.removeprefix("model."): v.clone() for k, v in theirs.state_dict().items()}

@@ -93,7 +93,7 @@ def test_resuming_needs_the_same_recipe_and_a_sound_file(runs, tmp_path, monkeyp
 def test_variants_train_what_they_say(runs, tmp_path, variant, eyes):
     recipe = frozen_recipe(runs, variant=variant, eyes=eyes)
     model = frozen.train(recipe, tmp_path, probe_every=100)
-    again, trained = frozen.compose(recipe)
+    again, _ = frozen.compose(recipe)
     parts = {
         name: any(p.requires_grad for p in getattr(again, name).parameters()) for name in ("lm", "encoder", "to_prefix")
     }

@@ -109,9 +109,9 @@ def prior(train: EasyVQA, test: EasyVQA) -> float:
 
 
 @functools.cache
-def _tensors(split: Literal["train", "test"]) -> tuple[EasyVQA, Tensor, Tensor, Tensor]:
-    """A split at 48 pixels with its prompts (Q, K), answers (Q, 1) and kinds (Q,) as ids; -1 marks absent words."""
-    data, words = load(split, 48), tokenizer()
+def _tensors(split: Literal["train", "test"], resolution: int) -> tuple[EasyVQA, Tensor, Tensor, Tensor]:
+    """A split with its prompts (Q, K), answers (Q, 1) and kinds (Q,) as ids; -1 marks absent words."""
+    data, words = load(split, resolution), tokenizer()
     prompts = [words.encode(prompt(question)) for question in data.questions]
     table = torch.full((len(data), max(map(len, prompts))), ABSENT)
     for row, tokens in zip(table, prompts, strict=True):
@@ -120,7 +120,7 @@ def _tensors(split: Literal["train", "test"]) -> tuple[EasyVQA, Tensor, Tensor, 
     return data, table, torch.tensor([words.encode(answer) for answer in data.answers]), kinds
 
 
-def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
+def sample(batch: int, generator: torch.Generator, settings: Settings, resolution: int = 48) -> Episodes:
     """Few-shot episodes: demonstrations from the training split, the query from the test split (or both from training).
 
     All 13 answers compete where answers are ranked.
@@ -129,13 +129,13 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
     sides = ["train"] * settings.shots + ["train" if settings.split == "train" else "test"]
     columns = []
     for side in sides:
-        data, prompts, answers, kinds = _tensors(side)  # type: ignore[arg-type]
+        data, prompts, answers, kinds = _tensors(side, resolution)  # type: ignore[arg-type]
         rows = torch.randint(len(data), (batch,), generator=generator, device=device).cpu()
         columns.append((data.images[data.image_index[rows]].float() / 255, prompts[rows], answers[rows], kinds[rows]))
     images = torch.stack([c[0] for c in columns], 1).flatten(0, 1).to(device)  # (B m, 3, R, R)
     width = max(c[1].shape[1] for c in columns)
     padded = [torch.nn.functional.pad(c[1], (0, width - c[1].shape[1]), value=ABSENT) for c in columns]
     prompts, answers = (torch.stack(t, 1).flatten(0, 1).to(device) for t in (padded, [c[2] for c in columns]))
-    options = torch.unique(_tensors("train")[2]).to(device).expand(batch, -1)
+    options = torch.unique(_tensors("train", resolution)[2]).to(device).expand(batch, -1)
     nothing = torch.full((len(prompts), 1), ABSENT, device=device)
     return examples(images, prompts, answers, batch, options, columns[-1][3].to(device), nothing)

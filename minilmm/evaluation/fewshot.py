@@ -19,26 +19,29 @@ from torch import Tensor
 from minilmm.data import easy_vqa, folder
 from minilmm.document import Batch
 from minilmm.evaluation.observers import ideal
-from minilmm.metrics import bootstrap_interval
+from minilmm.metrics import bootstrap_interval, exact_match
 from minilmm.nn.decoding import MultimodalLM
 from minilmm.tokenizer import BOS, EOC, IMAGE
 from minilmm.world.grammar import ABSENT, compact, ids, join
 from minilmm.world.render import blank
 from minilmm.world.tasks import TASKS, Episodes, Settings, Task
+from minilmm.world.tasks.episodes import check_split
+from minilmm.world.vocabulary import tokenizer
 
 CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
 BLOCK = 100  # episodes sampled together: results do not depend on how many are scored at once
 BUDGET = 24_576  # tokens per forward pass, candidates included
 
 
-def task_named(name: str) -> Task:
+def task_named(name: str, resolution: int = 48) -> Task:
     """A task by name, "easy-vqa", or a folder of pictures; ValueError lists what there is."""
     if name in TASKS:
         return TASKS[name]
     if name == "easy-vqa":
-        return Task(easy_vqa.sample, scoring="generate", named=False, shots=(0, 4))
+        sample = functools.partial(easy_vqa.sample, resolution=resolution)
+        return Task(sample, scoring="generate", named=False, shots=(0, 4), groups=easy_vqa.KINDS)
     if Path(name).is_dir():
-        return Task(folder.sampler(Path(name)), shots=(0, 1, 4))
+        return Task(folder.sampler(Path(name), resolution), shots=(0, 1, 4))
     raise ValueError(
         f"unknown task {name!r}: choose from {', '.join([*TASKS, 'easy-vqa'])}, or name a folder of pictures"
     )
@@ -79,10 +82,14 @@ def prompts(episodes: Episodes, media: Tensor | None, condition: str, generator:
 
 
 def correct(model: MultimodalLM, batch: Batch, episodes: Episodes, scoring: str) -> Tensor:
-    """Which answers are right, (B,) bool: the best-scored candidate, or the exact greedy answer that ends."""
+    """Which answers are right, (B,) bool: the best-scored candidate, or a greedy answer that ends and matches exactly.
+
+    "Exactly" is after normalisation (`minilmm.metrics.normalise_answer`); an answer must end with `<EOC>`, and has room
+    for two words more than it needs.
+    """
     if scoring == "rank":
         here = episodes.candidates != ABSENT
-        C, A = episodes.candidates.shape[1:]
+        C = episodes.candidates.shape[1]
         size = max(1, BUDGET // (batch.ids.shape[1] * C))
         scores = [
             model.score(batch[rows], episodes.candidates[rows].clamp(min=0), here[rows])
@@ -91,10 +98,12 @@ def correct(model: MultimodalLM, batch: Batch, episodes: Episodes, scoring: str)
         best = torch.cat(scores).masked_fill(~here[..., 0], float("-inf")).argmax(1)
         return best == episodes.target
     end = int(ids(EOC))
-    answers = compact(episodes.answers, fill=0)
+    answers, words = compact(episodes.answers, fill=0), tokenizer()
     size = max(1, BUDGET // batch.ids.shape[1])
-    said = [model.generate(batch[rows], answers.shape[1], end) for rows in _chunks(len(batch), size)]
-    return (torch.cat(said) == answers).all(1)
+    parts = [model.generate(batch[rows], answers.shape[1] + 2, end) for rows in _chunks(len(batch), size)]
+    said = torch.cat(parts)
+    match = exact_match([words.decode(row) for row in said.tolist()], [words.decode(row) for row in answers.tolist()])
+    return match.bool().to(said.device) & (said == end).any(1)
 
 
 def _chunks(total: int, size: int) -> list[slice]:
@@ -133,7 +142,7 @@ def evaluate(
     rows: {"shots", "condition", "metric", "value", "low", "high", "ideal"?}, intervals by bootstrap over episodes.
     Pictures are drawn from a seed that depends on `seed` and the block, so that all conditions see the same episodes.
     """
-    kind, start = task_named(task), time.perf_counter()
+    kind, start = task_named(task, resolution), time.perf_counter()
     shots = kind.shots if shots is None else shots
     settings, scoring = settings or Settings(), scoring or kind.scoring
     if min(shots, default=0) < 0 or episodes < 1:
@@ -149,6 +158,7 @@ def evaluate(
             number = ((seed * 1009 + k) * 1_000_003 + block) % (1 << 62)
             generator = torch.Generator(device).manual_seed(number)
             drawn = kind.sample(BLOCK, generator, setting)
+            check_split(drawn, setting)
             media = drawn.paint(generator, resolution) if model.sees else None
             keep = min(BLOCK, episodes - block)
             for condition in conditions:
@@ -174,7 +184,9 @@ def evaluate(
                 }
             rows.append(row)
     told = asdict(settings) | {"scoring": scoring, "seed": seed, "episodes": episodes}
-    del told["shots"]
+    told["inner_shots" if kind.named else "examples"] = list(shots)
+    for name in ("shots",) if kind.named else ("shots", "ways", "repeats", "induction", "names"):
+        del told[name]
     return {
         "task": task,
         "settings": told,

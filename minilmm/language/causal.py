@@ -118,7 +118,7 @@ class CausalLM(nn.Module):
             positions = torch.arange(offset, offset + L, device=x.device).expand(B, L)
         else:
             real = torch.ones(B, L, dtype=torch.bool, device=x.device) if real is None else real
-            start = cache.next_position if cache is not None and cache.next_position is not None else None
+            start = cache.next_position if cache is not None else None  # (B,), or None before the first token
             positions = (real.long().cumsum(1) - 1).clamp(min=0) + (start[:, None] if start is not None else offset)
             before = cache.mask if cache is not None else None
             seen = real if before is None else torch.cat([before, real], 1)  # (B, K)
@@ -130,7 +130,7 @@ class CausalLM(nn.Module):
             mask = ((causal & seen[:, None]) | itself)[:, None]  # padding sees itself alone, so no row is empty
             if cache is not None:
                 cache.mask = seen
-                cache.next_position = (positions[:, -1] if L else start) + 1
+                cache.next_position = positions[:, -1] + 1
         angles = None
         if self.positions is None:
             angles = rotary_angles(positions, self.config.width // self.config.heads, self.config.theta)

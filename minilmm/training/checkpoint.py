@@ -140,7 +140,7 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
 
 
 def _vision(config: dict[str, Any]) -> VisionConfig:
-    return VisionConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+    return VisionConfig(**config)
 
 
 def save_training(

@@ -96,7 +96,7 @@ def compose(recipe: FrozenRecipe) -> tuple[Frozen, list[nn.Parameter]]:
     lm = CausalLM(borrowed.config) if recipe.variant == "scratch" else borrowed
     model = Frozen(config, lm, dual.vision if dual is not None else None)
     model.requires_grad_(False)
-    trained = [model.to_prefix]
+    trained: list[nn.Module] = [model.to_prefix]
     trained += [] if recipe.eyes == "kept" else [model.encoder]
     trained += [model.lm] if recipe.variant in ("finetuned", "scratch") else []
     for part in trained:
@@ -115,10 +115,19 @@ def loss_of(model: Frozen, batch: Batch) -> Tensor:
 
 def probe(model: Frozen, device: torch.device | str, resolution: int) -> dict[str, float]:
     """Binding by now: accuracy over 200 held-out episodes of naming, and with blank pictures."""
-    found = {}
+    found: dict[str, float] = {}
     for ways in (2, 5):
-        result = evaluate(model, "naming", shots=(1,), settings=Settings(ways=ways), episodes=200, seed=11, device=device,
-                          conditions=("real", "blank_images"), resolution=resolution)  # fmt: skip
+        result = evaluate(
+            model,
+            "naming",
+            shots=(1,),
+            settings=Settings(ways=ways),
+            episodes=200,
+            conditions=("real", "blank_images"),
+            seed=11,
+            resolution=resolution,
+            device=device,
+        )
         found |= {f"naming_{ways}way_{row['condition']}": row["value"] for row in result["rows"]}
     return found
 

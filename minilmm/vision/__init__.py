@@ -47,11 +47,14 @@ class VisionConfig:
         return self.widths[-1] if self.kind == "resnet" else self.vit_width
 
 
-def build_encoder(config: VisionConfig) -> NFResNet | ViT:
+Encoder = NFResNet | ViT
+
+
+def build_encoder(config: VisionConfig) -> Encoder:
     """The encoder that a config describes, freshly initialised. ValueError names sizes that do not fit together."""
     if config.kind == "resnet":
         return NFResNet(config.resolution, config.stem, config.widths, config.blocks)
     return ViT(config.resolution, config.patch, config.vit_width, config.layers, config.heads)
 
 
-__all__ = ["NFResNet", "ViT", "VisionConfig", "build_encoder"]
+__all__ = ["Encoder", "NFResNet", "ViT", "VisionConfig", "build_encoder"]

@@ -1,4 +1,4 @@
-"""The text that the language model reads: no picture, and everything that it will need to know about learning from a prompt.
+"""The text that the language model reads: no picture, and all that it will need to know to learn from a prompt.
 
 Seven kinds of documents, each a function `(rows, length, generator, pairs) -> (rows, length)` of ids:
 
@@ -29,6 +29,7 @@ from minilmm.world.grammar import (
     caption,
     compact,
     describe,
+    hyphenate,
     join,
     keep,
     noun,
@@ -64,10 +65,11 @@ from minilmm.world.vocabulary import (
 )
 
 PAD_ID = 0
+FIRST_WORD = 6  # after five special tokens and the hyphen
 
 
 def rows_of(examples: Tensor, length: int, generator: torch.Generator, before: Tensor | None = None) -> Tensor:
-    """Examples (B, n, K) in one line per document after `<bos>` and an optional sentence: (B, length), cropped or padded."""
+    """Examples (B, n, K) in a line after `<bos>` and an optional sentence: (B, length), cropped or padded."""
     flat = examples.flatten(1)
     parts = [p for p in (before, flat) if p is not None]
     return compact(join(BOS, *parts, EOS), length, fill=PAD_ID)
@@ -77,7 +79,7 @@ def lists(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
     """A random sequence of 3 to length / 3 words, said again and again."""
     device = generator.device
     period = 3 + (torch.rand(rows, generator=generator, device=device) ** 2 * (length / 3 - 3)).long()
-    words = integers(len(tokenizer()) - 5, (rows, length), generator) + 5
+    words = integers(len(tokenizer()) - FIRST_WORD, (rows, length), generator) + FIRST_WORD
     names = ids(*TRAIN_NAMES, *TEST_NAMES).to(device)[integers(320, (rows, length), generator)]
     words = torch.where(optional(generator, rows)[:, None], words, names)
     repeated = words.gather(1, torch.arange(length, device=device) % period[:, None])
@@ -119,16 +121,20 @@ def bindings(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     names = ids(*TRAIN_NAMES).to(device)[choices(len(TRAIN_NAMES), W, (rows,), generator)]  # (B, W)
     said = names.gather(1, label)[..., None]
     size = word(SIZES, integers(2, (rows, n), generator)).masked_fill(~optional(generator, rows, 0.3)[:, None], ABSENT)
-    quiet = ~by_attribute & optional(generator, rows, 0.15)
-    words = torch.stack([
-        size, word(TEXTURES, attribute[2]).masked_fill(quiet[:, None], ABSENT), word(COLOURS, attribute[0]), word(SHAPES, attribute[1]),
-    ], -1)  # fmt: skip
-    arbitrary = integers(len(tokenizer()) - 5 - len(TEST_NAMES), (rows, W, 4), generator) + 5  # test names come last
+    quiet, placed = ~by_attribute & optional(generator, rows, 0.15), optional(generator, rows, 0.15)
+    texture_word = word(TEXTURES, attribute[2]).masked_fill(quiet[:, None], ABSENT)
+    where = [word(sides, integers(2, (rows, n), generator)) for sides in (["top", "bottom"], ["left", "right"])]
+    where = [side.masked_fill(~placed[:, None], ABSENT) for side in where]
+    words = torch.stack([size, texture_word, word(COLOURS, attribute[0]), word(SHAPES, attribute[1]), *where], -1)
+    arbitrary = integers(len(tokenizer()) - FIRST_WORD - len(TEST_NAMES), (rows, W, 4), generator)  # those come last
+    arbitrary = arbitrary + FIRST_WORD
     arbitrary = arbitrary.masked_fill(
         torch.arange(4, device=device) >= 1 + integers(4, (rows, 1, 1), generator), ABSENT
     )
-    arbitrary = arbitrary.gather(1, which[..., None].expand(-1, -1, 4))
-    words = torch.where((rule == 4)[:, None, None], arbitrary, _restyle(words, generator))
+    arbitrary = torch.nn.functional.pad(arbitrary.gather(1, which[..., None].expand(-1, -1, 4)), (0, 2), value=ABSENT)
+    words = torch.where((rule == 4)[:, None, None], arbitrary, _restyle(words, generator)).flatten(0, 1)
+    chance = _compound_chance(rows, generator).repeat_interleave(n)
+    words = hyphenate(words, chance, generator).view(rows, n, -1)
     end = ids(".", EOC).to(device).expand(rows, n, -1)
     return rows_of(
         torch.cat([words, said, end], -1), length, generator, before=induction_sentence(names, ways, generator)
@@ -151,6 +157,18 @@ def induction_sentence(names: Tensor, ways: Tensor, generator: torch.Generator, 
     return join(*parts, say(".", shown))
 
 
+def _compound_chance(rows: int, generator: torch.Generator) -> Tensor:
+    """How readily a document joins its descriptions' words into compounds: half of them never do, (B,)."""
+    often = torch.rand(rows, generator=generator, device=generator.device) * 0.7 + 0.3
+    return often * optional(generator, rows)
+
+
+def _told(scenes: Scenes, n: int, generator: torch.Generator, full: Tensor | bool = True) -> Tensor:
+    """Descriptions of n scenes per document, with compounds in some documents: (B n, K)."""
+    chance = _compound_chance(len(scenes) // n, generator).repeat_interleave(n)
+    return hyphenate(describe(scenes, full=full), chance, generator)
+
+
 def _examples(rows: int, n: int, phrase: Tensor) -> Tensor:
     return phrase.view(rows, n, -1)
 
@@ -160,7 +178,9 @@ def captions(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     n = length // 14 + 1
     count = torch.where(optional(generator, rows * n, 0.6), 1, 1 + integers(MAX_OBJECTS, (rows * n,), generator))
     scenes = sample_scenes(rows * n, generator, objects=count, split=pairs)
-    text = join(describe(scenes), caption(scenes, generator), say(f"{EOS} {BOS}", optional(generator, rows * n, 0.3)))
+    text = join(
+        _told(scenes, n, generator), caption(scenes, generator), say(f"{EOS} {BOS}", optional(generator, rows * n, 0.3))
+    )
     return rows_of(_examples(rows, n, text), length, generator)
 
 
@@ -171,7 +191,7 @@ def questions(rows: int, length: int, generator: torch.Generator, pairs: str) ->
     scenes = sample_question_scenes(kind, generator, pairs)
     asked = qa(scenes, kind, generator)
     again = keep(qa(scenes, kind, generator), optional(generator, rows * n, 0.2))
-    text = join(describe(shuffled(scenes, generator)), asked, again)
+    text = join(_told(shuffled(scenes, generator), n, generator), asked, again)
     return rows_of(_examples(rows, n, text), length, generator)
 
 
@@ -193,7 +213,9 @@ def induction(rows: int, length: int, generator: torch.Generator, pairs: str) ->
     n = length // 15 + 1
     scenes = sample_scenes(rows * n, generator, split=pairs)
     attribute = integers(4, (rows,), generator).repeat_interleave(n)
-    text = join(describe(scenes), "question : what is it ? answer :", what_is_it(scenes, attribute), ".", EOC)
+    text = join(
+        _told(scenes, n, generator), "question : what is it ? answer :", what_is_it(scenes, attribute), ".", EOC
+    )
     return rows_of(_examples(rows, n, text), length, generator)
 
 
@@ -207,7 +229,7 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tens
     single = sample_scenes(rows * bound, generator, split=pairs)
     single = with_concepts(single, single.colour[:, :1], shapes.gather(1, turn).view(-1, 1))
     first = join(
-        describe(single, full=optional(generator, rows).repeat_interleave(bound)),
+        _told(single, bound, generator, optional(generator, rows).repeat_interleave(bound)),
         names.gather(1, turn).view(-1, 1),
         ".",
         EOC,
@@ -217,14 +239,18 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tens
     scenes = with_concepts(scenes, scenes.colour[:, :W], shapes.repeat_interleave(n, 0).gather(1, order))
     called = names.repeat_interleave(n, 0).gather(1, order[:, :1])
     text = join(
-        describe(shuffled(scenes, generator)), name_question(scenes, called, integers(3, (rows * n,), generator))
+        _told(shuffled(scenes, generator), n, generator),
+        name_question(scenes, called, integers(3, (rows * n,), generator)),
     )
     before = join(_examples(rows, bound, first).flatten(1))
     return rows_of(_examples(rows, n, text), length, generator, before=before)
 
 
 def name_question(scenes: Scenes, called: Tensor, attribute: Tensor, answered: bool = True) -> Tensor:
-    """ "question : what color is the dax ? answer : red . <EOC>" about the first object; attribute 0 to 2, called (B, 1)."""
+    """Ask for the first object's colour, texture or size (attribute 0 to 2) by its name, called (B, 1).
+
+    "question : what color is the dax ? answer : red . <EOC>", or up to "answer :" where it is not `answered`.
+    """
     asked = compact(join(say("color", attribute == 0), say("texture", attribute == 1), say("size", attribute == 2)), 1)
     mapping = torch.tensor([0, 2, 3], device=attribute.device)
     start = join("question : what", asked, "is the", called, "? answer :")
@@ -243,7 +269,7 @@ def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
     parts = [
         keep(join("the", shape, "comes from", place, ".", EOC), form == 0),
         keep(join(colour, "shapes are made of", stuff, ".", EOC), form == 1),
-        keep(describe(scenes, full=shown), form >= 2),
+        keep(_told(scenes, n, generator, shown), form >= 2),
         keep(join("question : where does the shape come from ? answer :", place, ".", EOC), form == 2),
         keep(join("question : what is it made of ? answer :", stuff, ".", EOC), form == 3),
     ]
@@ -274,7 +300,7 @@ def sample_text(
     weights = torch.tensor([share for _, share in kinds], device=generator.device)
     exact = (weights / weights.sum()).cumsum(0) * rows
     shift = torch.rand((), generator=generator, device=generator.device)
-    ends = (exact + shift).floor().long().tolist()[:-1] + [rows]
+    ends = [*(exact + shift).floor().long().tolist()[:-1], rows]
     sizes = [max(0, min(end, rows) - min(start, rows)) for start, end in zip([0, *ends], ends, strict=False)]
     pairs = "train" if strict else "all"
     return torch.cat(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minilmm.tokenizer import EOC
 from minilmm.world.scenes import MAX_OBJECTS, Scenes, draw, integers, place, sample_scenes
-from minilmm.world.vocabulary import COLOURS, NUMBERS, PLURALS, SHAPES, SIZES, TEXTURES, ids
+from minilmm.world.vocabulary import COLOURS, HYPHEN, NUMBERS, PLURALS, SHAPES, SIZES, TEXTURES, ids
 
 ABSENT = -1
 KINDS = ["color", "shape", "texture", "size", "count", "exists", "relation", "compare"]
@@ -94,6 +94,19 @@ def describe(scenes: Scenes, *, full: Tensor | bool = True) -> Tensor:
     return compact(join(*parts))
 
 
+def hyphenate(phrase: Tensor, chance: Tensor, generator: torch.Generator) -> Tensor:
+    """Join neighbouring words into compounds, "striped-red small-circle": (B, K) -> (B, 2 K - 1).
+
+    Each gap gets a hyphen with the row's `chance` (B,), but not beside "and", which keeps objects apart.
+    """
+    phrase = compact(phrase)
+    apart = (phrase == ABSENT) | (phrase == int(ids("and")))
+    gap = torch.rand(phrase.shape, generator=generator, device=phrase.device)[:, 1:] < chance[:, None]
+    gap &= ~(apart[:, 1:] | apart[:, :-1])
+    marks = torch.where(gap, int(ids(HYPHEN)), ABSENT)
+    return torch.stack([phrase, torch.nn.functional.pad(marks, (0, 1), value=ABSENT)], -1).flatten(1)[:, :-1]
+
+
 REGISTERS = 5
 
 
@@ -105,7 +118,7 @@ def caption(scenes: Scenes, generator: torch.Generator) -> Tensor:
     Several: "a plain red circle and a striped blue star ." · "there are two shapes : a ... and a ... ." · "there is a
     plain red circle at the top left and ... ." · "a red circle is left of a blue star ."
     """
-    batch, device = len(scenes), scenes.present.device
+    batch = len(scenes)
     register, alone = integers(REGISTERS, (batch,), generator), scenes.count == 1
     first, plain = noun(scenes, 0), noun(scenes, 0, texture=False)
     texture, colour = first[:, 1:2], first[:, 2:3]
@@ -169,7 +182,7 @@ def _across(scenes: Scenes, coin: Tensor) -> Tensor:
 
 
 def _referent(scenes: Scenes, o: int, generator: torch.Generator) -> Tensor:
-    """A phrase that names the o-th object of a scene whose colours and shapes differ: "circle", "red shape", "red circle"."""
+    """Names the o-th object where colours and shapes differ: "circle", "red shape" or "red circle", (B, 2)."""
     full = noun(scenes, o, texture=False)
     how = integers(3, (len(scenes),), generator)
     alone = (scenes.count == 1) & optional(generator, len(scenes))

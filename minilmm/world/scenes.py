@@ -164,8 +164,8 @@ def shuffled(scenes: Scenes, generator: torch.Generator) -> Scenes:
     """The same pictures with their objects listed in another order (present ones still first)."""
     noise = torch.rand(scenes.present.shape, generator=generator, device=generator.device)
     order = (noise + ~scenes.present).argsort(1)  # (B, O)
-    values = [getattr(scenes, f.name) for f in fields(scenes) if f.name != "background"]
-    return Scenes(*(value.gather(1, order) for value in values), background=scenes.background)
+    moved = {f.name: getattr(scenes, f.name).gather(1, order) for f in fields(scenes) if f.name != "background"}
+    return replace(scenes, **moved)
 
 
 def join_scenes(parts: list[Scenes]) -> Scenes:

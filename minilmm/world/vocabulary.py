@@ -29,6 +29,7 @@ LETTERS = list("abcdefghijklmnopqrstuvwxyz")
 DIGITS = list("0123456789")
 PLACES = ["norland", "eastport", "highmoor", "saltbay", "oakdale", "ridgeton"]
 MATERIALS = ["wood", "glass", "stone", "paper", "metal", "wool"]
+HYPHEN = "-"  # joins words into a compound (`minilmm.training.lm.compounds`); the first word after the specials
 VERBS = ["moves", "grows", "shrinks", "blinks", "spins", "rests"]
 
 _GRAMMAR = (
@@ -62,7 +63,7 @@ def tokenizer() -> WordTokenizer:
     """The mini-world's tokenizer."""
     groups = (COLOURS, SHAPES, PLURALS, TEXTURES, SIZES, NUMBERS, _GRAMMAR, PLACES, MATERIALS, VERBS, DIGITS, LETTERS)
     seen = dict.fromkeys(itertools.chain(*groups, TRAIN_NAMES, TEST_NAMES))  # letters and words may coincide
-    return WordTokenizer(list(seen))
+    return WordTokenizer([HYPHEN, *seen])
 
 
 @functools.cache

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from minilmm.world.render import render, render_glyphs
 from minilmm.world.scenes import Scenes
-from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, ids
+from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, held_out, ids
 
 SPLITS = ("held-out", "train")
 
@@ -89,12 +89,12 @@ def names_of(split: str, device: torch.device) -> Tensor:
     return ids(*(TRAIN_NAMES if split == "train" else TEST_NAMES)).to(device)
 
 
-def rearrange(episodes: Episodes, order: Tensor) -> Episodes:
-    """The same episodes with their demonstrations in another order: (B, n) indices; the query stays last."""
-    n = order.shape[1]
-    whole = torch.cat([order, torch.full_like(order[:, :1], n)], 1)
-    values = {f.name: getattr(episodes, f.name) for f in fields(episodes)}
-    values["source"] = episodes.source.gather(1, whole)
-    for name in ("texts", "descriptions"):
-        values[name] = values[name].gather(1, whole[..., None].expand(-1, -1, values[name].shape[-1]))
-    return Episodes(**values)
+def check_split(episodes: Episodes, settings: Settings) -> None:
+    """Assert what a split promises: its colour-shape pairs, its names, and no query picture among the demonstrations."""
+    shown, query = episodes.source[:, :-1], episodes.source[:, -1:]
+    assert not bool((shown == query).any()), "a query's picture is among its demonstrations"
+    if isinstance(episodes.pictures, Scenes):
+        out = held_out(episodes.pictures.colour, episodes.pictures.shape)
+        assert bool((out == (settings.split == "held-out"))[episodes.pictures.present].all()), "a pair of another split"
+    other = names_of("train" if settings.split == "held-out" else "held-out", episodes.texts.device)
+    assert not bool(torch.isin(episodes.texts, other).any()), "a name of another split"

@@ -1,5 +1,6 @@
-"""Questions about scenes: `vqa` says what it asks, `induction-vqa` leaves that to the demonstrations, `fast-vqa` (Frozen,
-section 4.3) binds names to shapes first and then asks about a scene by name. One demonstration is one whole example.
+"""Questions about scenes: `vqa` says what it asks, `induction-vqa` leaves that to the demonstrations, and `fast-vqa`
+(Frozen, section 4.3) binds names to shapes first and then asks about a scene by name. One demonstration is one whole
+example.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def sample_induction(batch: int, generator: torch.Generator, settings: Settings)
 
 
 def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-    """`shots` pictures per name bind two names to two shapes; the query shows both shapes and asks about one by name."""
+    """`shots` pictures per name bind two names to two shapes; the query shows both and asks about one by name."""
     device, W, K = generator.device, 2, settings.shots
     if settings.ways != W:
         raise ValueError("fast-vqa has 2 ways")
