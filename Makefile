@@ -25,7 +25,8 @@ zoo: .venv/.installed-core  # from nothing: half an hour on two cores
 	$(RUN) train frozen --preset nano --out minilmm/zoo/frozen-nano
 
 bench: .venv/.installed-dev
-	for file in benchmarks/*.py; do .venv/bin/python $$file || exit 1; done
+	mkdir -p results
+	.venv/bin/python benchmarks/run.py --json results/benchmarks.json
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -151,8 +151,10 @@ class Log:
         self.bar.stop()
 
     def report(self, step: int, row: dict[str, Any]) -> None:
-        """One row of the log: the loss and the first probes."""
+        """A step done; with a row of the log, its loss and first probes."""
         self.bar.update(self.task, completed=step)
+        if not row:
+            return
         probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
         words = [f"{step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]
         line = "  ".join(words + [f"{short(k)} {share(v)}" for k, v in probes])

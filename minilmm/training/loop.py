@@ -89,7 +89,8 @@ def fit(
 ) -> list[Metrics]:
     """Train `parameters` for the recipe's steps; the rows of the log.
 
-    compute_loss(generator, step) -> scalar. A checkpoint is written every half minute and on Ctrl-C; with `resume`
+    compute_loss(generator, step) -> scalar. report(step, row) is called after every step; the row is empty where the
+    log has none. A checkpoint is written every half minute and on Ctrl-C; with `resume`
     the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
     (only the loss of the first row after it averages fewer steps).
     ArithmeticError, with the last checkpoint kept, where the loss is not finite.
@@ -106,6 +107,7 @@ def fit(
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     clock = saved = time.perf_counter()
     running: list[Tensor] = []
+    row: Metrics
     precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
     with _Stop() as stop:
         for step in range(start, optimisation.steps):
@@ -120,18 +122,20 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             done = step + 1
             running.append(loss.detach())
-            now = time.perf_counter()
-            if done % evaluate_every == 0 or done == optimisation.steps:
-                row: Metrics = {
+            now, row = time.perf_counter(), {}
+            log_now = done % evaluate_every == 0 or done == optimisation.steps
+            save_now = stop.asked or now - saved > CHECKPOINT_SECONDS
+            if (log_now or save_now) and not math.isfinite(float(loss)):
+                raise ArithmeticError(
+                    f"the loss is {float(loss)} at step {done}: lower --lr (the last checkpoint is kept)"
+                )
+            if log_now:
+                row = {
                     "step": done,
                     "seconds": round(spent + now - clock, 1),
                     "loss": float(torch.stack(running).mean()),
                 }
                 row["gradient_norm"] = float(norm)
-                if not math.isfinite(row["loss"]):
-                    raise ArithmeticError(
-                        f"the loss is {row['loss']} at step {done}: lower --lr; {checkpoint} is from before"
-                    )
                 running = []
                 if evaluate is not None:
                     model.eval()
@@ -140,8 +144,8 @@ def fit(
                 rows.append(row)
                 with open(log, "a") as file:
                     file.write(json.dumps(row) + "\n")
-                report(done, row)
-            if stop.asked or now - saved > CHECKPOINT_SECONDS:
+            report(done, row)
+            if save_now:
                 save_training(checkpoint, model, optimizer, done, recipe, spent + now - clock)
                 saved = now
             if stop.asked:

@@ -34,7 +34,7 @@ class LMRecipe:
     model: LMConfig
     optimisation: Optimisation
     first: int = 400
-    lengths: tuple[int, ...] = (64, 128, 256, 1024)
+    lengths: tuple[int, ...] = (64, 128, 256, 256, 1024)
     tokens: int = 8192
     long_every: int = 16
     strict: bool = False
@@ -48,7 +48,7 @@ class VisionRecipe:
 
     model: VisionConfig
     optimisation: Optimisation
-    batch: int = 256
+    batch: int = 192
     embed: int = 128
     seed: int = 0
 

@@ -99,7 +99,7 @@ def bindings(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     ways = torch.where(
         optional(generator, rows), torch.full((rows,), 2, device=device), 2 + integers(W - 1, (rows,), generator)
     )
-    rule = draw(torch.tensor([[0.4, 0.15, 0.15, 0.15, 0.15]], device=device).expand(rows, -1), generator)
+    rule = draw(torch.tensor([[0.3, 0.2, 0.2, 0.2, 0.1]], device=device).expand(rows, -1), generator)
     by_attribute = (rule >= 1) & (rule <= 3)  # colour, shape or texture decides; 0: the concept; 4: arbitrary words
     ways = torch.where(by_attribute, 2, ways)
     # concepts to choose from: W pairs, or two values of each attribute in all combinations
@@ -121,7 +121,7 @@ def bindings(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     names = ids(*TRAIN_NAMES).to(device)[choices(len(TRAIN_NAMES), W, (rows,), generator)]  # (B, W)
     said = names.gather(1, label)[..., None]
     size = word(SIZES, integers(2, (rows, n), generator)).masked_fill(~optional(generator, rows, 0.3)[:, None], ABSENT)
-    quiet, placed = ~by_attribute & optional(generator, rows, 0.15), optional(generator, rows, 0.15)
+    quiet, placed = ~by_attribute & optional(generator, rows, 0.15), optional(generator, rows, 0.1)
     texture_word = word(TEXTURES, attribute[2]).masked_fill(quiet[:, None], ABSENT)
     where = [word(sides, integers(2, (rows, n), generator)) for sides in (["top", "bottom"], ["left", "right"])]
     where = [side.masked_fill(~placed[:, None], ABSENT) for side in where]
@@ -133,7 +133,7 @@ def bindings(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     )
     arbitrary = torch.nn.functional.pad(arbitrary.gather(1, which[..., None].expand(-1, -1, 4)), (0, 2), value=ABSENT)
     words = torch.where((rule == 4)[:, None, None], arbitrary, _restyle(words, generator)).flatten(0, 1)
-    chance = _compound_chance(rows, generator).repeat_interleave(n)
+    chance = _compound_chance(rows, generator, 0.25).repeat_interleave(n)
     words = hyphenate(words, chance, generator).view(rows, n, -1)
     end = ids(".", EOC).to(device).expand(rows, n, -1)
     return rows_of(
@@ -157,10 +157,10 @@ def induction_sentence(names: Tensor, ways: Tensor, generator: torch.Generator, 
     return join(*parts, say(".", shown))
 
 
-def _compound_chance(rows: int, generator: torch.Generator) -> Tensor:
-    """How readily a document joins its descriptions' words into compounds: half of them never do, (B,)."""
+def _compound_chance(rows: int, generator: torch.Generator, share: float = 0.5) -> Tensor:
+    """How readily a document joins its descriptions' words into compounds: a `share` of them ever do, (B,)."""
     often = torch.rand(rows, generator=generator, device=generator.device) * 0.7 + 0.3
-    return often * optional(generator, rows)
+    return often * optional(generator, rows, share)
 
 
 def _told(scenes: Scenes, n: int, generator: torch.Generator, full: Tensor | bool = True) -> Tensor:
@@ -278,12 +278,12 @@ def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
 
 Kind = Callable[[int, int, torch.Generator, str], Tensor]
 MIXTURE: dict[str, tuple[Kind, float]] = {
-    "lists": (lists, 0.10),
-    "bindings": (bindings, 0.42),
+    "lists": (lists, 0.08),
+    "bindings": (bindings, 0.50),
     "captions": (captions, 0.12),
-    "questions": (questions, 0.20),
-    "induction": (induction, 0.05),
-    "fast": (fast, 0.08),
+    "questions": (questions, 0.16),
+    "induction": (induction, 0.04),
+    "fast": (fast, 0.07),
     "facts": (facts, 0.03),
 }
 

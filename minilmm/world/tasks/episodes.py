@@ -90,9 +90,9 @@ def names_of(split: str, device: torch.device) -> Tensor:
 
 
 def check_split(episodes: Episodes, settings: Settings) -> None:
-    """Assert what a split promises: its colour-shape pairs, its names, and no query picture among the demonstrations."""
+    """Assert what a split promises: its pairs, its names, and no query picture among the demonstrations."""
     shown, query = episodes.source[:, :-1], episodes.source[:, -1:]
-    assert not bool((shown == query).any()), "a query's picture is among its demonstrations"
+    assert not bool((shown == query).any()), "the query is among its demonstrations"
     if isinstance(episodes.pictures, Scenes):
         out = held_out(episodes.pictures.colour, episodes.pictures.shape)
         assert bool((out == (settings.split == "held-out"))[episodes.pictures.present].all()), "a pair of another split"

@@ -1,0 +1,79 @@
+"""The shipped checkpoints: sound files, and what they have learned, with margins that noise cannot cross."""
+
+import json
+
+import pytest
+import torch
+
+from minilmm.evaluation.fewshot import evaluate
+from minilmm.training.checkpoint import MODEL, ZOO, digest, load, shipped
+from minilmm.training.vision import retrieval, zero_shot
+from minilmm.world.tasks import Settings
+
+pytestmark = pytest.mark.slow
+EPISODES = 200
+
+
+def scores(run, task, shots, conditions=("real", "blank_images"), **settings):
+    """{(shots, condition): row} of a shipped model."""
+    model, _ = load(run)
+    result = evaluate(model, task, shots=shots, settings=Settings(**settings), episodes=EPISODES, conditions=conditions)
+    return {(row["shots"], row["condition"]): row for row in result["rows"]}
+
+
+def test_three_checkpoints_are_shipped_whole():
+    assert {"lm-nano", "vision-nano", "frozen-nano"} <= set(shipped())
+    for name in shipped():
+        card = json.loads((ZOO / name / "card.json").read_text())
+        assert {"kind", "config", "recipe", "seed", "metrics", "command", "version", "sha256"} <= card.keys()
+        assert card["command"].startswith("minilmm ") and digest(ZOO / name / MODEL) == card["sha256"]
+        assert (ZOO / name / MODEL).stat().st_size < 10e6
+        load(name)
+
+
+def test_frozen_nano_reads_through_lm_nano_byte_for_byte():
+    frozen, _ = load("frozen-nano")
+    lm, _ = load("lm-nano")
+    pairs = list(zip(frozen.lm.state_dict().items(), lm.state_dict().items(), strict=True))
+    assert len(pairs) > 30 and all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)
+
+
+def test_the_language_model_learns_in_context_and_not_before():
+    assert scores("lm-nano", "naming", (1,), ways=2)[1, "real"]["low"] > 0.9
+    five = scores("lm-nano", "naming", (0, 1), ways=5)
+    assert five[1, "real"]["low"] > 0.85
+    assert five[0, "real"]["low"] < 0.2 < five[0, "real"]["high"]  # names mean nothing before they are given
+    assert scores("lm-nano", "naming", (1,), ways=10)[1, "real"]["low"] > 0.75
+
+
+def test_the_language_model_weighs_evidence():
+    noisy = scores("lm-nano", "noisy-naming", (1, 16), conditions=("real",))
+    assert noisy[16, "real"]["low"] > noisy[1, "real"]["value"]
+    clear = scores("lm-nano", "ambiguous-naming", (1, 8), conditions=("real",))
+    assert clear[8, "real"]["low"] > clear[1, "real"]["value"]
+
+
+def test_frozen_names_from_pictures_having_seen_captions_only():
+    conditions = ("real", "blank_images", "shuffled_images", "text_only")
+    two = scores("frozen-nano", "naming", (0, 1), conditions, ways=2)
+    assert two[1, "real"]["low"] > 0.75
+    for condition in conditions[1:]:
+        assert two[1, condition]["low"] < 0.5 < two[1, condition]["high"], condition
+    assert two[0, "real"]["low"] < 0.5 < two[0, "real"]["high"]
+    assert scores("frozen-nano", "naming", (1,), ways=5)[1, "real"]["low"] > 0.45
+
+
+def test_frozen_answers_questions_from_pictures():
+    for shots in ((0,), (2,)):
+        rows = scores("frozen-nano", "vqa", shots)
+        real, blank = rows[shots[0], "real"], rows[shots[0], "blank_images"]
+        assert real["low"] > blank["high"] and real["low"] > real["prior"]
+
+
+def test_the_eyes_retrieve_and_classify():
+    model, _ = load("vision-nano")
+    found = {row["metric"]: row for row in retrieval(model, 200)}
+    for name in ("TR@1", "IR@1"):
+        assert found[name]["low"] > 20 * found[name]["chance"]
+    assert found["TR@5"]["value"] > found["TR@1"]["value"]
+    assert zero_shot(model, 200)["low"] > 0.25
