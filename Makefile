@@ -4,7 +4,7 @@ TORCH ?= torch
 PIP = .venv/bin/python -m pip install --quiet
 RUN = .venv/bin/minilmm
 
-.PHONY: quickstart test test-fast zoo bench clean
+.PHONY: quickstart test test-fast zoo bench results clean
 
 quickstart: .venv/.installed-core
 	$(RUN) quickstart
@@ -27,6 +27,17 @@ zoo: .venv/.installed-core  # from nothing: half an hour on two cores
 bench: .venv/.installed-dev
 	mkdir -p results
 	.venv/bin/python benchmarks/run.py --json results/benchmarks.json
+
+EVAL = $(RUN) eval --episodes 500 --seed 0
+results: .venv/.installed-dev  # every table of results/README.md
+	mkdir -p results
+	for ways in 2 5 10; do $(EVAL) lm-nano --task naming --ways $$ways --shots 0,1 --json results/lm-nano-naming-$$ways.json; done
+	for task in ambiguous noisy; do $(EVAL) lm-nano --task $$task-naming --json results/lm-nano-$$task.json; done
+	for ways in 2 5; do $(EVAL) frozen-nano --task naming --ways $$ways --shots 0,1,3,5 --json results/frozen-nano-naming-$$ways.json; done
+	for task in ambiguous noisy; do $(EVAL) frozen-nano --task $$task-naming --json results/frozen-nano-$$task.json; done
+	for task in vqa induction-vqa fast-vqa; do $(EVAL) frozen-nano --task $$task --shots 0,1,2,4 --json results/frozen-nano-$$task.json; done
+	$(EVAL) frozen-nano --task easy-vqa --shots 0,4 --json results/frozen-nano-easy-vqa.json
+	for task in retrieval zero-shot; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -69,7 +69,9 @@ def quickstart(
         with training_folder(place, resume):
             if minutes is not None and unfinished(place, type(recipe)) is None:
                 recipe = changed(recipe, {"optimisation": {"steps": steps_within(minutes, recipe, where)}})
-            console.print(f"1. Frozen: {recipe.optimisation.steps} steps on captions, through {lm}, which stays frozen")
+            eyes = "from scratch" if recipe.eyes == "scratch" else f"starting as {recipe.vision}"
+            console.print(f"1. Frozen: {recipe.optimisation.steps} steps on captions, its eyes {eyes},")
+            console.print(f"   through {lm}, which stays frozen")
             run(frozen.train, recipe, place, resume, where, probe_every=max(1, recipe.optimisation.steps // 4))
         finish(place)
     trained = time.perf_counter()

@@ -71,6 +71,6 @@ class FrozenRecipe:
     kept: bool = True
     noise: float = 0.5
     data: str = "world"
-    batch: int = 128
+    batch: int = 64
     encoder: VisionConfig = field(default_factory=VisionConfig)
     seed: int = 0

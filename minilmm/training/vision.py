@@ -27,7 +27,7 @@ TEXT_LENGTH = 48
 def preset(name: str, kind: str = "resnet") -> VisionRecipe:
     """ "nano": 2 CPU cores, minutes. "small": one GPU."""
     if name == "nano":
-        return VisionRecipe(VisionConfig(kind=kind), Optimisation(steps=1500, lr=5e-3, warmup=100))  # type: ignore[arg-type]
+        return VisionRecipe(VisionConfig(kind=kind), Optimisation(steps=700, lr=5e-3, warmup=100))  # type: ignore[arg-type]
     if name == "small":
         config = VisionConfig(kind=kind, stem=64, widths=(128, 256), blocks=(3, 6), vit_width=256, layers=8, heads=8)  # type: ignore[arg-type]
         return VisionRecipe(config, Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=1024)
