@@ -36,7 +36,7 @@ class FrozenConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     prefix_tokens: int = 2
     kept: bool = True
-    noise: float = 0.5
+    noise: float = 1.0
     image_id: int = IMAGE_ID
 
 

@@ -38,7 +38,7 @@ def preset(name: str) -> FrozenRecipe:
     if name == "quick":
         return FrozenRecipe(Optimisation(steps=500, lr=3e-3), eyes="start")
     if name == "nano":
-        return FrozenRecipe(Optimisation(steps=3000, lr=5e-3, warmup=100))
+        return FrozenRecipe(Optimisation(steps=2000, lr=5e-3, warmup=100))
     if name == "small":
         encoder = VisionConfig(stem=64, widths=(128, 256), blocks=(3, 6))
         return FrozenRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=512, encoder=encoder)
@@ -49,14 +49,15 @@ def captions(batch: int, generator: torch.Generator, resolution: int) -> Batch:
     """ "<bos> <image> a striped red circle . <EOC>", one picture per document.
 
     Three batches in four show one object each. The fourth shows two to four per picture, with captions three times as
-    long, and is a third as large: batches of equal cost, padded little.
+    long, and is a third as large: batches of equal cost, padded little. Where a lone object stands is not said:
+    the language model binds names less well to descriptions that end in a place, and so to prefixes that hold one.
     """
     several = bool(integers(4, (), generator) == 0)
     count = max(1, batch // 3) if several else batch
     objects = integers(3, (count,), generator) + 2 if several else 1
     scenes = sample_scenes(count, generator, objects=objects)
     assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
-    ids = compact(join(f"{BOS} {IMAGE}", caption(scenes, generator)), fill=0)
+    ids = compact(join(f"{BOS} {IMAGE}", caption(scenes, generator, placed=False)), fill=0)
     return Batch.of(ids, render(scenes, generator, resolution)[:, None, None])
 
 

@@ -69,7 +69,7 @@ class FrozenRecipe:
     eyes: str = "scratch"
     prefix_tokens: int = 2
     kept: bool = True
-    noise: float = 0.5
+    noise: float = 1.0
     data: str = "world"
     batch: int = 64
     encoder: VisionConfig = field(default_factory=VisionConfig)

@@ -110,16 +110,18 @@ def hyphenate(phrase: Tensor, chance: Tensor, generator: torch.Generator) -> Ten
 REGISTERS = 5
 
 
-def caption(scenes: Scenes, generator: torch.Generator) -> Tensor:
+def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True) -> Tensor:
     """A caption per scene in one of several registers, ending in ". <EOC>": (B, K).
 
     One object: "a striped red circle ." · "this is a red circle . it is striped ." · "the image shows a large striped
     red circle ." · "there is a striped red circle at the top left ." · "the circle is red and striped and large ."
+    Without `placed`, the fourth of these says what the first does.
     Several: "a plain red circle and a striped blue star ." · "there are two shapes : a ... and a ... ." · "there is a
     plain red circle at the top left and ... ." · "a red circle is left of a blue star ."
     """
     batch = len(scenes)
     register, alone = integers(REGISTERS, (batch,), generator), scenes.count == 1
+    register = torch.where(alone & (register == 3) & (not placed), 0, register)
     first, plain = noun(scenes, 0), noun(scenes, 0, texture=False)
     texture, colour = first[:, 1:2], first[:, 2:3]
 
