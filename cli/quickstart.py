@@ -26,7 +26,8 @@ What each line means:
   that nothing was ever called before the prompt; *shots* are examples per class, in VQA whole examples.
 - **blank images** (all pictures grey), **shuffled images** (those of other episodes), **text-only demonstrations**
   (pictures and tags taken out, except the query's): what is left when the pictures tell nothing. They belong at chance,
-  or at the prior; about one interval in forty lies above it by luck.
+  or at the prior; about one interval in forty lies above it by luck. Text-only demonstrations leave the query its
+  picture: at zero shots nothing is taken away, and in VQA the line shows what the demonstrations' pictures add.
 - **chance**: one over the ways. **prior**: the commonest answer to a question of that kind.
 - **ideal observer**: exact Bayes over the attributes and the flipped names. Nothing can lie above it for long.
 """
@@ -112,12 +113,12 @@ def draw(results: dict[str, Any], log: list[dict[str, Any]], out: Path) -> None:
 
 
 def by_shots(result: dict[str, Any]) -> dict[str, dict[int, float]]:
-    """What a panel says, line by line: real, the highest control, the ideal observer, chance or prior; per shots."""
+    """Line by line and per shots: real, the higher of blank and shuffled, the ideal observer, chance or prior."""
     rows = result["rows"]
     real = {r["shots"]: r["value"] for r in rows if r["condition"] == "real"}
     told = {"Frozen": real}
-    controls = [r for r in rows if r["condition"] != "real"]
-    told["highest control"] = {k: max(r["value"] for r in controls if r["shots"] == k) for k in real}
+    controls = [r for r in rows if r["condition"] in ("blank_images", "shuffled_images")]
+    told["blank or shuffled"] = {k: max(r["value"] for r in controls if r["shots"] == k) for k in real}
     if result["chance"]:
         told["chance"] = dict.fromkeys(real, result["chance"])
     else:
@@ -145,7 +146,7 @@ def report(results: dict[str, Any], facts: dict[str, Any], card: dict[str, Any])
     text = [
         "# Quickstart: Frozen", "",
         f"Trained on captions only, {optimisation['steps']} steps of {recipe['batch']} pictures, through the language "
-        f"model {recipe['lm']}, which kept every byte. Nothing else was computed before.", "",
+        f"model {recipe['lm']}, which kept every byte; the eyes began as {recipe['vision']}.", "",
         "![few-shot curves](few_shot.png)", LEGEND,
     ]  # fmt: skip
     for title, result in results.items():

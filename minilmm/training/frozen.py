@@ -36,7 +36,7 @@ def preset(name: str) -> FrozenRecipe:
     scratch, as in the paper, ten minutes on 2 CPU cores. "small": one GPU.
     """
     if name == "quick":
-        return FrozenRecipe(Optimisation(steps=500, lr=3e-3), eyes="start")
+        return FrozenRecipe(Optimisation(steps=350, lr=3e-3), eyes="start")
     if name == "nano":
         return FrozenRecipe(Optimisation(steps=2000, lr=5e-3, warmup=100))
     if name == "small":

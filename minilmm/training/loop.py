@@ -125,9 +125,9 @@ def fit(
             now, row = time.perf_counter(), {}
             log_now = done % evaluate_every == 0 or done == optimisation.steps
             save_now = stop.asked or now - saved > CHECKPOINT_SECONDS
-            if (log_now or save_now) and not math.isfinite(float(loss)):
+            if (log_now or save_now) and not math.isfinite(float(loss.detach())):
                 raise ArithmeticError(
-                    f"the loss is {float(loss)} at step {done}: lower --lr (the last checkpoint is kept)"
+                    f"the loss is {float(loss.detach())} at step {done}: lower --lr (the last checkpoint is kept)"
                 )
             if log_now:
                 row = {

@@ -54,5 +54,5 @@ class ViT(nn.Module):
         return self.norm(x)
 
     def pool(self, features: Tensor) -> Tensor:
-        """Mean over the patches: (M, S, D) -> (M, D)."""
-        return features.mean(1)
+        """Mean over the patches, then each picture's vector standardised: (M, S, D) -> (M, D)."""
+        return F.layer_norm(features.mean(1), (self.width,))

@@ -140,16 +140,16 @@ def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True) 
     many: list[Tensor] = []
     if bool((~alone).any()):
         related = ~alone & (register == 4) & (scenes.count == 2)
-        counted, placed = ~alone & (register == 1), ~alone & (register >= 2) & ~related
+        counted, located = ~alone & (register == 1), ~alone & (register >= 2) & ~related
         listed = ~alone & ~related
         many.append(keep(join("there are", word(NUMBERS, scenes.count)[:, None], "shapes :"), counted))
-        many.append(say("there is", placed))
+        many.append(say("there is", located))
         for o in range(int(scenes.count.max())):
             here = scenes.present[:, o] & listed
             many += [say("and", here)] if o else []
             many += [
                 keep(join("a", noun(scenes, o)), here),
-                keep(join("at the", place_words(scenes, o)), here & placed),
+                keep(join("at the", place_words(scenes, o)), here & located),
             ]
         across = _across(scenes, optional(generator, batch))
         many.append(
