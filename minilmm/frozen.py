@@ -29,7 +29,7 @@ class FrozenConfig:
 
     kept=False is the paper's free linear map. kept=True scales every prefix vector to the root mean square of the
     word embeddings and adds Gaussian noise of `noise` times that while training. Captions alone do not ask the
-    prefix to stay near words: a free prefix drifts to where the language model can caption but no longer bind.
+    prefix to stay near words: a free prefix goes where the language model can caption but hardly bind.
     """
 
     lm: LMConfig
