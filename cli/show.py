@@ -60,7 +60,8 @@ def sheets(seed: int) -> list[tuple[str, Any, str]]:
 
     from minilmm import plots
     from minilmm.tokenizer import EOC
-    from minilmm.world.grammar import ABSENT, KINDS, caption, question, sample_question_scenes
+    from minilmm.world.grammar import ABSENT, caption
+    from minilmm.world.questions import KINDS, question, sample_question_scenes
     from minilmm.world.render import blank, degrade, render, render_glyphs, render_words
     from minilmm.world.scenes import sample_scenes, shuffled
     from minilmm.world.videos import render_video

@@ -361,14 +361,14 @@ def test_minutes_become_steps_in_the_recipe(runs, call, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_and_resume_give_the_same_weights(runs, call, fails, tmp_path):
-    steps = ["--steps", "200"]
+    steps = ["--steps", "400"]
     assert call(*train(runs), *steps, "--out", tmp_path / "whole")[0] == 0
     out = tmp_path / "stopped"
     command = [*train(runs), *steps, "--out", str(out)]
     process = subprocess.Popen([sys.executable, "-m", "minilmm_cli.main", *command], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, env=os.environ)  # fmt: skip
     log = out / "log.jsonl"
-    while not (log.is_file() and log.stat().st_size) and process.poll() is None:  # its first row: half is done
+    while not (log.is_file() and log.stat().st_size) and process.poll() is None:  # its first row: a quarter is done
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

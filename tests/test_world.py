@@ -7,7 +7,8 @@ import torch
 
 from minilmm.tokenizer import EOC
 from minilmm.world import corpus
-from minilmm.world.grammar import ABSENT, KINDS, caption, compact, describe, question, sample_question_scenes
+from minilmm.world.grammar import ABSENT, caption, compact, describe
+from minilmm.world.questions import KINDS, question, sample_question_scenes
 from minilmm.world.scenes import LARGE, place, sample_scenes, shuffled
 from minilmm.world.vocabulary import (
     COLOURS,

@@ -90,7 +90,7 @@ def fit(
     """Train `parameters` for the recipe's steps; the rows of the log.
 
     compute_loss(generator, step) -> scalar. report(step, row) is called after every step; the row is empty where the
-    log has none. A checkpoint is written every half minute and on Ctrl-C; with `resume`
+    log has none. A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
     the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
     (only the loss of the first row after it averages fewer steps).
     ArithmeticError, with the last checkpoint kept, where the loss is not finite.
@@ -124,7 +124,7 @@ def fit(
             running.append(loss.detach())
             now, row = time.perf_counter(), {}
             log_now = done % evaluate_every == 0 or done == optimisation.steps
-            save_now = stop.asked or now - saved > CHECKPOINT_SECONDS
+            save_now = stop.asked or now - saved > CHECKPOINT_SECONDS or done == optimisation.steps
             if (log_now or save_now) and not math.isfinite(float(loss.detach())):
                 raise ArithmeticError(
                     f"the loss is {float(loss.detach())} at step {done}: lower --lr (the last checkpoint is kept)"

@@ -25,7 +25,6 @@ from torch import Tensor
 from minilmm.tokenizer import BOS, EOC, EOS
 from minilmm.world.grammar import (
     ABSENT,
-    KINDS,
     caption,
     compact,
     describe,
@@ -35,11 +34,10 @@ from minilmm.world.grammar import (
     noun,
     optional,
     place_words,
-    question,
-    sample_question_scenes,
     say,
     word,
 )
+from minilmm.world.questions import KINDS, question, sample_question_scenes
 from minilmm.world.scenes import (
     MAX_OBJECTS,
     Scenes,

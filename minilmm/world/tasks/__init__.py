@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from minilmm.world.grammar import KINDS
+from minilmm.world.questions import KINDS
 from minilmm.world.tasks import ambiguous, naming, vqa
 from minilmm.world.tasks.episodes import SPLITS, Episodes, Settings
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from minilmm.tokenizer import EOC
 from minilmm.world.corpus import name_question, what_is_it
-from minilmm.world.grammar import ABSENT, KINDS, describe, join, question, sample_question_scenes
+from minilmm.world.grammar import ABSENT, describe, join
+from minilmm.world.questions import KINDS, question, sample_question_scenes
 from minilmm.world.scenes import (
     MAX_OBJECTS,
     Scenes,
