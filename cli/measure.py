@@ -86,7 +86,9 @@ def few_shot(
                     scoring=scoring, seed=seed, resolution=resolution, device=device,
                 )
             )  # fmt: skip
+    told = {k: list(shots) if k in ("inner_shots", "examples") else v for k, v in parts[0]["settings"].items()}
     whole = {
+        "settings": told,
         "chance": round(sum(p["chance"] for p in parts) / len(parts), 4),
         "prior": max(p["prior"] for p in parts),
         "rows": [row for p in parts for row in p["rows"]],

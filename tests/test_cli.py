@@ -114,7 +114,8 @@ def test_eval_table_fits_80_columns(runs, call, tmp_path):
     )
     assert code == 0 and "ideal" in out and "text only" in out
     assert max(len(line) for line in out.splitlines() if str(runs) not in line) <= 80
-    assert json.loads(target.read_text())["rows"][0]["ideal"] == 0.5
+    told = json.loads(target.read_text())
+    assert told["rows"][0]["ideal"] == 0.5 and told["settings"]["inner_shots"] == [0, 16]
 
 
 def test_eval_options_reach_the_settings(runs, call):
