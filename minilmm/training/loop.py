@@ -124,7 +124,7 @@ def fit(
             running.append(loss.detach())
             now, row = time.perf_counter(), {}
             log_now = done % evaluate_every == 0 or done == optimisation.steps
-            save_now = stop.asked or now - saved > CHECKPOINT_SECONDS or done == optimisation.steps
+            save_now = now - saved > CHECKPOINT_SECONDS or done == optimisation.steps
             if (log_now or save_now) and not math.isfinite(float(loss.detach())):
                 raise ArithmeticError(
                     f"the loss is {float(loss.detach())} at step {done}: lower --lr (the last checkpoint is kept)"
@@ -145,10 +145,11 @@ def fit(
                 with open(log, "a") as file:
                     file.write(json.dumps(row) + "\n")
             report(done, row)
-            if save_now:
+            stopping = stop.asked  # read once: what is raised below was saved
+            if save_now or stopping:
                 save_training(checkpoint, model, optimizer, done, recipe, spent + now - clock)
                 saved = now
-            if stop.asked:
+            if stopping:
                 raise KeyboardInterrupt
     model.eval()
     return rows
