@@ -172,7 +172,7 @@ def test_descriptions(generator):
 
 
 def test_test_names_are_never_bound(generator):
-    """They occur in lists, as PROTOCOL's splits want, and in no other kind of document."""
+    """They occur in lists, as the splits want, and in no other kind of document."""
     forbidden = ids(*TEST_NAMES)
     for name, (kind, _) in corpus.MIXTURE.items():
         rows = kind(200, 128, generator, "all")
