@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import BOS, EOC, IMAGE, SPECIALS, Tokenizer
+from minilmm.tokenizer import BOS, IMAGE, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,3 @@ def left_padded(batch: Batch) -> Batch:
     order = batch.attention_mask.to(torch.uint8).argsort(dim=1, stable=True)  # padding first, tokens in their order
     ids, real, loss = (x.gather(1, order) for x in (batch.ids, batch.attention_mask, batch.loss_mask))
     return replace(batch, ids=ids, attention_mask=real, loss_mask=loss)
-
-
-__all__ = ["EOC", "SPECIALS", "Batch", "Document", "Image", "Segment", "Text", "Video", "collate", "left_padded"]

@@ -42,6 +42,7 @@ def drawn(task, **settings):
 
 def test_a_model_that_only_compares_pixels_needs_the_pictures():
     """Copies of the query's very picture would make it perfect: it is far from that, so support and query differ."""
+    torch.manual_seed(0)  # it guesses where no demonstration has a picture
     result = evaluate(PixelNeighbour(), "naming", shots=(4,), settings=Settings(ways=2), episodes=200)
     score = {row["condition"]: row for row in result["rows"]}
     assert 0.55 < score["real"]["value"] < 0.999

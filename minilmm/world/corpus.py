@@ -33,7 +33,6 @@ from minilmm.world.grammar import (
     keep,
     noun,
     optional,
-    place_words,
     say,
     word,
 )
@@ -304,6 +303,3 @@ def sample_text(
     return torch.cat(
         [kind(size, length, generator, pairs) for (kind, _), size in zip(kinds, sizes, strict=True) if size]
     )
-
-
-__all__ = ["MIXTURE", "induction_sentence", "name_question", "place_words", "qa", "sample_text", "what_is_it"]

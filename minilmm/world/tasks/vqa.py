@@ -13,7 +13,6 @@ from minilmm.world.corpus import name_question, what_is_it
 from minilmm.world.grammar import ABSENT, describe, join
 from minilmm.world.questions import KINDS, question, sample_question_scenes
 from minilmm.world.scenes import (
-    MAX_OBJECTS,
     Scenes,
     choices,
     integers,
@@ -165,6 +164,3 @@ def _any_colour(shape: Tensor, generator: torch.Generator, split: str) -> Tensor
     ok = held_out(colour, shape[..., None]) == (split == "held-out")  # (..., colours)
     noise = torch.rand(ok.shape, generator=generator, device=shape.device)
     return (noise * ok).argmax(-1)
-
-
-assert MAX_OBJECTS >= 2
