@@ -4,7 +4,7 @@ TORCH ?= torch
 PIP = .venv/bin/python -m pip install --quiet
 RUN = .venv/bin/minilmm
 
-.PHONY: quickstart test test-fast zoo bench results clean
+.PHONY: quickstart test test-fast lab zoo bench results clean
 
 quickstart: .venv/.installed-core
 	$(RUN) quickstart
@@ -17,6 +17,10 @@ test: .venv/.installed-dev
 
 test-fast: .venv/.installed-dev
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 -m "not slow"
+
+lab: .venv/.installed-core  # the notebooks, in JupyterLab
+	$(PIP) -e ".[notebooks]"
+	.venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 zoo: .venv/.installed-core  # from nothing: half an hour on two cores
 	rm -rf minilmm/zoo/lm-nano minilmm/zoo/vision-nano minilmm/zoo/frozen-nano

@@ -10,7 +10,7 @@ import warnings
 
 import typer
 
-from . import ask, common, doctor, measure, params, quickstart, show, trace, train
+from . import ask, common, doctor, exercises, measure, notebooks, params, quickstart, show, trace, train
 
 app = typer.Typer(
     help="Frozen, Flamingo and BLIP-2 from scratch, in a world small enough for a laptop.",
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 pretrain_app = typer.Typer(help="Train a frozen half from nothing.", no_args_is_help=True)
 train_app = typer.Typer(help="Train a bridge between frozen halves.", no_args_is_help=True)
+notebooks_app = typer.Typer(help="Build the notebooks of the course, and run them again.", no_args_is_help=True)
+exercises_app = typer.Typer(help="The exercises: take one home, ask for a hint.", no_args_is_help=True)
 
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(pretrain_app, name="pretrain")
@@ -34,6 +36,18 @@ app.command("ask")(ask.ask)
 app.command("show")(show.show)
 app.command("trace")(trace.trace)
 app.command("params")(params.params)
+app.add_typer(notebooks_app, name="notebooks")
+notebooks_app.command("build")(notebooks.build)
+notebooks_app.command("run")(notebooks.run)
+app.add_typer(exercises_app, name="exercises")
+exercises_app.command("list")(exercises.list_)
+exercises_app.command("start")(exercises.start)
+exercises_app.command("hint")(exercises.hint)
+exercises_app.command("solution")(exercises.solution)
+exercises_app.command("mutants")(exercises.mutants)
+exercises_app.command("build")(exercises.build)
+exercises_app.command("gradescope")(exercises.gradescope)
+app.command("grade")(exercises.grade)
 app.command("doctor")(doctor.doctor)
 
 

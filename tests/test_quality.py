@@ -11,6 +11,7 @@ FLOORS = [
     {"frozen"},
     {"evaluation"},
     {"training"},
+    {"course"},
 ]
 
 

@@ -1,0 +1,242 @@
+"""`minilmm exercises` and `minilmm grade`: tasks to take home, hints, and grades that say what went wrong."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from .common import Json, check_json, new_table, out_console, writable_file, writable_folder, write_json
+
+if TYPE_CHECKING:
+    from minilmm.course.exercises import Exercise
+    from minilmm.course.grading import Grade
+
+WORK = Path("my_work")
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Exercises, such as 03.")]
+One = Annotated[str, typer.Argument(metavar="NN", help="An exercise, such as 03.")]
+Work = Annotated[Path, typer.Option("--work", help="The folder with the learner's files.")]
+Variant = Annotated[int, typer.Option("--variant", min=0, help="A seed: other seeds, other inputs.")]
+Hidden = Annotated[Path | None, typer.Option("--hidden", help="A folder with more checks, exNN_name.py.")]
+
+
+def every() -> list[Exercise]:
+    """All exercises of the course."""
+    from minilmm.course import course_root
+    from minilmm.course.exercises import load_manifest
+
+    return load_manifest(course_root("exercises") / "exercises")
+
+
+def chosen(ids: list[str] | None, exercises: list[Exercise]) -> list[Exercise]:
+    """Those named by number or file name, in order; all without names. BadParameter for one that there is not."""
+    found = {e.id: e for e in exercises} | {e.name: e for e in exercises}
+    for name in ids or []:
+        if name.zfill(2) not in found and name not in found:
+            raise typer.BadParameter(f"no exercise {name}: choose from {', '.join(e.id for e in exercises)}")
+    wanted = [found.get(name.zfill(2)) or found[name] for name in ids or []]
+    return [e for e in exercises if not ids or e in wanted]
+
+
+def list_() -> None:
+    """The exercises: what each takes, and whether it was started."""
+    table = new_table("", "exercise", "chapter", "points", "minutes", "difficulty", "started", left=2)
+    for e in every():
+        started = "yes" if (WORK / f"{e.name}.py").exists() else ""
+        table.add_row(e.id, e.title, e.chapter, str(e.points), str(e.minutes), "*" * e.difficulty, started)
+    console = out_console()
+    console.print(table)
+    console.print("minilmm exercises start NN, then minilmm grade NN; stuck: minilmm exercises hint NN")
+
+
+def start(ids: Annotated[list[str], typer.Argument(metavar="NN...", help="Exercises, such as 03.")]) -> None:
+    """Copy exercises into my_work/, where they are yours; nothing there is ever overwritten."""
+    console = out_console()
+    for e in chosen(ids, every()):
+        place = writable_folder(WORK) / f"{e.name}.py"
+        if place.exists():
+            console.print(f"{place}: there already, left as it is", soft_wrap=True)
+        else:
+            place.write_text(e.stub)
+            console.print(f"{place}: {e.title}, about {e.minutes} minutes; then minilmm grade {e.id}", soft_wrap=True)
+
+
+def hint(one: One, number: Annotated[int | None, typer.Argument(metavar="[1|2|3]", min=1, max=3)] = None) -> None:
+    """A hint: the first, unless another is asked for; the third nearly gives it away."""
+    (e,) = chosen([one], every())
+    number = number or 1
+    console = out_console()
+    console.print(e.hints[number - 1], markup=False)
+    after = f"exercises hint {e.id} {number + 1}" if number < len(e.hints) else f"exercises solution {e.id}"
+    console.print(f"\nmore: minilmm {after}", markup=False)
+
+
+def solution(one: One) -> None:
+    """The reference solution."""
+    (e,) = chosen([one], every())
+    sys.stdout.write(e.solution)
+
+
+def build() -> None:
+    """Write the stubs of exercises/student/ anew from their sources."""
+    for e in every():
+        e.path("student").parent.mkdir(exist_ok=True)
+        e.path("student").write_text(e.stub)
+    out_console().print(f"{len(every())} stubs written")
+
+
+def mutants(ids: Ids = None) -> int:
+    """Every known-wrong answer and the checks that catch it; exit code 1 unless each is caught by the one it names."""
+    from minilmm.course.grading import Grader
+
+    exercises, wrong, total = every(), 0, 0
+    table = new_table("", "known-wrong answer", "check that must catch it", "caught by", left=4)
+    with Grader(exercises) as grader:
+        for e in chosen(ids, exercises):
+            found = grader.mutation_table(e)
+            for mutant in e.mutants:
+                right = found[mutant.name] == [mutant.caught_by]
+                wrong, total = wrong + (not right), total + 1
+                caught = "that one alone" if right else f"[red]{', '.join(found[mutant.name]) or 'none'}[/]"
+                table.add_row(e.id, mutant.name, mutant.caught_by, caught)
+    console = out_console()
+    console.print(table)
+    console.print(f"{total - wrong} of {total} known-wrong answers are caught by exactly the check that each names")
+    return int(wrong > 0)
+
+
+def gradescope(out: Annotated[Path, typer.Argument(metavar="OUT.zip")], ids: Ids = None, hidden: Hidden = None,
+               variant: Variant = 0) -> None:  # fmt: skip
+    """An autograder for Gradescope: upload the zip as it is."""
+    from minilmm.course.gradescope import pack
+
+    exercises = every()
+    picked = chosen(ids, exercises)
+    checked_hidden(hidden)
+    pack(writable_file(out), exercises, picked, hidden=hidden, variant=variant)
+    out_console().print(f"{out}: {len(picked)} exercises", soft_wrap=True)
+
+
+def checked_hidden(hidden: Path | None) -> None:
+    """ValueError where the folder of hidden checks is none."""
+    if hidden is not None and not hidden.is_dir():
+        raise ValueError(f"{hidden}: no such folder: --hidden names a folder with checks such as ex03_attention.py")
+
+
+def grade(
+    ids: Ids = None,
+    solutions: Annotated[bool, typer.Option("--solutions", help="Grade the reference solutions.")] = False,
+    work: Work = WORK,
+    everyone: Annotated[Path | None, typer.Option("--class", help="A folder with one folder per learner.")] = None,
+    chain: Annotated[bool, typer.Option("--chain", help="Earlier exercises are the learner's own.")] = False,
+    variant: Variant = 0,
+    hidden: Hidden = None,
+    json: Json = None,
+    results: Annotated[Path | None, typer.Option("--gradescope", help="Write Gradescope's results.json.")] = None,
+) -> int:
+    """Grade exercises: those named, or all that were started. Exit code 1 unless every point was earned."""
+    from minilmm.course.gradescope import results_json
+    from minilmm.course.grading import Grader, grade_folder
+
+    exercises = every()
+    picked = chosen(ids, exercises)
+    check_json(json)
+    checked_hidden(hidden)
+    if results is not None:
+        writable_file(results)
+    if everyone is not None:
+        return grade_class(everyone, picked, exercises, chain, variant, hidden, json)
+    if not solutions and not ids:
+        picked = [e for e in picked if (work / f"{e.name}.py").exists()]
+    for e in picked:
+        if not solutions and not (work / f"{e.name}.py").exists():
+            raise ValueError(f"{work / e.name}.py: not started: minilmm exercises start {e.id}")
+    if not picked:
+        raise ValueError(f"{work}: nothing was started yet: minilmm exercises start 01")
+    start = time.perf_counter()
+    with Grader(exercises, variant=variant, hidden=hidden) as grader:
+        grades = [grader.grade(e, e.solution) for e in picked] if solutions else grade_folder(
+            grader, picked, work, chain=chain)  # fmt: skip
+    earned, total = sum(g.points for g in grades), sum(g.total for g in grades)
+    told: dict[str, Any] = {"points": earned, "of": total, "variant": variant}
+    told |= {"exercises": [g.json() for g in grades], "seconds": round(time.perf_counter() - start, 1)}
+    write_json(json, told)
+    if results is not None:
+        write_json(str(results), results_json(grades))
+    if json != "-":
+        report(grades, earned, total)
+    return int(earned < total)
+
+
+def report(grades: list[Grade], earned: int, total: int) -> None:
+    """What each check found; for those that failed, what was expected, what came, and what it looks like."""
+    console = out_console()
+    for g in grades:
+        console.print(f"[bold]{g.exercise.id} {g.exercise.title}[/]  {g.points}/{g.total}")
+        for r in g.results:
+            mark = "[green]✓[/]" if r.passed else "[red]✗[/]"
+            title = "\n".join(_indented(r.check.title)).strip()
+            console.print(f"  {mark} {r.points}/{r.check.points}  {escape(title)}")
+            if not r.passed:
+                for text in (
+                    r.message,
+                    r.misconception,
+                    "" if "not done yet" in r.message else f"Hint: {r.check.hint}",
+                ):
+                    if text:
+                        console.print(*_indented(text), sep="\n", markup=False)
+    console.print(f"{earned} of {total} points")
+
+
+def _indented(text: str, width: int = 70) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width, initial_indent=" " * 9, subsequent_indent=" " * 9)
+
+
+def grade_class(everyone: Path, picked: list[Exercise], exercises: list[Exercise], chain: bool, variant: int,
+                hidden: Path | None, json: str | None) -> int:  # fmt: skip
+    """Grade every folder of a class: a table of points, and which misconceptions the class hit."""
+    from collections import Counter
+
+    from minilmm.course.grading import Grader, grade_folder
+
+    folders = sorted(p for p in everyone.iterdir() if p.is_dir()) if everyone.is_dir() else []
+    if not folders:
+        raise ValueError(f"{everyone}: holds no folders: --class names a folder with one folder per learner")
+    with Grader(exercises, variant=variant, hidden=hidden) as grader:
+        graded = {folder.name: grade_folder(grader, picked, folder, chain=chain) for folder in folders}
+    total = sum(g.total for g in next(iter(graded.values())))
+    seen = Counter(
+        (g.exercise.id, r.mutant, r.misconception)
+        for grades in graded.values() for g in grades for r in g.results if r.misconception
+    )  # fmt: skip
+    failed = Counter(
+        (g.exercise.id, r.check.title) for grades in graded.values() for g in grades for r in g.results if not r.passed
+    )
+    people = {name: {g.exercise.id: g.points for g in grades} for name, grades in graded.items()}
+    write_json(json, {
+        "of": total,
+        "learners": [{"name": name, "points": sum(p.values()), "exercises": p} for name, p in people.items()],
+        "misconceptions": [{"exercise": e, "mutant": m, "says": says, "learners": n}
+                           for (e, m, says), n in seen.most_common()],
+        "failed_checks": [{"exercise": e, "check": title, "learners": n} for (e, title), n in failed.most_common()],
+    })  # fmt: skip
+    if json == "-":
+        return 0
+    console = out_console()
+    table = new_table("learner", *(e.id for e in picked), "points")
+    for name, points in people.items():
+        table.add_row(name, *(str(points[e.id]) for e in picked), f"{sum(points.values())}/{total}")
+    console.print(table)
+    for (e, _, says), n in seen.most_common():
+        console.print(f"{n} x [bold]{e}[/]  ", end="")
+        console.print(says.replace("Your output equals", "Output equal to"), markup=False)
+    for (e, title), n in failed.most_common(10):
+        console.print(f"{n} of {len(folders)} failed [bold]{e}[/]: ", end="")
+        console.print(title, markup=False)
+    return 0

@@ -1,0 +1,21 @@
+"""Known-wrong answers to exercise 06."""
+
+from minilmm.course.exercises import Mutant
+
+MUTANTS = [
+    Mutant("first-token-only", (("return each.masked_fill(~mask, 0).sum(-1)", "return each[..., 0]"),),
+           "only the first token of each name is scored", caught_by="whole_candidates"),
+    Mutant("mean", (("each.masked_fill(~mask, 0).sum(-1)", "each.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)"),),
+           "scores are divided by the length: long names are favoured", caught_by="whole_candidates"),
+    Mutant("end-left-out", (("each.masked_fill(~mask, 0).sum(-1)",
+                             "each.masked_fill(~mask, 0)[..., : max(1, each.shape[-1] - 1)].sum(-1)"),),
+           "the last token, which ends the answer, is left out: dax beats daxes", caught_by="whole_candidates"),
+    Mutant("no-shift", (("later[:, :, :-1]], 2)", "later[:, :, 1:]], 2)"),),
+           "each token is scored by the logits after itself", caught_by="whole_candidates"),
+    Mutant("raw-logits", (("logits.log_softmax(-1)", "logits"),),
+           "raw logits are summed, not log-probabilities", caught_by="whole_candidates"),
+    Mutant("pads-counted", ((".masked_fill(~mask, 0).sum", ".sum"),),
+           "padding is scored too", caught_by="padding"),
+    Mutant("absent-zero", (("masked_fill(~mask, float(\"-inf\"))", "masked_fill(~mask, 0)"),),
+           "an absent candidate scores 0, the best that a log-probability can be", caught_by="absent_candidates"),
+]  # fmt: skip

@@ -1,0 +1,23 @@
+"""Known-wrong answers to exercise 10."""
+
+from minilmm.course.exercises import Mutant
+
+MUTANTS = [
+    Mutant("n-and-width-swapped", (("unflatten(-1, (n, -1))", "unflatten(-1, (-1, n)).transpose(1, 2)"),),
+           "the outputs are dealt out in turn: every vector gets each n-th number", caught_by="prefix_values"),
+    Mutant("not-transposed", (("unflatten(-1, (n, -1))", "unflatten(-1, (-1, n))"),),
+           "the last two dimensions have changed places", caught_by="prefix_shape"),
+    Mutant("tag-kept", (("start = tag + 1", "start = tag"),),
+           "the tag's own embedding stays behind its picture", caught_by="one_picture"),
+    Mutant("behind-the-next-word", (("parts += [words[start:tag], vectors]\n        start = tag + 1",
+                                     "parts += [words[start:tag], words[tag + 1 : tag + 2], vectors]\n        start = tag + 2"),),
+           "the picture stands one word too late", caught_by="one_picture"),
+    Mutant("vectors-reversed", (("parts += [words[start:tag], vectors]", "parts += [words[start:tag], vectors.flip(0)]"),),
+           "a prefix's vectors stand in reverse", caught_by="one_picture"),
+    Mutant("first-for-all", (("parts += [words[start:tag], vectors]", "parts += [words[start:tag], prefixes[0]]"),),
+           "every tag gets the first picture", caught_by="two_pictures"),
+    Mutant("pictures-reversed", (("zip(tags, prefixes, strict=True)", "zip(tags, prefixes.flip(0), strict=True)"),),
+           "the last picture comes first", caught_by="two_pictures"),
+    Mutant("uncounted", (("if len(tags) != len(prefixes):", "if len(tags) < 0:"), (", strict=True)", ", strict=False)")),
+           "a tag without a picture is passed over in silence", caught_by="as_many_as_tags"),
+]  # fmt: skip

@@ -1,0 +1,21 @@
+"""Scaled dot-product attention with a causal mask (Vaswani et al. 2017, section 3.2.1)."""
+
+import torch
+from torch import Tensor
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every position looks at itself and at what came before it.
+
+    q, k: (B, H, L, d); v: (B, H, L, d_v) -> (B, H, L, d_v)
+
+    1. Scores: the dot product of every query with every key, divided by the square root of d.  (B, H, L, L)
+    2. A query at position i must not see keys at positions j > i.
+    3. Softmax over the keys, then the weighted mean of the values.
+    """
+    # BEGIN SOLUTION
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # (B, H, L, L)
+    ahead = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool).triu(1)
+    weights = scores.masked_fill(ahead, float("-inf")).softmax(-1)
+    return weights @ v
+    # END SOLUTION

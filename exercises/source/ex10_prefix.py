@@ -1,0 +1,34 @@
+"""The visual prefix: pictures as words that no dictionary has (Tsimpoukelli et al. 2021, section 3)."""
+
+import torch
+from torch import Tensor
+
+IMAGE = 3
+
+
+def prefix(pooled: Tensor, weight: Tensor, n: int) -> Tensor:
+    """n vectors as wide as a word embedding for every picture: (M, D_v) and (n D, D_v) -> (M, n, D).
+
+    One linear map without a bias. The first D of its outputs are the first vector, the next D the second, and so on.
+    """
+    # BEGIN SOLUTION
+    return (pooled @ weight.T).unflatten(-1, (n, -1))
+    # END SOLUTION
+
+
+def splice(words: Tensor, ids: Tensor, prefixes: Tensor) -> Tensor:
+    """One document with every picture's prefix in place of its tag.
+
+    words (L, D): the word embeddings; ids (L,): the tokens; prefixes (M, n, D): in the order of the tags
+    -> (L + (n - 1) M, D). The tag's own embedding goes. ValueError where tags and prefixes differ in number.
+    """
+    # BEGIN SOLUTION
+    tags = (ids == IMAGE).nonzero()[:, 0].tolist()
+    if len(tags) != len(prefixes):
+        raise ValueError(f"{len(tags)} <image> tags but {len(prefixes)} pictures: give each tag its picture")
+    parts, start = [], 0
+    for tag, vectors in zip(tags, prefixes, strict=True):
+        parts += [words[start:tag], vectors]
+        start = tag + 1
+    return torch.cat([*parts, words[start:]])
+    # END SOLUTION

@@ -1,0 +1,25 @@
+"""Which tokens a multimodal language model is asked to predict (Flamingo, section 2.4 and appendix)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PAD, IMAGE, EOC = 0, 3, 4
+
+
+def loss_mask(ids: Tensor) -> Tensor:
+    """True on every token that is to be predicted: (B, L) -> (B, L) bool.
+
+    A page of the web holds text that no picture explains. What counts is what is said of a picture: the tokens after
+    an <image> up to and including the next <EOC>. So these do not count: padding, the tags themselves, all that
+    stands before the first picture, and all between an <EOC> and the next <image>.
+    """
+    raise NotImplementedError("your code here")
+
+
+def masked_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of the marked tokens, each predicted from the position before it.
+
+    logits: (B, L, V), ids and mask: (B, L) -> a number. ValueError where no token is marked.
+    """
+    raise NotImplementedError("your code here")

@@ -1,0 +1,128 @@
+"""The exercises as files: one source each, from which stubs, solutions and known-wrong answers are made."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from minilmm.course.checking import Check
+
+BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
+_BLOCK = re.compile(rf"^(?P<indent>[ ]*){BEGIN}\n.*?^[ ]*{END}\n", re.MULTILINE | re.DOTALL)
+
+
+class CourseError(ValueError):
+    """A file of the course that is missing or wrong: the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A known-wrong answer: the reference solution with some of its text replaced.
+
+    edits      (old, new) pairs; each old text stands exactly once in the source
+    says       what a learner is told whose answer equals this one's: "Your output equals the variant in which ..."
+    caught_by  the one check that fails
+    """
+
+    name: str
+    edits: tuple[tuple[str, str], ...]
+    says: str
+    caught_by: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One entry of `exercises/manifest.toml`."""
+
+    id: str
+    name: str  # of its files: ex03_attention
+    title: str
+    chapter: str
+    points: int
+    difficulty: int  # 1 to 5
+    importance: int  # 1 to 5
+    minutes: int
+    timeout: float  # seconds of each check
+    needs: tuple[str, ...]
+    root: Path
+
+    def path(self, folder: str) -> Path:
+        """Its file in source, student, checks or mutants; its hints."""
+        return self.root / folder / (f"ex{self.id}.md" if folder == "hints" else f"{self.name}.py")
+
+    @functools.cached_property
+    def source(self) -> str:
+        """The whole source, with the marks around solutions. CourseError where it is missing."""
+        try:
+            return self.path("source").read_text()
+        except OSError:
+            raise CourseError(f"{self.path('source')}: missing: restore it from the repository") from None
+
+    @property
+    def solution(self) -> str:
+        """The reference solution: the source without its marks."""
+        return re.sub(rf"^[ ]*({BEGIN}|{END})\n", "", self.source, flags=re.MULTILINE)
+
+    @property
+    def stub(self) -> str:
+        """What a learner starts from: every solution replaced by a line that raises NotImplementedError."""
+        text, count = _BLOCK.subn(lambda m: f'{m["indent"]}raise NotImplementedError("your code here")\n', self.source)
+        if not count:
+            raise CourseError(f"{self.path('source')}: has no {BEGIN} ... {END}")
+        return text
+
+    def mutant(self, mutant: Mutant) -> str:
+        """The source of a known-wrong answer. CourseError where a text to replace does not stand exactly once."""
+        text = self.solution
+        for old, new in mutant.edits:
+            if text.count(old) != 1:
+                raise CourseError(f"{self.path('mutants')}: {mutant.name}: {old!r} stands {text.count(old)} times")
+            text = text.replace(old, new)
+        return text
+
+    @functools.cached_property
+    def mutants(self) -> tuple[Mutant, ...]:
+        """Its known-wrong answers."""
+        return tuple(load_module(self.path("mutants")).MUTANTS)
+
+    @functools.cached_property
+    def checks(self) -> tuple[Check, ...]:
+        """Its checks, in the order of the file."""
+        return checks_of(load_module(self.path("checks")))
+
+    @property
+    def hints(self) -> list[str]:
+        """Three hints, each more telling than the one before: the sections of the hints file."""
+        parts = re.split(r"^## .*\n", self.path("hints").read_text(), flags=re.MULTILINE)
+        return [part.strip() for part in parts[1:]]
+
+
+def load_module(path: Path) -> ModuleType:
+    """A trusted file of the course as a module of its own, its text as SOURCE. CourseError where it is missing."""
+    if not path.exists():
+        raise CourseError(f"{path}: missing: restore it from the repository")
+    module = ModuleType(f"minilmm_course_{path.parent.name}_{path.stem}")
+    module.__dict__["SOURCE"] = path.read_text()
+    exec(compile(module.__dict__["SOURCE"], str(path), "exec"), module.__dict__)
+    return module
+
+
+def checks_of(module: ModuleType) -> tuple[Check, ...]:
+    """The checks that a module defines."""
+    return tuple(value for value in vars(module).values() if isinstance(value, Check))
+
+
+def load_manifest(root: Path) -> list[Exercise]:
+    """All exercises under `root`, in order. CourseError: no manifest, or an entry that lacks something."""
+    path = root / "manifest.toml"
+    try:
+        entries = tomllib.loads(path.read_text())["exercise"]
+        return [Exercise(**(entry | {"needs": tuple(entry.get("needs", ()))}), root=root) for entry in entries]
+    except OSError:
+        raise CourseError(f"{path}: missing: run this in a clone of the course") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise CourseError(f"{path}: {error}") from None

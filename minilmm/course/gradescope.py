@@ -1,0 +1,101 @@
+"""Gradescope: an autograder as a zip, and results as its results.json (Gradescope's autograder specification)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import minilmm
+from minilmm.course.exercises import Exercise, load_manifest
+from minilmm.course.grading import Grade, Grader, grade_folder
+
+SETUP = """\
+#!/usr/bin/env bash
+# Once, when the autograder's image is built.
+set -e
+apt-get update && apt-get install -y python3 python3-pip python3-venv
+python3 -m venv /autograder/venv
+/autograder/venv/bin/pip install torch numpy
+"""
+RUN = """\
+#!/usr/bin/env bash
+# For every submission. The base folder can be another one, to try it at home.
+base="${1:-/autograder}"
+python="${2:-$base/venv/bin/python}"
+cd "$base/source" && exec "$python" -m minilmm.course.gradescope "$base"
+"""
+PACKAGE = ("__init__.py", "course/__init__.py", "course/checking.py", "course/exercises.py", "course/worker.py",
+           "course/grading.py", "course/gradescope.py")  # fmt: skip
+
+
+def results_json(grades: Sequence[Grade]) -> dict[str, Any]:
+    """Grades in Gradescope's form; hidden checks are shown to no learner."""
+    tests = []
+    for grade in grades:
+        for r in grade.results:
+            hint = "" if r.passed or "not done yet" in r.message else f"Hint: {r.check.hint}"
+            lines = [line for line in (r.message, r.misconception, hint) if line]
+            tests.append({
+                "name": f"{grade.exercise.id} {grade.exercise.title}: {r.check.title}",
+                "score": r.points,
+                "max_score": r.check.points,
+                "output": "\n".join(lines) or "passed",
+                "visibility": "hidden" if r.hidden else "visible",
+            })  # fmt: skip
+    return {"tests": tests}
+
+
+def pack(out: Path, exercises: Sequence[Exercise], picked: Sequence[Exercise], *, hidden: Path | None, variant: int
+         ) -> None:  # fmt: skip
+    """Write the zip: two scripts, the grader, and the exercises with their checks. It replaces OUT when it is whole."""
+    package = Path(minilmm.__file__).parent
+    root = exercises[0].root
+    part = out.with_name(out.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in (("setup.sh", SETUP), ("run_autograder", RUN)):
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 0o755 << 16
+                archive.writestr(info, text)
+            for name in PACKAGE:
+                archive.write(package / name, f"minilmm/{name}")
+            archive.write(root / "manifest.toml", "exercises/manifest.toml")
+            for exercise in exercises:
+                for folder in ("source", "checks", "mutants"):
+                    archive.write(exercise.path(folder), f"exercises/{folder}/{exercise.name}.py")
+            for exercise in picked:
+                if hidden is not None and (hidden / f"{exercise.name}.py").exists():
+                    archive.write(hidden / f"{exercise.name}.py", f"hidden/{exercise.name}.py")
+            archive.writestr("assigned.json", json.dumps({"ids": [e.id for e in picked], "variant": variant}))
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def run(base: Path) -> None:
+    """Grade base/submission with what lies in base/source, into base/results/results.json.
+
+    Solutions, checks and known-wrong answers are read first and then removed from the disk, which Gradescope throws
+    away after every submission: a learner's code has nothing left to read.
+    """
+    source = base / "source"
+    assigned = json.loads((source / "assigned.json").read_text())
+    exercises = load_manifest(source / "exercises")
+    hidden = source / "hidden" if (source / "hidden").is_dir() else None
+    picked = [e for e in exercises if e.id in assigned["ids"]]
+    with Grader(exercises, variant=assigned["variant"], hidden=hidden) as grader:
+        for folder in (source / "exercises", source / "hidden"):
+            shutil.rmtree(folder, ignore_errors=True)
+        grades = grade_folder(grader, picked, base / "submission")
+    (base / "results").mkdir(exist_ok=True)
+    (base / "results" / "results.json").write_text(json.dumps(results_json(grades), indent=1))
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
