@@ -149,30 +149,6 @@ def footnote(result: dict[str, Any]) -> str:
     return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
 
 
-def lines(result: dict[str, Any], label: str, controls: bool = True) -> list[Any]:
-    """A result as the series of a figure: the model, its controls, the ideal observer; chance and prior where asked."""
-    series: list[Any] = []
-    for condition in dict.fromkeys(row["condition"] for row in result["rows"]):
-        rows = [row for row in result["rows"] if row["condition"] == condition]
-        if condition != "real" and not controls:
-            continue
-        points = {key: [row[key] for row in rows] for key in ("shots", "value", "low", "high", "prior")}
-        told = {"shots": points["shots"], "values": points["value"], "low": points["low"], "high": points["high"]}
-        real = condition == "real"
-        name = label if real else condition.replace("_", " ").replace("text only", "text-only demonstrations")
-        series.append({"label": name, "kind": "model" if real else "control", **told})
-        if real and controls:
-            if all("ideal" in row for row in rows):
-                values = [row["ideal"] for row in rows]
-                series.append({"label": "ideal observer", "kind": "ideal", "shots": points["shots"], "values": values})
-            level = {"kind": "chance", "shots": points["shots"]}
-            if result["chance"]:
-                series.append({"label": "chance", "values": [result["chance"]] * len(rows), **level})
-            if max(points["prior"]) > result["chance"] + 0.05:
-                series.append({"label": "prior", "values": points["prior"], **level})
-    return series
-
-
 def evaluate_run(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")],
     task: Task,
@@ -242,7 +218,7 @@ def curve(
         result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,
                           scoring=scoring, conditions=None if i == 0 else ("real",))  # fmt: skip
         results.append(result)
-        series += lines(result, run, controls=i == 0)
+        series += plots.series_of(result, run, controls=i == 0)
         console.print(table(result))
         console.print(footnote(result), style="dim")
     plots.save(plots.few_shot_curves({results[0]["task"]: series}), out)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .common import Device, Episodes, Seed, command_line, device_named, new_table, out_console, share, writable_folder
-from .measure import few_shot, lines
+from .measure import few_shot
 from .train import changed, decide, finish, run, steps_within, training_folder, unfinished
 
 PANELS = (  # title, task, ways, shots
@@ -106,7 +106,10 @@ def draw(results: dict[str, Any], log: list[dict[str, Any]], out: Path) -> None:
     """few_shot.png and training.png."""
     from minilmm import plots
 
-    plots.save(plots.few_shot_curves({title: lines(r, "Frozen") for title, r in results.items()}), out / "few_shot.png")
+    plots.save(
+        plots.few_shot_curves({title: plots.series_of(r, "Frozen") for title, r in results.items()}),
+        out / "few_shot.png",
+    )
     names = {"naming_2way_real": "2 ways", "naming_5way_real": "5 ways", "naming_5way_blank_images": "5 ways, blank"}
     probes = {label: [{"step": r["step"], "accuracy": r[k]} for r in log if k in r] for k, label in names.items()}
     plots.save(plots.training_curves({"loss": {"captions": log}, "accuracy": probes}), out / "training.png")

@@ -50,7 +50,7 @@ def gains(ex):
     hint="eps is a floor under N times the variance: it is neither added nor put after the root.",
 )
 def the_floor(ex):
-    """With a large eps it shows where eps stands: it is a floor under N times the variance, inside the root."""
+    """With a large eps it shows where eps stands: under N times the variance, inside the root."""
     weight = torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 1, 2, 2)  # N var = 4
-    small, large = (ex.standardise(weight, torch.ones(1), eps)[0, 0, 0, 0] for eps in (16.0, 64.0))
-    close(large / small, torch.tensor(0.5), "a weight with eps 64 over the same with eps 16")
+    got = torch.stack([ex.standardise(weight, torch.ones(1), eps)[0, 0, 0, 0] for eps in (16.0, 64.0)])
+    close(got, torch.tensor([1 / 4, 1 / 8]), "the first weight of (1, -1, 1, -1) with eps 16, then 64")

@@ -8,9 +8,9 @@ from minilmm.course.checking import check, close, equal, generator, refuses
 @check(points=2, stage="values", hint="Rows are pictures: looking along a row is looking for a text.")
 def the_two_directions(ex):
     """Pictures look along rows for texts, texts look along columns for pictures."""
-    s = torch.tensor([[0.9, 0.5, 0.1], [0.2, 0.4, 0.3], [0.95, 0.6, 0.7]])
-    # rows: own .9 first, .4 first, .7 second -> 2/3; columns: .9 after .95, .4 third, .7 first -> 1/3
-    close(torch.tensor(ex.recall_at(s, 1)), torch.tensor([2 / 3, 1 / 3]), "TR@1 and IR@1")
+    s = torch.tensor([[0.9, 0.2, 0.7, 0.3], [0.4, 0.8, 0.6, 0.2], [0.3, 0.2, 0.5, 0.4], [0.5, 0.6, 0.8, 0.1]])
+    # own ones come first or last: rows 0, 0, 0, 3 strangers before -> 3/4; columns 0, 0, 3, 3 -> 1/2
+    close(torch.tensor(ex.recall_at(s, 2)), torch.tensor([3 / 4, 1 / 2]), "TR@2 and IR@2, own ones first or last")
 
 
 @check(points=2, stage="values", hint="Among the k most similar: at most k - 1 strangers may stand before.")

@@ -41,13 +41,14 @@ def one_picture(ex):
 @check(
     points=2,
     stage="values",
-    hint="Each tag gets its own picture, in order; what stands after the last tag belongs too.",
+    hint="Each tag gets its own picture; the first prefix moves all that follows, the second tag too.",
 )
 def two_pictures(ex):
-    """Every tag gets its own picture: which of the results' rows come from which picture."""
+    """Two pictures, each at its own tag: the document equals its two halves, spliced one by one."""
     words, ids = document()
-    got = ex.splice(words, ids, torch.tensor([[[100.0, 0.0]], [[200.0, 0.0]]]))  # n = 1: as long as before
-    close(got[got[:, 0] >= 100, 0], torch.tensor([100.0, 200.0]), "the pictures' rows, in order")
+    prefixes = torch.tensor([[[10.0, 11.0], [20.0, 21.0]], [[30.0, 31.0], [40.0, 41.0]]])
+    halves = ex.splice(words[:3], ids[:3], prefixes[:1]), ex.splice(words[3:], ids[3:], prefixes[1:])
+    close(ex.splice(words, ids, prefixes), torch.cat(halves), "splice of <bos> <image> a <image> b c")
 
 
 @check(points=1, stage="shape", hint="Count the tags and compare with the pictures before you begin.")

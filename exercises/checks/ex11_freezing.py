@@ -1,8 +1,10 @@
 """Checks of exercise 11. The model is built beside the learner's code, and what happened to it is sent back."""
 
+import math
+
 import torch
 
-from minilmm.course.checking import check, close, equal
+from minilmm.course.checking import check, close, equal, generator
 
 
 def frozen_and_trained(ex, seed):
@@ -16,7 +18,7 @@ def frozen_and_trained(ex, seed):
     model.eyes.bias.requires_grad_(False)
     got = ex.freeze(model)
     names = {id(p): name for name, p in model.named_parameters()}
-    return [[n for n, p in model.lm.named_parameters() if p.requires_grad],
+    return [[n for n, p in model.named_parameters() if n.startswith("lm.") and p.requires_grad],
             sorted(names.get(id(p), "a stranger") for p in got)]  # fmt: skip
 
 
@@ -28,9 +30,9 @@ def the_lm_is_frozen(ex):
 
 @check(points=1, stage="gradients", hint="Something may have been frozen before: the eyes train as a whole.")
 def the_eyes_train(ex):
-    """All parameters of the eyes come back to be trained."""
-    got = ex.run(frozen_and_trained, 1)[1]
-    equal([name for name in got if not name.startswith("lm.")], ["eyes.bias", "eyes.weight"], "parameters of the eyes")
+    """All parameters of the eyes come back to be trained, and no frozen one."""
+    wrongly, got = ex.run(frozen_and_trained, 1)  # what the check before is about is left out here
+    equal([name for name in got if name not in wrongly], ["eyes.bias", "eyes.weight"], "what freeze gives back")
 
 
 def tied(ex, seed):
@@ -43,8 +45,8 @@ def tied(ex, seed):
     model.lm[0].weight = nn.Parameter(torch.randn(3, 4))
     model.eyes.weight = nn.Parameter(torch.randn(4, 3))
     model.eyes.register_parameter("shared", model.lm[0].weight)
-    got = ex.freeze(model)
-    return any(p is model.lm[0].weight for p in got) or model.lm[0].weight.requires_grad
+    ex.freeze(model)
+    return model.lm[0].weight.requires_grad
 
 
 @check(
@@ -75,28 +77,44 @@ def step(ex, seed):
     hint="The gradient must pass through the language model to the eyes: no no_grad, no detach.",
 )
 def a_step(ex):
-    """One step moves the eyes down the gradient, and no byte of the language model."""
-    pictures, answers, eyes, lm, eyes_after, lm_after, _ = ex.run(step, 3)
+    """One step moves the eyes down the gradient."""
+    pictures, answers, eyes, lm, eyes_after, *_ = ex.run(step, generator(3).initial_seed())
     p = (pictures @ eyes.T @ lm.T).softmax(-1)
     p[torch.arange(5), answers] -= 1  # the derivative of cross-entropy
-    expected = eyes - 0.5 * (p @ lm).T @ pictures / 5
-    close(torch.cat([eyes_after.flatten(), lm_after.flatten()]), torch.cat([expected.flatten(), lm.flatten()]),
-          "the eyes' weights, then the language model's, after a step")  # fmt: skip
+    close(eyes_after, eyes - 0.5 * (p @ lm).T @ pictures / 5, "the eyes' weights after a step")
 
 
-def modes(ex, seed):
+@check(points=1, stage="gradients", hint="Change what is trained and nothing else: no decay, no step, no rounding.")
+def every_byte(ex):
+    """The step leaves every byte of the language model as it was."""
+    *_, lm, _, lm_after, _ = ex.run(step, generator(4).initial_seed())
+    close(lm_after - lm, torch.zeros(6, 4), "how far the language model's weights moved", tolerance=0)
+
+
+@check(points=1, stage="values", hint="Keep the loss of the forward pass that the gradients came from: a number.")
+def the_loss(ex):
+    """The loss that comes back is that before the step."""
+    pictures, answers, eyes, lm, *_, loss = ex.run(step, generator(5).initial_seed())
+    told = [math.exp(float(x)) for x in (pictures @ eyes.T @ lm.T)[torch.arange(5), answers]]
+    sums = [sum(math.exp(float(x)) for x in row) for row in pictures @ eyes.T @ lm.T]
+    close(loss, sum(math.log(s / t) for s, t in zip(sums, told, strict=True)) / 5, "training_step's loss")
+
+
+def modes(ex):
     import torch
     from torch import nn
 
-    model = nn.Module()
+    model, seen = nn.Module(), {}
     model.eyes, model.lm = nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5))
     model.lm.requires_grad_(False)
-    model.lm.train()
+    model.eyes.eval()
+    model.eyes.register_forward_hook(lambda module, *_: seen.update(eyes=module.training))
+    model.lm[1].register_forward_hook(lambda module, *_: seen.update(lm=module.training))
     ex.training_step(model, torch.ones(2, 3), torch.tensor([0, 1]), 0.1)
-    return model.lm[1].training
+    return [seen["eyes"], seen["lm"]]
 
 
 @check(points=1, stage="values", hint="A frozen model in training mode still drops out: put it into evaluation mode.")
-def no_dropout(ex):
-    """The language model is in evaluation mode during the step."""
-    equal(ex.run(modes, 0), False, "is the language model's dropout on?")
+def the_modes(ex):
+    """During the step the eyes are in training mode, the language model in evaluation mode."""
+    equal(ex.run(modes), [True, False], "training mode of the eyes, and of the language model's dropout")

@@ -1,15 +1,8 @@
-"""Checks of exercise 12. Oracles: sorted means and interpolation by hand."""
+"""Checks of exercise 12. Oracles: resamples whose means are known by hand; the interval of differences."""
 
 import torch
 
 from minilmm.course.checking import check, close, equal, generator
-
-
-def quantile(values, share):
-    """Linear interpolation between sorted values."""
-    values, place = sorted(values), share * (len(values) - 1)
-    below = int(place)
-    return values[below] + (place - below) * (values[min(below + 1, len(values) - 1)] - values[below])
 
 
 @check(points=1, stage="values", hint="The accuracy is that of the episodes themselves, not of the resamples.")
@@ -23,10 +16,12 @@ def the_accuracy(ex):
 def the_ends(ex):
     """The ends are quantiles of the resampled means."""
     g = generator()
-    correct, picks = (torch.rand(12, generator=g) < 0.6).long(), torch.randint(12, (41, 12), generator=g)
-    means = [sum(int(correct[i]) for i in row) / 12 for row in picks.tolist()]
-    got = ex.interval(correct, picks)
-    close(torch.tensor(got[1:]), torch.tensor([quantile(means, 0.025), quantile(means, 0.975)]), "low and high")
+    order = torch.randperm(50, generator=g)
+    correct = torch.zeros(50, dtype=torch.long).index_fill(0, order[:30], 1)
+    right = torch.arange(50) < torch.arange(5, 46)[torch.randperm(41, generator=g), None]  # 5, 6, ... 45 right answers
+    picks = torch.where(right, order[0], order[-1])[:, torch.randperm(50, generator=g)]
+    # 41 different means .10, .12, ... .90: a fortieth of the way in from either end is the second
+    close(torch.tensor(ex.interval(correct, picks)[1:]), torch.tensor([0.12, 0.88]), "low and high")
 
 
 @check(
@@ -35,10 +30,11 @@ def the_ends(ex):
     hint="Resample episodes, and take both models' answers to each: the difference is one number per episode.",
 )
 def the_gap(ex):
-    """Two models on the same episodes: pairs stay together."""
-    first, second = torch.tensor([1, 1, 0, 1]), torch.tensor([0, 1, 0, 0])  # differences 1, 0, 0, 1
-    picks = torch.tensor([[0, 0, 1, 1], [3, 3, 2, 2]])  # each model's mean changes, the difference is always .5
-    close(torch.tensor(ex.gap(first, second, picks)), torch.tensor([0.5, 0.5, 0.5]), "gap(first, second, picks)")
+    """Two models on the same episodes: the gap is the interval of the differences, episode by episode."""
+    first, second = torch.tensor([1, 1, 0, 1, 0]), torch.tensor([0, 1, 0, 0, 0])
+    picks = torch.tensor([[0, 0, 3, 3, 3], [1, 1, 1, 1, 1], [2, 2, 2, 4, 4]])
+    expected = ex.interval(torch.tensor([1, 0, 0, 1, 0]), picks)
+    close(torch.tensor(ex.gap(first, second, picks)), torch.tensor(expected), "gap(first, second, picks)")
 
 
 @check(points=1, stage="values", hint="It must hold the chance: below is as suspicious as above.")

@@ -18,6 +18,18 @@ MUTANTS = [
            "every tag gets the first picture", caught_by="two_pictures"),
     Mutant("pictures-reversed", (("zip(tags, prefixes, strict=True)", "zip(tags, prefixes.flip(0), strict=True)"),),
            "the last picture comes first", caught_by="two_pictures"),
+    Mutant("old-places", (("    parts, start = [], 0\n    for tag, vectors in zip(tags, prefixes, strict=True):\n",
+                           "    for tag, vectors in zip(tags, prefixes, strict=True):\n"
+                           "        words = torch.cat([words[:tag], vectors, words[tag + 1 :]])\n"
+                           "    parts, start = [], 0\n    for tag, vectors in ():\n"),),
+           "the second picture goes to its tag's old place, though the first prefix has moved the tag",
+           caught_by="two_pictures"),
+    Mutant("all-at-the-first", (("    parts, start = [], 0\n", "    parts, start = [], 0\n"
+                                 "    prefixes = [torch.cat([*prefixes]), *[words[:0]] * (len(tags) - 1)]\n"),),
+           "all pictures stand at the first tag", caught_by="two_pictures"),
+    Mutant("from-the-start", (("parts += [words[start:tag], vectors]", "parts += [words[:tag], vectors]"),),
+           "the words before a tag are taken from the beginning each time, so that they come twice",
+           caught_by="two_pictures"),
     Mutant("uncounted", (("if len(tags) != len(prefixes):", "if len(tags) < 0:"), (", strict=True)", ", strict=False)")),
            "a tag without a picture is passed over in silence", caught_by="as_many_as_tags"),
 ]  # fmt: skip

@@ -18,8 +18,15 @@ MUTANTS = [
                            "a, b = interval(first, picks), interval(second, picks)\n"
                            "    return a[0] - b[0], a[1] - b[2], a[2] - b[1]"),),
            "the two models' intervals are subtracted, as if they had answered other episodes", caught_by="the_gap"),
+    Mutant("end-by-end", (("return interval(first.float() - second.float(), picks)",
+                           "a, b = interval(first, picks), interval(second, picks)\n"
+                           "    return a[0] - b[0], a[1] - b[1], a[2] - b[2]"),),
+           "low is low minus low and high is high minus high, though the two ends come from different resamples",
+           caught_by="the_gap"),
     Mutant("second-minus-first", (("first.float() - second.float()", "second.float() - first.float()"),),
            "the second model's lead is given, not the first's", caught_by="the_gap"),
     Mutant("not-above", (("low <= chance <= high", "low <= chance"),),
            "a control below chance passes", caught_by="controls"),
+    Mutant("not-below", (("low <= chance <= high", "chance <= high"),),
+           "a control above chance passes: the leak that controls are there to show", caught_by="controls"),
 ]  # fmt: skip

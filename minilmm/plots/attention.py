@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -12,8 +13,18 @@ from torch import Tensor
 from minilmm.plots.style import PALETTE, new_figure, style
 
 
-def attention_map(weights: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+def attention_map(
+    weights: Tensor,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    label: str = "attention weight",
+    xlabel: str = "attended to",
+    ylabel: str = "attending",
+) -> Figure:
     """weights (L, K), row l = what position l attends to; darker is more. `rows` (L) and `columns` (K) name the tokens.
+
+    With other labels it shows any matrix from 0 up, such as the cosines of pictures and texts.
 
     ValueError: names that do not fit the weights.
     """
@@ -23,20 +34,27 @@ def attention_map(weights: Tensor, rows: Sequence[str], columns: Sequence[str]) 
         ax = figure.subplots()
         image = ax.imshow(weights.detach().float().cpu().numpy(), cmap="Blues", vmin=0, aspect="auto")
         _label(ax, rows, columns)
-        ax.set_xlabel("attended to")
-        ax.set_ylabel("attending")
-        bar = figure.colorbar(image, ax=ax, label="attention weight", aspect=25, pad=0.02)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        bar = figure.colorbar(image, ax=ax, label=label, aspect=25, pad=0.02)
         bar.outline.set_visible(False)  # type: ignore[operator]
     return figure
 
 
-def mask_microscope(mask: Tensor, tokens: Sequence[str]) -> Figure:
+def mask_microscope(
+    mask: Tensor,
+    tokens: Sequence[str],
+    names: Sequence[str] | None = None,
+    *,
+    xlabel: str = "text, left to right: a filled cell may look at the image of its row",
+) -> Figure:
     """mask (L, N) bool: may token l look at image n? One row per image, the tokens from left to right.
 
-    Filled cells are allowed; the places of `<image>` itself are marked by bold names.
+    Filled cells are allowed; the places of `<image>` itself are marked by bold names. With `names` (N) the rows are
+    other truths about tokens: what is padding, what is learned.
     ValueError: a mask that does not fit the tokens.
     """
-    names = [f"image {n + 1}" for n in range(mask.shape[-1])]
+    names = [f"image {n + 1}" for n in range(mask.shape[-1])] if names is None else names
     _check(mask, tokens, names)
     with style():
         figure = new_figure(max(6.2, 0.9 + 0.3 * len(tokens)), 0.5 + _room(tokens) + 0.32 * len(names))
@@ -46,7 +64,26 @@ def mask_microscope(mask: Tensor, tokens: Sequence[str]) -> Figure:
         _label(ax, names, tokens)
         for label in ax.get_xticklabels():
             label.set_fontweight("bold" if label.get_text() == "<image>" else "normal")
-        ax.set_xlabel("text, left to right: a filled cell may look at the image of its row")
+        ax.set_xlabel(xlabel)
+    return figure
+
+
+def head_map(values: Tensor, label: str) -> Figure:
+    """values (layers, heads), a cell per attention head with its number in it; `label` says what, in which unit."""
+    rows, columns = ([f"{name} {i}" for i in range(n)] for name, n in zip(("layer", "head"), values.shape, strict=True))
+    _check(values, rows, columns)
+    with style():
+        figure = new_figure(1.8 + 0.6 * len(columns), 1.1 + 0.45 * len(rows))
+        ax = figure.subplots()
+        cells = values.detach().float().cpu().numpy()
+        image = ax.imshow(cells, cmap="Blues", aspect="auto")
+        _label(ax, rows, columns)
+        middle = (cells.min() + cells.max()) / 2
+        for (y, x), value in np.ndenumerate(cells):
+            ax.text(x, y, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=9,
+                    color="white" if value > middle else "black")  # fmt: skip
+        bar = figure.colorbar(image, ax=ax, label=label, aspect=15, pad=0.02)
+        bar.outline.set_visible(False)  # type: ignore[operator]
     return figure
 
 

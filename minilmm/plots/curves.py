@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,6 +30,7 @@ def few_shot_curves(
     panels: Sequence[Series] | Mapping[str, Sequence[Series]],
     *,
     ylabel: str = "accuracy",
+    xlabel: str = "shots",
 ) -> Figure:
     """One panel per task, side by side, `{title: series}`, or one untitled panel; a single legend below.
 
@@ -56,7 +57,7 @@ def few_shot_curves(
             for series in task:
                 _draw(ax, series, place, looks)
             ax.set_title(title)
-            ax.set_xlabel("shots")
+            ax.set_xlabel(xlabel)
             ax.set_xticks(range(len(shots)), [str(shot) for shot in shots])
             ax.set_xlim(-0.3, len(shots) - 0.7)
             ax.grid(True, axis="y")
@@ -67,6 +68,30 @@ def few_shot_curves(
         axes[0].set_ylabel(ylabel)
         legend_below(figure, axes)
     return figure
+
+
+def series_of(result: Mapping[str, Any], label: str, controls: bool = True) -> list[Series]:
+    """What `eval --json` prints as a panel's series: the model, its controls, the ideal observer, chance, prior."""
+    series: list[Any] = []
+    for condition in dict.fromkeys(row["condition"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["condition"] == condition]
+        if condition != "real" and not controls:
+            continue
+        points = {key: [row[key] for row in rows] for key in ("shots", "value", "low", "high", "prior")}
+        told = {"shots": points["shots"], "values": points["value"], "low": points["low"], "high": points["high"]}
+        real = condition == "real"
+        name = label if real else condition.replace("_", " ").replace("text only", "text-only demonstrations")
+        series.append({"label": name, "kind": "model" if real else "control", **told})
+        if real and controls:
+            if all("ideal" in row for row in rows):
+                values = [row["ideal"] for row in rows]
+                series.append({"label": "ideal observer", "kind": "ideal", "shots": points["shots"], "values": values})
+            level = {"kind": "chance", "shots": points["shots"]}
+            if result["chance"]:
+                series.append({"label": "chance", "values": [result["chance"]] * len(rows), **level})
+            if max(points["prior"]) > result["chance"] + 0.05:
+                series.append({"label": "prior", "values": points["prior"], **level})
+    return series
 
 
 def _draw(ax: Axes, series: Series, place: Mapping[int, int], looks: Mapping[str, Sequence[str]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -26,13 +25,13 @@ def running_mean(values: Sequence[float], width: int) -> list[float]:
 def training_curves(
     panels: Mapping[str, Mapping[str, Rows]],
     *,
-    x: Literal["step", "tokens", "seconds"] = "step",
+    x: str = "step",
 ) -> Figure:
     """One panel per quantity: `{"loss": {"frozen": rows, "flamingo": rows}, "accuracy": {...}}`.
 
     Rows are log entries such as {"step": 10, "seconds": 1.2, "loss": 3.4}; those without the quantity are passed over,
     so one log serves all panels. Past 100 points a line is the running mean over a 50th of them, the points faint
-    behind it. A run keeps its colour and dashes in every panel.
+    behind it. `x` is step, tokens, seconds or another key. A run keeps its colour and dashes in every panel.
 
     ValueError: no panels, a run that never logged the quantity, or rows without x.
     """
@@ -54,7 +53,7 @@ def training_curves(
                     ys = running_mean(ys, len(ys) // 50)
                 marker = MARKERS[n % len(MARKERS)] if len(ys) <= 20 else None
                 ax.plot(xs, ys, label=name, marker=marker, markersize=4.5, **look)
-            ax.set_xlabel(_UNITS[x])
+            ax.set_xlabel(_UNITS.get(x, x))
             ax.set_ylabel(quantity)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
             if x != "seconds":
