@@ -1,5 +1,6 @@
 """Figures from arrays: they know no model, keep no global state and choose no backend."""
 
+from minilmm.plots.arms import arms_chart
 from minilmm.plots.attention import attention_map, head_map, mask_microscope
 from minilmm.plots.curves import Series, few_shot_curves, series_of
 from minilmm.plots.families import architecture_families
@@ -11,6 +12,7 @@ from minilmm.plots.style import new_figure, save, style
 from minilmm.plots.training import training_curves
 
 __all__ = [
-    "Series", "architecture_families", "attention_map", "few_shot_curves", "freeze_ledger", "head_map",
-    "mask_microscope", "new_figure", "patch_overlay", "picture_grid", "save", "series_of", "show", "style", "training_curves",
+    "Series", "architecture_families", "arms_chart", "attention_map", "few_shot_curves", "freeze_ledger", "head_map",
+    "mask_microscope", "new_figure", "patch_overlay", "picture_grid", "save", "series_of", "show", "style",
+    "training_curves",
 ]  # fmt: skip

@@ -19,18 +19,17 @@ def freeze_ledger(parts: Sequence[str], parameters: Sequence[int], gradients: Se
     if not len(parts) == len(parameters) == len(gradients) == len(changed) or not len(parts):
         raise ValueError(f"{len(parts)} parts, {len(parameters)} counts, {len(gradients)} and {len(changed)} truths")
     with style():
-        figure = new_figure(8.2, 0.9 + 0.3 * len(parts))
+        figure = new_figure(8.6, 0.9 + 0.3 * len(parts))
         ax = figure.subplots()
         thousands = [count / 1000 for count in parameters]
         for y, (count, moved) in enumerate(zip(thousands, changed, strict=True)):
-            look: dict[str, Any] = (
-                {"color": PALETTE[1]} if moved else {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}
-            )
+            frozen = {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}
+            look: dict[str, Any] = {"color": PALETTE[1]} if moved else frozen
             ax.barh(y, count, height=0.7, **look)
         ax.set_yticks(range(len(parts)), parts)
         ax.invert_yaxis()
         ax.set_xlabel("parameters (thousands); filled: bytes changed, hatched: frozen")
-        for x, title, values in ((1.04, "gradient?", gradients), (1.2, "changed?", changed)):
+        for x, title, values in ((1.03, "gradient?", gradients), (1.15, "changed?", changed)):
             ax.text(x, 1.01, title, transform=ax.transAxes, ha="left", va="bottom", fontsize=9, fontweight="bold")
             for y, value in enumerate(values):
                 ax.text(x, y, "yes" if value else "no", transform=ax.get_yaxis_transform(), va="center", fontsize=9)

@@ -52,7 +52,9 @@ def _content(ax: Axes) -> str:
     if not ax.get_visible() or ax.get_label() == "<colorbar>":
         return ""
     parts = [_image(image) for image in ax.images]
-    parts += [_series(str(line.get_label()), "line", line.get_ydata()) for line in ax.lines]
+    sideways = isinstance(ax.yaxis.get_major_locator(), FixedLocator) and not ax.images  # names on y, numbers on x
+    parts += [_series(str(line.get_label()), "line", line.get_xdata() if sideways else line.get_ydata())
+              for line in ax.lines]  # fmt: skip
     parts += [
         _series(str(box.get_label()), "bars", box.datavalues) for box in ax.containers if isinstance(box, BarContainer)
     ]

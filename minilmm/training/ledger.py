@@ -26,7 +26,7 @@ class Line:
 def fingerprints(model: nn.Module) -> dict[str, str]:
     """SHA-256 of every parameter's bytes, by name."""
     return {
-        name: hashlib.sha256(p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+        name: hashlib.sha256(p.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
         for name, p in model.named_parameters()
     }
 
