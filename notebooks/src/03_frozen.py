@@ -269,7 +269,7 @@ for name, label in list(ARMS.items())[1:]:
 print("* the interval excludes 0")
 
 # %% [markdown]
-# Against the paper (VQAv2, zero-shot: frozen 29.5, finetuned 24.0, trained blind 26.2, from scratch 0.0 %): the order is the
+# Against the paper (VQAv2, zero-shot: frozen 29.5, trained blind 26.2, finetuned 24.0, from scratch 0.0 %): the order is the
 # same. A model from scratch learns to caption and answers nothing. Finetuning on captions makes the model *forget how to
 # answer*, the harder the more. Blind training ends at the prior. That n = 2 beats 1 and 4
 # is smaller than most people expect, in the paper as here; look at the intervals.
