@@ -44,13 +44,13 @@ def chosen(ids: list[str] | None, exercises: list[Exercise]) -> list[Exercise]:
 
 def list_() -> None:
     """The exercises: what each takes, and whether it was started."""
-    table = new_table("", "exercise", "chapter", "points", "minutes", "difficulty", "started", left=2)
+    table = new_table("", "exercise", "chapter", "points", "minutes", "level", "started", left=2)
     for e in every():
         started = "yes" if (WORK / f"{e.name}.py").exists() else ""
         table.add_row(e.id, e.title, e.chapter, str(e.points), str(e.minutes), "*" * e.difficulty, started)
     console = out_console()
     console.print(table)
-    console.print("minilmm exercises start NN, then minilmm grade NN; stuck: minilmm exercises hint NN")
+    console.print("minilmm exercises start NN, then minilmm grade NN; stuck: exercises hint NN")
 
 
 def start(ids: Annotated[list[str], typer.Argument(metavar="NN...", help="Exercises, such as 03.")]) -> None:
@@ -234,9 +234,7 @@ def grade_class(everyone: Path, picked: list[Exercise], exercises: list[Exercise
         table.add_row(name, *(str(points[e.id]) for e in picked), f"{sum(points.values())}/{total}")
     console.print(table)
     for (e, _, says), n in seen.most_common():
-        console.print(f"{n} x [bold]{e}[/]  ", end="")
-        console.print(says.replace("Your output equals", "Output equal to"), markup=False)
+        console.print(f"{n} x [bold]{e}[/]  {escape(says.replace('Your output equals', 'Output equal to'))}")
     for (e, title), n in failed.most_common(10):
-        console.print(f"{n} of {len(folders)} failed [bold]{e}[/]: ", end="")
-        console.print(title, markup=False)
+        console.print(f"{n} of {len(folders)} failed [bold]{e}[/]: {escape(title)}")
     return 0

@@ -274,7 +274,7 @@ def test_a_gradescope_autograder_grades_a_submission_and_leaves_nothing_to_read(
     assert not any("http" in (base / "source" / name).read_text() for name in ("setup.sh", "run_autograder"))
     (base / "submission").mkdir()
     (base / "submission" / "ex01_double.py").write_text("def double(x): return x * x\n" + RIGHT_NAME)
-    subprocess.run(["bash", str(base / "source" / "run_autograder"), str(base), sys.executable], check=True)
+    subprocess.run(["bash", "autograder/source/run_autograder", "autograder", sys.executable], check=True, cwd=tmp_path)
     tests = json.loads((base / "results" / "results.json").read_text())["tests"]
     assert [(t["score"], t["max_score"], t["visibility"]) for t in tests] == [
         (0, 2, "visible"), (1, 1, "visible"), (0, 2, "hidden")]  # fmt: skip

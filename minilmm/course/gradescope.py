@@ -26,12 +26,13 @@ python3 -m venv /autograder/venv
 RUN = """\
 #!/usr/bin/env bash
 # For every submission. The base folder can be another one, to try it at home.
-base="${1:-/autograder}"
+base="$(cd "${1:-/autograder}" && pwd)"
 python="${2:-$base/venv/bin/python}"
+python="$(cd "$(dirname "$python")" && pwd)/$(basename "$python")"
 cd "$base/source" && exec "$python" -m minilmm.course.gradescope "$base"
 """
-PACKAGE = ("__init__.py", "course/__init__.py", "course/checking.py", "course/exercises.py", "course/worker.py",
-           "course/grading.py", "course/gradescope.py")  # fmt: skip
+PACKAGE = ("__init__.py", *(f"course/{name}.py" for name in (
+    "__init__", "checking", "exercises", "worker", "isolation", "grading", "gradescope")))  # fmt: skip
 
 
 def results_json(grades: Sequence[Grade]) -> dict[str, Any]:
