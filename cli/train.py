@@ -234,3 +234,27 @@ def train_frozen(
             out_console().print(f"{minutes:g} minutes hold {fit} steps here; the recipe says --steps {fit} from now on")
         run(frozen.train, recipe, place, resume, where)
     finish(place)
+
+
+def train_flamingo(
+    preset: Preset = None,
+    steps: Steps = None,
+    out: Out = None,
+    resume: Resume = False,
+    lm: Annotated[str | None, typer.Option(help="The language model: a run; lm-nano unless given.")] = None,
+    vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
+    every: Annotated[int | None, typer.Option(min=1, help="A gated layer in front of every n-th block.")] = None,
+    lr: Rate = None,
+    seed: RunSeed = None,
+    device: Device = "auto",
+) -> None:
+    """Train Flamingo: a frozen language model looks at pictures through gated cross-attention."""
+    from minilmm.training import flamingo
+
+    where, place = device_named(device), out or Path(f"runs/flamingo-{preset or 'nano'}")
+    optimisation = {"steps": steps, "lr": lr}
+    changes = {"optimisation": optimisation, "lm": lm, "vision": vision, "every": every, "seed": seed}
+    recipe = decide(flamingo.preset, preset, "nano", place, resume, changes)
+    with training_folder(place, resume):
+        run(flamingo.train, recipe, place, resume, where)
+    finish(place)

@@ -6,6 +6,7 @@ With `smear=0` the parameters and the arithmetic are those of transformers' Llam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -104,11 +105,13 @@ class CausalLM(nn.Module):
         cache: Cache | None = None,
         maps: list[Tensor] | None = None,
         offset: int = 0,
+        in_front: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Embeddings (B, L, D) to final states (B, L, D).
 
         attention_mask: (B, L) bool, False on padding on either side; positions count the real tokens only.
         cache: extended in place by these L tokens. offset: added to every position, so that training covers all.
+        in_front: called with (i, x) in front of block i, whose input it returns: where Flamingo's layers stand.
         ValueError where a position lies beyond a learned table.
         """
         B, L, _ = x.shape
@@ -141,6 +144,7 @@ class CausalLM(nn.Module):
         if cache is not None and not cache.layers:
             cache.layers = [LayerCache() for _ in self.layers]
         for i, layer in enumerate(self.layers):
+            x = x if in_front is None else in_front(i, x)
             x = layer(x, angles, mask, real, None if cache is None else cache.layers[i], maps)
         return self.norm(x)
 

@@ -21,6 +21,7 @@ from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 import minilmm
+from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.vision import VisionConfig
@@ -136,6 +137,9 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
     if kind == "frozen":
         parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
         return Frozen(FrozenConfig(**parts))
+    if kind == "flamingo":
+        parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
+        return Flamingo(FlamingoConfig(**parts))
     raise KeyError(f"unknown kind of model {kind!r}")
 
 

@@ -15,6 +15,7 @@ from minilmm.document import Batch, collate
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM
+from minilmm.nn.decoding import MultimodalLM
 from minilmm.tokenizer import BOS, IMAGE
 from minilmm.training.checkpoint import CheckpointError, load, save
 from minilmm.training.loop import Report, fit, quiet
@@ -116,7 +117,7 @@ def loss_of(model: Frozen, batch: Batch) -> Tensor:
     return F.cross_entropy(model.lm.lm_head(states).float(), batch.ids[:, 1:][wanted])
 
 
-def probe(model: Frozen, device: torch.device | str, resolution: int) -> dict[str, float]:
+def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> dict[str, float]:
     """Binding by now: accuracy over 200 held-out episodes of naming, and with blank pictures."""
     found: dict[str, float] = {}
     for ways in (2, 5):

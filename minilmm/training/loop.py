@@ -86,17 +86,19 @@ def fit(
     evaluate: Callable[[], Metrics] | None = None,
     evaluate_every: int = 100,
     report: Report = quiet,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> list[Metrics]:
     """Train `parameters` for the recipe's steps; the rows of the log.
 
     compute_loss(generator, step) -> scalar. report(step, row) is called after every step; the row is empty where the
-    log has none. A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
+    log has none. optimizer: AdamW as the recipe says, unless given; a group's "times" multiplies its rate.
+    A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
     the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
     (only the loss of the first row after it averages fewer steps).
     ArithmeticError, with the last checkpoint kept, where the loss is not finite.
     """
     device, seed = parameters[0].device, recipe.seed
-    optimizer = adamw(parameters, optimisation)
+    optimizer = adamw(parameters, optimisation) if optimizer is None else optimizer
     checkpoint, log = out / CHECKPOINT, out / LOG
     start, spent, rows = 0, 0.0, []
     if resume and checkpoint.is_file():
@@ -112,7 +114,7 @@ def fit(
     with _Stop() as stop:
         for step in range(start, optimisation.steps):
             for group in optimizer.param_groups:
-                group["lr"] = rate(optimisation, step)
+                group["lr"] = rate(optimisation, step) * group.get("times", 1.0)
             model.train()
             with precision:
                 loss = compute_loss(generator_for(seed, step, device), step)

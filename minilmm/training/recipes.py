@@ -74,3 +74,27 @@ class FrozenRecipe:
     batch: int = 64
     encoder: VisionConfig = field(default_factory=VisionConfig)
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class FlamingoRecipe:
+    """Flamingo: frozen halves, and pages of pictures with text beside captioned pictures.
+
+    first     steps on captions alone: pictures and words are tied together before pages ask for more
+    pages, pairs    how many pages and captioned pictures a step has; their losses weigh 1 and `pairs_weight`
+    gate_rate       the gates' learning rate, as a multiple of the others': from 0 they open slowly otherwise
+    """
+
+    optimisation: Optimisation
+    lm: str = "lm-nano"
+    vision: str = "vision-nano"
+    latents: int = 4
+    resampler_layers: int = 2
+    heads: int = 4
+    every: int = 4
+    first: int = 100
+    pages: int = 24
+    pairs: int = 48
+    pairs_weight: float = 0.5
+    gate_rate: float = 10.0
+    seed: int = 0

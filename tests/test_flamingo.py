@@ -1,0 +1,288 @@
+"""Flamingo's parts against transformers' Idefics, its mask, its gates, and its start as the language model itself."""
+
+import pytest
+import torch
+from tiny import tiny_lm
+from torch import nn
+from torch.nn import functional as F
+from transformers.models.idefics.configuration_idefics import IdeficsConfig
+from transformers.models.idefics.modeling_idefics import IdeficsGatedCrossAttentionLayer
+from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
+
+from minilmm.document import Batch, left_padded
+from minilmm.flamingo import (
+    Flamingo,
+    FlamingoConfig,
+    GatedCrossAttention,
+    PerceiverResampler,
+    last_image,
+    media_mask,
+)
+from minilmm.language import LMConfig
+from minilmm.training import checkpoint, loop
+from minilmm.training import flamingo as training
+from minilmm.training import lm as lm_training
+from minilmm.training import vision as vision_training
+from minilmm.training.ledger import fingerprints, ledger
+from minilmm.training.recipes import FlamingoRecipe, LMRecipe, Optimisation, VisionRecipe
+from minilmm.vision import VisionConfig
+from minilmm.world.vocabulary import TEST_NAMES, ids, tokenizer
+
+SMALL = VisionConfig(resolution=16, stem=4, widths=(8, 16), blocks=(1, 1))
+
+
+def flamingo(gates=0.0, every=1, seed=0):
+    """A tiny Flamingo with its gates at a value."""
+    torch.manual_seed(seed)
+    lm = tiny_lm()
+    model = Flamingo(FlamingoConfig(lm.config, SMALL, latents=3, resampler_layers=2, heads=2, every=every), lm).eval()
+    for layer in model.xattn.values():
+        nn.init.constant_(layer.alpha_xattn, gates)
+        nn.init.constant_(layer.alpha_dense, gates)
+    return model
+
+
+def batch(*rows, frames=1, seed=0):
+    """Documents from ids, padded on the right, with random pictures."""
+    length = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
+    most = int((ids == 3).sum(1).max())
+    media = torch.rand(len(rows), most, frames, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return Batch.of(ids, media)
+
+
+DOCUMENTS = batch([1, 10, 3, 11, 4, 3, 12, 13], [1, 3, 14, 15], [1, 10, 11])
+
+
+def copied(ours, theirs):
+    """Every weight of theirs set at random, and ours to the same."""
+    with torch.no_grad():
+        for a, b in zip(ours, theirs, strict=True):
+            b.copy_(torch.randn_like(b) * 0.3)
+            a.copy_(b.view_as(a))
+
+
+def idefics():
+    return IdeficsConfig(
+        hidden_size=16, num_attention_heads=2, intermediate_size=24, dropout=0.0, qk_layer_norms=False,
+        alpha_initializer="ones", alpha_type="float", hidden_act="silu",
+        vision_config={"embed_dim": 16}, perceiver_config={"qk_layer_norms_perceiver": False},
+    )  # fmt: skip
+
+
+def test_the_resampler_is_idefics():
+    torch.manual_seed(0)
+    theirs = IdeficsPerceiverResampler(idefics(), 16, depth=2, n_heads=2, head_dim=8, n_latents=3)
+    ours = PerceiverResampler(16, latents=3, layers=2, heads=2, frames=1)
+    nn.init.zeros_(ours.time_embeddings)  # theirs has none
+    pairs = [(ours.latents, theirs.latents), (ours.norm.weight, theirs.layer_norm.weight),
+             (ours.norm.bias, theirs.layer_norm.bias)]  # fmt: skip
+    for i, (attention, mlp) in enumerate(theirs.blocks):
+        ours.ffw[i][2] = nn.ReLU()
+        a = ours.attention[i]
+        pairs += [(a.q_proj.weight, attention.q_proj.weight), (a.k_proj.weight, attention.k_proj.weight),
+                  (a.v_proj.weight, attention.v_proj.weight), (a.o_proj.weight, attention.output_proj.weight),
+                  (ours.ffw[i][1].weight, mlp.fc.weight), (ours.ffw[i][3].weight, mlp.c_proj.weight)]  # fmt: skip
+        for mine, norm in ((ours.context_norm[i], attention.context_layer_norm),
+                           (ours.latents_norm[i], attention.latents_layer_norm), (ours.ffw[i][0], mlp.ln)):  # fmt: skip
+            pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
+    copied(*zip(*pairs, strict=True))
+    mine = torch.randn(4, 1, 5, 16, requires_grad=True)
+    yours = mine.detach().clone().requires_grad_()
+    a, b = ours(mine), theirs(yours[:, 0])
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    a.square().sum().backward()
+    b.square().sum().backward()
+    torch.testing.assert_close(mine.grad, yours.grad, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.latents.grad, theirs.latents.grad, atol=1e-4, rtol=1e-4)
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, theirs):
+        super().__init__()
+        self.theirs = theirs
+
+    def forward(self, x):
+        return self.theirs.down_proj(F.silu(self.theirs.gate_proj(x)) * self.theirs.up_proj(x))
+
+
+def test_the_gated_layer_is_idefics_with_its_norm_and_feed_forward():
+    torch.manual_seed(1)
+    config = idefics()
+    theirs = IdeficsGatedCrossAttentionLayer(config, 0)
+    ours = GatedCrossAttention(16, 16, heads=2)
+    ours.norm = theirs.input_layernorm
+    ours.ffw = nn.Sequential(theirs.post_attention_layernorm, SwiGLU(theirs.mlp))
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.copy_(torch.randn_like(p) * 0.4)
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            getattr(ours.attention, name).weight.copy_(getattr(theirs.cross_attn, name).weight)
+        ours.alpha_xattn.copy_(theirs.alpha_cross_attn.view(1))
+        ours.alpha_dense.copy_(theirs.alpha_dense.view(1))
+    y, x = torch.randn(2, 5, 16), torch.randn(2, 6, 16)
+    mask = torch.rand(2, 5, 6) < 0.5
+    mask[:, 0] = True
+    additive = torch.zeros(2, 1, 5, 6).masked_fill(~mask[:, None], torch.finfo(torch.float).min)
+    expected = theirs(y, image_hidden_states=x, image_attention_mask=additive, cross_attention_gate=mask.any(-1).int())
+    torch.testing.assert_close(ours(y, x, mask), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_it_begins_as_its_language_model_bit_for_bit():
+    model = flamingo(gates=0.0)
+    assert torch.equal(model(DOCUMENTS), model.lm(DOCUMENTS))
+    assert not torch.allclose(flamingo(gates=0.5)(DOCUMENTS)[:2], model.lm(DOCUMENTS)[:2], atol=1e-3)
+
+
+def test_at_step_0_only_the_gates_get_a_gradient_and_the_language_model_none():
+    model = flamingo(gates=0.0)
+    model.lm.requires_grad_(False)
+    model.encoder.requires_grad_(False)
+    model(DOCUMENTS).square().mean().backward()
+    nonzero = {n for n, p in model.named_parameters() if p.grad is not None and float(p.grad.abs().sum()) > 0}
+    assert nonzero == {f"xattn.{i}.alpha_{part}" for i in model.xattn for part in ("xattn", "dense")}
+    assert all(p.grad is None for p in (*model.lm.parameters(), *model.encoder.parameters()))
+
+
+def test_which_picture_a_token_looks_at():
+    ids = torch.tensor([[1, 9, 3, 9, 9, 3, 9, 0]])
+    assert last_image(ids, 3, ids != 0).tolist() == [[0, 0, 1, 1, 1, 2, 2, 0]]
+    assert last_image(ids, 3, ids != 0, ahead=torch.tensor([True])).tolist() == [[1, 1, 1, 2, 2, 2, 0, 0]]
+    assert media_mask(torch.tensor([[0, 1, 2]]), 2).tolist() == [[[False, False], [True, False], [False, True]]]
+
+
+def test_a_gated_layer_leaks_no_other_picture():
+    torch.manual_seed(0)
+    layer = GatedCrossAttention(8, 8, heads=2)
+    nn.init.constant_(layer.alpha_xattn, 0.7)
+    nn.init.constant_(layer.alpha_dense, 0.7)
+    phi = torch.tensor([[0, 0, 1, 1, 2, 2]])
+    mask = media_mask(phi, 2).repeat_interleave(3, -1)
+    y, x = torch.randn(1, 6, 8), torch.randn(1, 6, 8)
+    before = layer(y, x, mask)
+    assert torch.equal(before[:, :2], y[:, :2])  # before the first picture: nothing, not even the feed-forward
+    for image, rows in ((0, [2, 3]), (1, [4, 5])):
+        other = x.clone()
+        other[:, 3 * image : 3 * image + 3] += 1
+        moved = (layer(y, other, mask) - before).abs().amax((0, 2)) > 1e-6
+        assert moved.nonzero()[:, 0].tolist() == rows
+
+
+def test_attention_maps_change_nothing_and_sum_to_one_where_there_is_a_picture():
+    model, looks = flamingo(gates=0.5), []
+    torch.testing.assert_close(model(DOCUMENTS, looks=looks), model(DOCUMENTS), atol=1e-5, rtol=1e-5)
+    total = looks[0].sum(-1)[:, 0]  # (B, L)
+    assert torch.allclose(total, (last_image(DOCUMENTS.ids, 3, DOCUMENTS.attention_mask) > 0).float(), atol=1e-5)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_decoding_with_a_cache_is_reading_everything_anew(every):
+    model = flamingo(gates=0.6, every=every)
+    prompts = left_padded(DOCUMENTS)
+    logits, cache = model.prefill(prompts)
+    ids, more = DOCUMENTS.ids, torch.tensor([[20, 21], [22, 23], [24, 25]])
+    stepped = [logits, *model.step(more, cache).unbind(1)]
+    for row, length in enumerate(DOCUMENTS.attention_mask.sum(1).tolist()):
+        whole = torch.cat([ids[row : row + 1, :length], more[row : row + 1]], 1)
+        images = int((whole == 3).sum())
+        anew = model(Batch.of(whole, DOCUMENTS.media[row : row + 1, :images]))[0, length - 1 :]
+        got = torch.stack([s[row] for s in stepped])
+        torch.testing.assert_close(got, anew, atol=1e-4, rtol=1e-4)
+
+
+def test_candidates_are_scored_as_if_each_were_read_by_itself():
+    model = flamingo(gates=0.6)
+    candidates = torch.tensor([[[30, 4], [31, 4]]]).expand(3, 2, 2)
+    got = model.score(DOCUMENTS, candidates, torch.ones(3, 2, 2, dtype=torch.bool))
+    for row, length in enumerate(DOCUMENTS.attention_mask.sum(1).tolist()):
+        for c in range(2):
+            whole = torch.cat([DOCUMENTS.ids[row, :length], candidates[row, c]])[None]
+            images = int((whole == 3).sum())
+            p = model(Batch.of(whole, DOCUMENTS.media[row : row + 1, :images])).log_softmax(-1)[0]
+            expected = p[length - 1, candidates[row, c, 0]] + p[length, candidates[row, c, 1]]
+            torch.testing.assert_close(got[row, c], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_videos_of_any_length():
+    model = flamingo(gates=0.5)
+    one, many = batch([1, 3, 10], frames=1), batch([1, 3, 10], frames=12)
+    assert model(one).shape == model(many).shape and bool(model(many).isfinite().all())
+    times = model.resampler.times
+    learned = model.resampler.time_embeddings
+    assert torch.equal(times(3)[:, 0], learned[:3])
+    torch.testing.assert_close(times(15)[::2, 0], learned)  # 8 to 15: every second one is a learned one
+    torch.testing.assert_close(times(15)[1, 0], learned[:2].mean(0))
+
+
+def test_wrong_documents_are_refused_and_text_alone_is_read():
+    model = flamingo(gates=0.5)
+    text = batch([1, 10, 11])
+    assert torch.equal(model(text), model.lm(text))
+    more = Batch(text.ids, text.attention_mask, text.loss_mask, torch.rand(1, 1, 1, 3, 16, 16), torch.tensor([[True]]))
+    with pytest.raises(ValueError, match="give each tag its picture"):
+        model(more)
+    with pytest.raises(ValueError, match="heads"):
+        GatedCrossAttention(10, 8, heads=4)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A tiny recipe over tiny halves."""
+    folder = tmp_path_factory.mktemp("halves")
+    eyes = VisionConfig(stem=8, widths=(8, 16), blocks=(1, 1))
+    text = LMConfig(len(tokenizer()), 16, 2, 2, 2, 32, smear=2)
+    for name in ("lm", "eyes"):
+        (folder / name).mkdir()
+    lm_training.pretrain(
+        LMRecipe(text, Optimisation(1, 1e-3), lengths=(16, 24, 32), tokens=128), folder / "lm", probe_every=9
+    )
+    vision_training.pretrain(VisionRecipe(eyes, Optimisation(1, 1e-3), batch=8), folder / "eyes")
+    return FlamingoRecipe(Optimisation(4, 1e-2, 1), lm=str(folder / "lm"), vision=str(folder / "eyes"), every=1,
+                          first=1, pages=3, pairs=4)  # fmt: skip
+
+
+def test_training_opens_the_gates_and_changes_no_byte_of_the_frozen_halves(recipe, tmp_path):
+    before = fingerprints(training.compose(recipe)[0])
+    model = training.train(recipe, tmp_path, probe_every=9)
+    changed = {line.part: line.changed for line in ledger(model, before, depth=1)}
+    assert changed == {"lm": False, "encoder": False, "resampler": True, "xattn": True}
+    assert all(float(layer.alpha_xattn.detach().abs()) > 0 for layer in model.xattn.values())
+    again, card = checkpoint.load(tmp_path)
+    assert card["kind"] == "flamingo" and fingerprints(again) == fingerprints(model)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    expected = fingerprints(training.train(recipe, whole, probe_every=9))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    calls, original = [], training.captions
+
+    def stops(*arguments):
+        calls.append(0)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "captions", stops)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(recipe, broken, probe_every=9)
+    assert fingerprints(training.train(recipe, broken, resume=True, probe_every=9)) == expected
+
+
+def test_pages_hold_up_to_five_pictures_training_names_and_their_answers():
+    generator, tests = torch.Generator().manual_seed(0), ids(*TEST_NAMES)
+    for _ in range(12):
+        page = training.pages(6, generator, 16)
+        count = (page.ids == 3).sum(1)
+        assert torch.equal(count, page.media_mask.sum(1)) and int(count.min()) >= 3 and int(count.max()) <= 5
+        assert not bool(torch.isin(page.ids, tests).any())
+        last = page.attention_mask.sum(1) - 1
+        assert bool((page.ids[torch.arange(6), last] == 4).all())  # the query's name, a full stop, <EOC>
+        names = page.ids[torch.arange(6), last - 2]
+        assert bool(((page.ids == names[:, None]).sum(1) >= 2).all())  # said before: the page tells it
+    with pytest.raises(ValueError, match="choose nano or small"):
+        training.preset("large")
+    with pytest.raises(checkpoint.CheckpointError, match="no vision encoder"):
+        training.compose(FlamingoRecipe(Optimisation(1, 1e-3), vision="lm-nano"))
