@@ -92,7 +92,7 @@ class FlamingoRecipe:
     resampler_layers: int = 2
     heads: int = 4
     every: int = 4
-    first: int = 100
+    first: int = 200
     pages: int = 24
     pairs: int = 48
     pairs_weight: float = 0.5
