@@ -73,6 +73,15 @@ class Batch:
         """The same text with other pictures: how blank and shuffled controls are made."""
         return replace(self, media=media)
 
+    def tags(self, image_id: int) -> Tensor:
+        """Where pictures stand, (B, L) bool. ValueError where a document's tags and pictures differ in number."""
+        tag = (self.ids == image_id) & self.attention_mask
+        tags, pictures = tag.sum(1), self.media_mask.sum(1)
+        if not torch.equal(tags, pictures):
+            counts = f"documents have {tags.tolist()} <image> tags but {pictures.tolist()} pictures"
+            raise ValueError(f"{counts}: give each tag its picture")
+        return tag
+
     @staticmethod
     def of(ids: Tensor, media: Tensor | None = None, *, pad: int = 0, image: int = 3, loss_mask: Tensor | None = None):
         """A batch from padded ids (B, L) and pictures (B, N, T, C, H, W); the masks follow from the tags."""

@@ -190,13 +190,9 @@ class Flamingo(nn.Module):
 
     def perceive(self, batch: Batch) -> Tensor:
         """The tokens of all pictures, absent ones 0: (B, N R, D_x). ValueError where tags and pictures differ."""
-        tags, B = ((batch.ids == self.config.image_id) & batch.attention_mask).sum(1), len(batch)
-        if not torch.equal(tags, batch.media_mask.sum(1)):
-            raise ValueError(
-                f"documents have {tags.tolist()} <image> tags but {batch.media_mask.sum(1).tolist()} pictures: "
-                "give each tag its picture"
-            )
-        N, R, width = batch.media.shape[1], self.config.latents, self.encoder.width
+        batch.tags(self.config.image_id)
+        B, N = batch.media.shape[:2]
+        R, width = self.config.latents, self.encoder.width
         out = self.resampler.latents.new_zeros(B, N, R, width)
         if bool(batch.media_mask.any()):
             media = batch.media[batch.media_mask]  # (M, T, C, H, W)

@@ -70,13 +70,8 @@ class Frozen(nn.Module):
         A video's frames are averaged into one prefix. ValueError where tags and pictures differ in number.
         """
         n, ids, real = self.config.prefix_tokens, batch.ids, batch.attention_mask
-        tag = (ids == self.config.image_id) & real  # (B, L)
+        tag = batch.tags(self.config.image_id)  # (B, L)
         counts = tag.sum(1)
-        if not torch.equal(counts, batch.media_mask.sum(1)):
-            raise ValueError(
-                f"documents have {counts.tolist()} <image> tags but {batch.media_mask.sum(1).tolist()} pictures: "
-                "give each tag its picture"
-            )
         B, L = ids.shape
         extra = (n - 1) * int(counts.max())
         # right-align the last column: rows with fewer pictures than others get padding in front

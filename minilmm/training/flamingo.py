@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minilmm.document import Batch
 from minilmm.flamingo import Flamingo, FlamingoConfig
@@ -15,7 +14,7 @@ from minilmm.language import CausalLM
 from minilmm.tokenizer import BOS, IMAGE
 from minilmm.training.checkpoint import CheckpointError, load, save
 from minilmm.training.frozen import captions, probe
-from minilmm.training.loop import Report, adamw, fit, quiet
+from minilmm.training.loop import Report, adamw, fit, loss_of, quiet
 from minilmm.training.recipes import FlamingoRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
@@ -63,14 +62,6 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
     return model, [p for p in model.parameters() if p.requires_grad]
-
-
-def loss_of(model: Flamingo, batch: Batch) -> Tensor:
-    """Cross-entropy of the tokens that the loss mask marks, in nats. ValueError where it marks none."""
-    wanted = batch.loss_mask[:, 1:]
-    if not bool(wanted.any()):
-        raise ValueError("every label of the batch is masked: nothing to learn from")
-    return F.cross_entropy(model(batch)[:, :-1][wanted].float(), batch.ids[:, 1:][wanted])
 
 
 def train(

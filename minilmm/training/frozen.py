@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minilmm.data import easy_vqa, folder
 from minilmm.document import Batch, collate
@@ -18,7 +17,7 @@ from minilmm.language import CausalLM
 from minilmm.nn.decoding import MultimodalLM
 from minilmm.tokenizer import BOS, IMAGE
 from minilmm.training.checkpoint import CheckpointError, load, save
-from minilmm.training.loop import Report, fit, quiet
+from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.recipes import FrozenRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
@@ -106,15 +105,6 @@ def compose(recipe: FrozenRecipe) -> tuple[Frozen, list[nn.Parameter]]:
     for part in trained:
         part.requires_grad_(True)
     return model, [p for p in model.parameters() if p.requires_grad]
-
-
-def loss_of(model: Frozen, batch: Batch) -> Tensor:
-    """Cross-entropy of the tokens that the loss mask marks, in nats. ValueError where it marks none."""
-    wanted = batch.loss_mask[:, 1:]
-    if not bool(wanted.any()):
-        raise ValueError("every label of the batch is masked: nothing to learn from")
-    states = model.hidden(batch)[:, :-1][wanted]
-    return F.cross_entropy(model.lm.lm_head(states).float(), batch.ids[:, 1:][wanted])
 
 
 def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> dict[str, float]:

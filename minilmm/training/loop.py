@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from minilmm.document import Batch
 from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, replacing, save_training
 from minilmm.training.recipes import Optimisation
 
@@ -34,6 +36,14 @@ def rate(o: Optimisation, step: int) -> float:
         * min(1.0, (step + 1) / max(o.warmup, 1))
         * (o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * progress)))
     )
+
+
+def loss_of(model: nn.Module, batch: Batch, **how: Any) -> Tensor:
+    """Cross-entropy of the tokens that the loss mask marks, in nats. ValueError where it marks none."""
+    wanted = batch.loss_mask[:, 1:]
+    if not bool(wanted.any()):
+        raise ValueError("every label of the batch is masked: nothing to learn from")
+    return F.cross_entropy(model(batch, **how)[:, :-1][wanted].float(), batch.ids[:, 1:][wanted])
 
 
 def adamw(parameters: list[nn.Parameter], o: Optimisation) -> torch.optim.AdamW:
