@@ -115,7 +115,8 @@ def finish(out: Path) -> None:
     from minilmm.training.checkpoint import MODEL, read_card
 
     metrics, console = read_card(out)["metrics"], out_console()
-    probes = {k: v for k, v in metrics.items() if k not in ("step", "seconds", "gradient_norm", "loss")}
+    left_out = ("step", "seconds", "gradient_norm", "loss")
+    probes = {k: v for k, v in metrics.items() if k not in left_out and not k.startswith("tanh")}
     console.print(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
     console.print("  " + ", ".join(f"{short(k)} {share(v)}" for k, v in probes.items()))
     console.print(f"saved {out / MODEL}", soft_wrap=True)
@@ -237,24 +238,50 @@ def train_frozen(
 
 
 def train_flamingo(
-    preset: Preset = None,
+    preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
+    data: Annotated[str | None, typer.Option(help="world, or a task to train on, such as vqa.")] = None,
     steps: Steps = None,
     out: Out = None,
     resume: Resume = False,
+    start: Annotated[str | None, typer.Option(help="A Flamingo run to go on from: fine-tuning.")] = None,
     lm: Annotated[str | None, typer.Option(help="The language model: a run; lm-nano unless given.")] = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
     every: Annotated[int | None, typer.Option(min=1, help="A gated layer in front of every n-th block.")] = None,
+    latents: Annotated[int | None, typer.Option(min=1, help="Tokens per picture.")] = None,
+    variant: Annotated[str | None, typer.Option(help="An ablation: no-gate, vanilla-xattn, mlp-resampler, ...")] = None,
+    bug: Annotated[str | None, typer.Option(help="A common mistake: attend-all-images, gate-init-one, ...")] = None,
+    mixing: Annotated[str | None, typer.Option(help="accumulate or round-robin.")] = None,
+    pages: Annotated[int | None, typer.Option(min=0, help="Interleaved pages per step; 0: pairs alone.")] = None,
+    pairs: Annotated[int | None, typer.Option(min=0, help="Captioned pictures per step.")] = None,
+    videos: Annotated[int | None, typer.Option(min=0, help="Captioned videos per step.")] = None,
+    p_next: Annotated[float | None, typer.Option(min=0, max=1, help="Share of pages whose text looks ahead.")] = None,
+    all_text: Annotated[bool | None, typer.Option("--all-text", help="The loss counts all text of a page.")] = None,
     lr: Rate = None,
     seed: RunSeed = None,
     device: Device = "auto",
 ) -> None:
     """Train Flamingo: a frozen language model looks at pictures through gated cross-attention."""
+    from minilmm.ablations import ABLATIONS, BUGS
     from minilmm.training import flamingo
 
-    where, place = device_named(device), out or Path(f"runs/flamingo-{preset or 'nano'}")
-    optimisation = {"steps": steps, "lr": lr}
-    changes = {"optimisation": optimisation, "lm": lm, "vision": vision, "every": every, "seed": seed}
+    if variant is not None and bug is not None:
+        raise ValueError("--variant and --bug: give one of them")
+    for value, options, name in (
+        (variant, tuple(ABLATIONS), "--variant"), (bug, tuple(BUGS), "--bug"), (mixing, flamingo.MIXING, "--mixing"),
+    ):  # fmt: skip
+        if value is not None:
+            chosen(value, options, name)
+    if start is not None and any(option is not None for option in (lm, vision, every, latents, variant, bug)):
+        raise ValueError("--start: its model is taken as it is: leave --lm, --vision, --every, --latents and --bug out")
+    where, place = device_named(device), out or Path(f"runs/flamingo-{bug or variant or preset or 'nano'}")
+    changes = {
+        "optimisation": {"steps": steps, "lr": lr}, "lm": lm, "vision": vision, "every": every, "latents": latents,
+        "variant": variant or bug, "mixing": mixing, "pages": pages, "pairs": pairs, "videos": videos,
+        "p_next": p_next, "all_text": all_text, "start": start, "data": data, "seed": seed,
+    }  # fmt: skip
+    if data is not None and data != "world":
+        changes["first"] = 0
     recipe = decide(flamingo.preset, preset, "nano", place, resume, changes)
     with training_folder(place, resume):
-        run(flamingo.train, recipe, place, resume, where)
+        run(flamingo.train, recipe, place, resume, where, probe_every=200 if recipe.optimisation.steps > 400 else 100)
     finish(place)

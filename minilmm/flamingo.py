@@ -28,6 +28,7 @@ class FlamingoConfig:
     """Sizes. latents: R tokens per picture or video. every: a gated layer in front of every n-th block of the LM.
 
     frames: as many time embeddings are learned; more frames interpolate between them (section 2.1 and appendix A).
+    variant: "" is the paper; others are made by `minilmm.ablations`.
     """
 
     lm: LMConfig
@@ -37,6 +38,7 @@ class FlamingoConfig:
     heads: int = 4
     every: int = 1
     frames: int = 8
+    variant: str = ""
     image_id: int = IMAGE_ID
 
 
@@ -187,19 +189,25 @@ class Flamingo(nn.Module):
         self.resampler = PerceiverResampler(width, config.latents, config.resampler_layers, config.heads, config.frames)
         places = range(0, config.lm.layers, config.every)
         self.xattn = nn.ModuleDict({str(i): GatedCrossAttention(config.lm.width, width, config.heads) for i in places})
+        self.sees_images = media_mask
 
-    def perceive(self, batch: Batch) -> Tensor:
-        """The tokens of all pictures, absent ones 0: (B, N R, D_x). ValueError where tags and pictures differ."""
+    @torch.no_grad()
+    def see(self, batch: Batch) -> Tensor:
+        """The frozen eyes' features of all pictures that are there, x_f (M, T, S, D_x), in order."""
+        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
+        return self.encoder(media.flatten(0, 1)).unflatten(0, media.shape[:2])
+
+    def perceive(self, batch: Batch, features: Tensor | None = None) -> Tensor:
+        """The tokens of all pictures, absent ones 0: (B, N R, D_x). ValueError where tags and pictures differ.
+
+        features: what `see` says of the batch, where that is known already.
+        """
         batch.tags(self.config.image_id)
-        B, N = batch.media.shape[:2]
-        R, width = self.config.latents, self.encoder.width
+        (B, N), R, width = batch.media.shape[:2], self.config.latents, self.encoder.width
         out = self.resampler.latents.new_zeros(B, N, R, width)
         if bool(batch.media_mask.any()):
-            media = batch.media[batch.media_mask]  # (M, T, C, H, W)
-            M, T = media.shape[:2]
-            with torch.no_grad():  # the eyes are frozen
-                features = self.encoder(media.flatten(0, 1)).unflatten(0, (M, T))  # (M, T, S, D_x)
-            out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(features))
+            x_f = self.see(batch) if features is None else features
+            out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(x_f))
         return out.flatten(1, 2)
 
     def hidden(
@@ -226,7 +234,7 @@ class Flamingo(nn.Module):
 
     def _masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
         phi = last_image(batch.ids, self.config.image_id, batch.attention_mask, ahead)
-        return media_mask(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
+        return self.sees_images(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
 
     def forward(
         self,
@@ -234,12 +242,11 @@ class Flamingo(nn.Module):
         maps: list[Tensor] | None = None,
         looks: list[Tensor] | None = None,
         ahead: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
-        """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`."""
-        states = self.hidden(
-            batch.ids, batch.attention_mask, self.perceive(batch), self._masks(batch, ahead), None, maps, looks
-        )
-        return self.lm.lm_head(states)
+        """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`; features: `perceive`."""
+        media, mask = self.perceive(batch, features), self._masks(batch, ahead)
+        return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, maps, looks))
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""

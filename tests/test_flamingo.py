@@ -1,5 +1,7 @@
 """Flamingo's parts against transformers' Idefics, its mask, its gates, and its start as the language model itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import tiny_lm
@@ -19,14 +21,14 @@ from minilmm.flamingo import (
     media_mask,
 )
 from minilmm.language import LMConfig
-from minilmm.training import checkpoint, loop
+from minilmm.training import checkpoint, loop, mixture
 from minilmm.training import flamingo as training
 from minilmm.training import lm as lm_training
 from minilmm.training import vision as vision_training
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.recipes import FlamingoRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
-from minilmm.world.vocabulary import TEST_NAMES, ids, tokenizer
+from minilmm.world.vocabulary import TEST_NAMES, VERBS, ids, tokenizer
 
 SMALL = VisionConfig(resolution=16, stem=4, widths=(8, 16), blocks=(1, 1))
 
@@ -238,7 +240,7 @@ def recipe(tmp_path_factory):
     )
     vision_training.pretrain(VisionRecipe(eyes, Optimisation(1, 1e-3), batch=8), folder / "eyes")
     return FlamingoRecipe(Optimisation(4, 1e-2, 1), lm=str(folder / "lm"), vision=str(folder / "eyes"), every=1,
-                          first=1, pages=3, pairs=4)  # fmt: skip
+                          first=1, pages=3, pairs=4, videos=0, asked=0.0)  # fmt: skip
 
 
 def test_training_opens_the_gates_and_changes_no_byte_of_the_frozen_halves(recipe, tmp_path):
@@ -257,7 +259,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path, monkeypatch
     broken.mkdir()
     expected = fingerprints(training.train(recipe, whole, probe_every=9))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    calls, original = [], training.captions
+    calls, original = [], mixture.captions
 
     def stops(*arguments):
         calls.append(0)
@@ -265,24 +267,78 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(training, "captions", stops)
+    monkeypatch.setattr(mixture, "captions", stops)
     with pytest.raises(KeyboardInterrupt):
         training.train(recipe, broken, probe_every=9)
     assert fingerprints(training.train(recipe, broken, resume=True, probe_every=9)) == expected
 
 
+def said(page):
+    """Which words of a page count in the loss."""
+    return [tokenizer().decode(ids[learn].tolist()) for ids, learn in zip(page.ids, page.loss_mask, strict=True)]
+
+
 def test_pages_hold_up_to_five_pictures_training_names_and_their_answers():
     generator, tests = torch.Generator().manual_seed(0), ids(*TEST_NAMES)
-    for _ in range(12):
-        page = training.pages(6, generator, 16)
+    for kind in mixture.PAGES:
+        page, ahead = mixture.pages(6, generator, 16, kinds=((*kind[:3], 1.0),))
         count = (page.ids == 3).sum(1)
         assert torch.equal(count, page.media_mask.sum(1)) and int(count.min()) >= 3 and int(count.max()) <= 5
-        assert not bool(torch.isin(page.ids, tests).any())
+        assert not bool(torch.isin(page.ids, tests).any()) and not bool(ahead.any())
         last = page.attention_mask.sum(1) - 1
         assert bool((page.ids[torch.arange(6), last] == 4).all())  # the query's name, a full stop, <EOC>
         names = page.ids[torch.arange(6), last - 2]
-        assert bool(((page.ids == names[:, None]).sum(1) >= 2).all())  # said before: the page tells it
-    with pytest.raises(ValueError, match="choose nano or small"):
+        if "naming" in kind[0]:
+            assert bool(((page.ids == names[:, None]).sum(1) >= 2).all())  # said before: the page tells it
+
+
+def test_the_loss_of_a_page_counts_what_can_be_known():
+    generator, kind = torch.Generator().manual_seed(0), (("naming", 2, 1, 1.0),)
+    page, _ = mixture.pages(4, generator, 16, kinds=kind)
+    assert all(len(words.split()) == 7 and words.startswith(". <EOC> . <EOC>") for words in said(page))
+    everything, _ = mixture.pages(4, generator, 16, kinds=kind, all_text=True)
+    assert all(len(words.split()) == 9 for words in said(everything))
+    asked, _ = mixture.pages(4, generator, 16, kinds=(("vqa", 2, 1, 1.0),))
+    assert all(len(words.split()) == 6 and "?" not in words for words in said(asked))
+
+
+def test_pages_that_look_ahead_have_their_text_in_front():
+    page, ahead = mixture.pages(5, torch.Generator().manual_seed(0), 16, p_next=1.0)
+    last = page.attention_mask.sum(1) - 1
+    assert bool(ahead.all()) and bool((page.ids[:, 1] != 3).all())
+    assert bool((page.ids[torch.arange(5), last] == 3).all())
+    looks = last_image(page.ids, 3, page.attention_mask, ahead)
+    assert bool((looks[page.loss_mask] > 0).all()) and looks[0, 0] == 1  # <bos> is to say the first name
+
+
+def test_round_robin_takes_one_data_set_after_the_other(recipe):
+    every = replace(recipe, first=0, videos=2)
+    turn = mixture.Feed(replace(every, mixing="round-robin"), lambda batch: batch.media, 16, "cpu")
+    weights = [[weight for weight, *_ in turn(step)] for step in range(4)]
+    assert weights == [[0.5], [1.0], [0.1], [0.5]]
+    at_once = replace(turn, recipe=every)(2)
+    assert [weight for weight, *_ in at_once] == [0.5, 1.0, 0.1]
+    video = at_once[-1][1]
+    assert video.media.shape[1:3] == (1, 8) and any(verb in said(video)[0] for verb in VERBS)
+
+
+def test_the_optimiser_has_the_papers_groups(recipe):
+    model, _ = training.compose(recipe)
+    groups = training.optimizer_of(model, recipe).param_groups
+    of = {id(p): group for group in groups for p in group["params"]}
+    assert {of[id(p)]["weight_decay"] for p in model.resampler.parameters()} == {0.0}
+    assert of[id(model.xattn["0"].attention.q_proj.weight)]["weight_decay"] > 0
+    assert of[id(model.xattn["0"].alpha_xattn)]["times"] == recipe.gate_rate
+
+
+def test_recipes_that_cannot_be_trained_say_so(recipe):
+    with pytest.raises(ValueError, match="choose quick, nano or small"):
         training.preset("large")
     with pytest.raises(checkpoint.CheckpointError, match="no vision encoder"):
         training.compose(FlamingoRecipe(Optimisation(1, 1e-3), vision="lm-nano"))
+    for change, told in (({"mixing": "merged"}, "accumulate"), ({"data": "moon"}, "choose world"),
+                         ({"pages": 0, "pairs": 0, "videos": 0}, "nothing to train on"),
+                         ({"variant": "mirror"}, "choose from mlp-resampler"),
+                         ({"start": "lm-nano"}, "no Flamingo")):  # fmt: skip
+        with pytest.raises(ValueError, match=told):
+            training.compose(replace(recipe, **change))

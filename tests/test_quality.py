@@ -9,6 +9,7 @@ FLOORS = [
     {"document", "tokenizer", "nn", "metrics", "plots"},
     {"language", "vision", "world", "data"},
     {"frozen", "flamingo"},
+    {"ablations"},
     {"evaluation"},
     {"training"},
     {"course"},

@@ -21,6 +21,7 @@ from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 import minilmm
+from minilmm.ablations import altered
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
@@ -139,7 +140,7 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
         return Frozen(FrozenConfig(**parts))
     if kind == "flamingo":
         parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
-        return Flamingo(FlamingoConfig(**parts))
+        return altered(Flamingo(FlamingoConfig(**parts)), parts.get("variant", ""))
     raise KeyError(f"unknown kind of model {kind!r}")
 
 

@@ -1,4 +1,4 @@
-"""Training Flamingo: pages of several pictures with text in between, and captioned pictures, through frozen halves."""
+"""Training Flamingo: pages, captioned pictures and videos, through frozen halves (section 2.4, appendix B.1)."""
 
 from __future__ import annotations
 
@@ -8,60 +8,76 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from minilmm.ablations import altered
 from minilmm.document import Batch
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.language import CausalLM
-from minilmm.tokenizer import BOS, IMAGE
 from minilmm.training.checkpoint import CheckpointError, load, save
-from minilmm.training.frozen import captions, probe
+from minilmm.training.frozen import probe
 from minilmm.training.loop import Report, adamw, fit, loss_of, quiet
+from minilmm.training.mixture import Feed, mixture
 from minilmm.training.recipes import FlamingoRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
-from minilmm.world.grammar import compact, join
-from minilmm.world.tasks import TASKS, Settings
-from minilmm.world.vocabulary import ids
 
-# A page shows at most five pictures, as in the paper: which task, ways, shots of each, and how often.
-PAGES = (("naming", 2, 1, 0.2), ("naming", 3, 1, 0.2), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
-         ("ambiguous-naming", 2, 2, 0.2))  # fmt: skip
+MIXING = ("accumulate", "round-robin")
 
 
 def preset(name: str) -> FlamingoRecipe:
-    """ "nano": a few minutes on 2 CPU cores. "small": one GPU, a gated layer in front of every block."""
+    """ "quick": what the quickstart trains in about a minute. "nano": four minutes on 2 CPU cores. "small": one GPU."""
+    if name == "quick":
+        return FlamingoRecipe(Optimisation(steps=350, lr=3e-3))
     if name == "nano":
-        return FlamingoRecipe(Optimisation(steps=700, lr=3e-3))
+        return FlamingoRecipe(Optimisation(steps=800, lr=3e-3))
     if name == "small":
         optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
-        return FlamingoRecipe(optimisation, latents=16, every=1, first=1000, pages=128, pairs=256)
-    raise ValueError(f"unknown preset {name!r}: choose nano or small")
-
-
-def pages(batch: int, generator: torch.Generator, resolution: int) -> Batch:
-    """ "<bos> <image> zup . <EOC> <image> dax . <EOC> <image> zup . <EOC>": training names, which hold for one page."""
-    weights = torch.tensor([share for *_, share in PAGES], device=generator.device)
-    task, ways, shots, _ = PAGES[int(torch.multinomial(weights, 1, generator=generator))]
-    episodes = TASKS[task].sample(batch, generator, Settings(split="train", ways=ways, shots=shots))
-    stands = ids(IMAGE).to(generator.device).expand(batch, episodes.source.shape[1], 1)
-    words = torch.cat([stands, episodes.texts], -1).flatten(1)
-    text = compact(join(BOS, episodes.first, words, episodes.answers), fill=0)
-    return Batch.of(text, episodes.paint(generator, resolution))
+        return FlamingoRecipe(optimisation, latents=16, first=500, pages=128, pairs=256, videos=32)
+    raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
 
 
 def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
     """The model of a recipe and the parameters that it trains. CheckpointError for a wrong kind of part."""
-    lm, _ = load(recipe.lm)
-    dual, card = load(recipe.vision)
-    if not isinstance(lm, CausalLM):
-        raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
-    if not isinstance(dual, DualEncoder):
-        raise CheckpointError(f"{recipe.vision}: is no vision encoder: name one with --vision")
-    sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every")}
+    if recipe.mixing not in MIXING:
+        raise ValueError(f"mixing {recipe.mixing!r}: choose from {', '.join(MIXING)}")
+    mixture(recipe, 0)  # unknown data, or none, show before anything is loaded
     torch.manual_seed(recipe.seed)
-    model = Flamingo(FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes), lm, dual.vision)
+    if recipe.start:
+        model, _ = load(recipe.start)
+        if not isinstance(model, Flamingo):
+            raise CheckpointError(f"{recipe.start}: is no Flamingo to start from: name one with --start")
+    else:
+        lm, _ = load(recipe.lm)
+        dual, card = load(recipe.vision)
+        if not isinstance(lm, CausalLM):
+            raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
+        if not isinstance(dual, DualEncoder):
+            raise CheckpointError(f"{recipe.vision}: is no vision encoder: name one with --vision")
+        sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
+        torch.manual_seed(recipe.seed)
+        config = FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes)
+        model = altered(Flamingo(config, lm, dual.vision), recipe.variant)
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
+    for block in model.lm.layers[model.config.lm.layers :]:  # what grafting adds
+        block.requires_grad_(True)
     return model, [p for p in model.parameters() if p.requires_grad]
+
+
+def gates(model: Flamingo) -> dict[str, Tensor]:
+    """Every gate by its name: {"0.alpha_xattn": alpha, "0.alpha_dense": alpha, "1.alpha_xattn": ...}."""
+    return {name: p for name, p in model.xattn.named_parameters() if "alpha" in name}
+
+
+def optimizer_of(model: Flamingo, recipe: FlamingoRecipe) -> torch.optim.AdamW:
+    """AdamW with the paper's groups: no weight decay on the resampler (appendix B.1); the gates have their own rate."""
+    special = {id(p) for p in (*model.resampler.parameters(), *gates(model).values())}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in special]
+    optimizer = adamw(rest, recipe.optimisation)
+    optimizer.add_param_group({"params": list(model.resampler.parameters()), "weight_decay": 0.0})
+    trained = [gate for gate in gates(model).values() if gate.requires_grad]
+    if trained:
+        optimizer.add_param_group({"params": trained, "weight_decay": 0.0, "times": recipe.gate_rate})
+    return optimizer
 
 
 def train(
@@ -74,23 +90,22 @@ def train(
     command: str = "",
     probe_every: int = 100,
 ) -> Flamingo:
-    """Train Flamingo and save it under `out`."""
+    """Train Flamingo and save it under `out`. The log also has tanh(alpha) of every gate."""
     model, parameters = compose(recipe)
     model.to(device)
     resolution = model.config.vision.resolution
 
-    def loss(generator: torch.Generator, step: int) -> Tensor:
-        paired = loss_of(model, captions(recipe.pairs, generator, resolution))
-        if step < recipe.first:
-            return paired
-        return loss_of(model, pages(recipe.pages, generator, resolution)) + recipe.pairs_weight * paired
+    def loss(drawn: list[tuple[float, Batch, Tensor | None, Tensor]], step: int) -> Tensor:
+        """Weighted, over all that the step reads: so their gradients go into one update."""
+        return torch.stack([w * loss_of(model, b, ahead=a, features=f) for w, b, a, f in drawn]).sum()
 
-    gates = [alpha for layer in model.xattn.values() for alpha in (layer.alpha_xattn, layer.alpha_dense)]
-    optimizer = adamw([p for p in parameters if all(p is not gate for gate in gates)], recipe.optimisation)
-    optimizer.add_param_group({"params": gates, "weight_decay": 0.0, "times": recipe.gate_rate})
+    def probed() -> dict[str, float]:
+        opened = {f"tanh {name}": round(float(gate.tanh()), 4) for name, gate in gates(model).items()}
+        return probe(model, device, resolution) | opened
+
     rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
-               evaluate=lambda: probe(model, device, resolution), evaluate_every=probe_every,
-               optimizer=optimizer)  # fmt: skip
+               evaluate=probed, evaluate_every=probe_every, optimizer=optimizer_of(model, recipe),
+               draw=Feed(recipe, model.see, resolution, device))  # fmt: skip
     save(out, model, "flamingo", config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed,
          metrics=rows[-1], command=command, device=str(device))  # fmt: skip
     return model

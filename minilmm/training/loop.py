@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from minilmm.document import Batch
 from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, replacing, save_training
@@ -46,6 +48,31 @@ def loss_of(model: nn.Module, batch: Batch, **how: Any) -> Tensor:
     return F.cross_entropy(model(batch, **how)[:, :-1][wanted].float(), batch.ids[:, 1:][wanted])
 
 
+class _Steps(Dataset):
+    """What every step reads, by its number."""
+
+    def __init__(self, draw: Callable[[int], Any], steps: int):
+        self.draw, self.steps = draw, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Any:
+        return self.draw(step)
+
+
+def _deaf(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then lets its workers go
+
+
+def prefetched(draw: Callable[[int], Any], start: int, stop: int, workers: int) -> Iterator[Any]:
+    """draw(start), draw(start + 1), ... : each made by another process while the step before it trains."""
+    return iter(
+        DataLoader(_Steps(draw, stop), batch_size=None, sampler=range(start, stop), num_workers=workers,
+                   worker_init_fn=_deaf)
+    )  # fmt: skip
+
+
 def adamw(parameters: list[nn.Parameter], o: Optimisation) -> torch.optim.AdamW:
     """AdamW over the parameters given; only those with two dimensions or more decay."""
     groups = [
@@ -60,6 +87,17 @@ def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Gen
     number = (seed * 1_000_003 + step) % (1 << 62)
     torch.manual_seed(number)
     return torch.Generator(device).manual_seed(number)
+
+
+@contextlib.contextmanager
+def fewer_threads(number: int) -> Iterator[None]:
+    """So many threads for torch, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Stop:
@@ -88,9 +126,10 @@ def fit(
     model: nn.Module,
     parameters: list[nn.Parameter],
     optimisation: Optimisation,
-    compute_loss: Callable[[torch.Generator, int], Tensor],
+    compute_loss: Callable[[Any, int], Tensor],
     *,
     recipe: Any,
+    draw: Callable[[int], Any] | None = None,
     out: Path,
     resume: bool = False,
     evaluate: Callable[[], Metrics] | None = None,
@@ -100,8 +139,9 @@ def fit(
 ) -> list[Metrics]:
     """Train `parameters` for the recipe's steps; the rows of the log.
 
-    compute_loss(generator, step) -> scalar. report(step, row) is called after every step; the row is empty where the
-    log has none. optimizer: AdamW as the recipe says, unless given; a group's "times" multiplies its rate.
+    compute_loss(generator, step) -> scalar; with draw, compute_loss(draw(step), step), and on a CPU of several cores
+    one of them draws ahead. report(step, row) is called after every step; the row is empty where the log has none.
+    optimizer: AdamW as the recipe says, unless given; a group's "times" multiplies its rate.
     A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
     the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
     (only the loss of the first row after it averages fewer steps).
@@ -120,14 +160,18 @@ def fit(
     clock = saved = time.perf_counter()
     running: list[Tensor] = []
     row: Metrics
+    threads = torch.get_num_threads()
+    ahead = draw is not None and device.type == "cpu" and threads > 1
+    stream = prefetched(draw, start, optimisation.steps, int(ahead)) if draw is not None else None
     precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-    with _Stop() as stop:
+    with _Stop() as stop, fewer_threads(threads - ahead):
         for step in range(start, optimisation.steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate(optimisation, step) * group.get("times", 1.0)
             model.train()
+            generator = generator_for(seed, step, device)
             with precision:
-                loss = compute_loss(generator_for(seed, step, device), step)
+                loss = compute_loss(generator if stream is None else next(stream), step)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, optimisation.clip, foreach=True)
             optimizer.step()

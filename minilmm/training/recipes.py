@@ -78,11 +78,19 @@ class FrozenRecipe:
 
 @dataclass(frozen=True)
 class FlamingoRecipe:
-    """Flamingo: frozen halves, and pages of pictures with text beside captioned pictures.
+    """Flamingo: frozen halves, and pages of pictures with text beside captioned pictures and videos.
 
-    first     steps on captions alone: pictures and words are tied together before pages ask for more
-    pages, pairs    how many pages and captioned pictures a step has; their losses weigh 1 and `pairs_weight`
-    gate_rate       the gates' learning rate, as a multiple of the others': from 0 they open slowly otherwise
+    first       steps on captioned pictures alone: pictures and words are tied together before pages ask for more
+    pairs, pages, videos    how many of each a step has; 0 leaves a data set out
+    asked       the share of pairs that ask a question about their picture, in place of a caption
+    weights     their losses' weights, in that order (lambda of the paper)
+    mixing      "accumulate" (every update has the gradients of all), "round-robin" (one data set after the other)
+    p_next      how often a page's text stands in front of its pictures and looks ahead
+    all_text    the loss counts all text of a page, as in the paper, and not what can be known alone
+    gate_rate   the gates' learning rate, as a multiple of the others': from 0 they open slowly otherwise
+    variant     "" is the paper; see `minilmm.ablations`
+    start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
+    data        "world" is the mixture above; else the name of a task, whose examples without shots are all there is
     """
 
     optimisation: Optimisation
@@ -91,10 +99,18 @@ class FlamingoRecipe:
     latents: int = 4
     resampler_layers: int = 2
     heads: int = 4
-    every: int = 4
-    first: int = 200
-    pages: int = 24
+    every: int = 1
+    first: int = 100
     pairs: int = 48
-    pairs_weight: float = 0.5
+    pages: int = 24
+    videos: int = 4
+    asked: float = 0.35
+    weights: tuple[float, float, float] = (0.5, 1.0, 0.1)
+    mixing: str = "accumulate"
+    p_next: float = 0.0
+    all_text: bool = False
     gate_rate: float = 10.0
+    variant: str = ""
+    start: str = ""
+    data: str = "world"
     seed: int = 0

@@ -1,0 +1,131 @@
+"""What Flamingo reads: pages of several pictures, captioned pictures, captioned videos (section 2.4, appendix A.3.2).
+
+Each is a data set of its own with a weight of its own; one update accumulates the weighted gradients of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minilmm.document import Batch
+from minilmm.tokenizer import BOS, EOC, IMAGE
+from minilmm.training.frozen import captions
+from minilmm.training.loop import generator_for
+from minilmm.training.recipes import FlamingoRecipe
+from minilmm.world.grammar import ABSENT, compact, join, noun, word
+from minilmm.world.scenes import integers, sample_scenes
+from minilmm.world.tasks import TASKS, Settings
+from minilmm.world.videos import render_video
+from minilmm.world.vocabulary import VERBS, ids
+
+# A page shows at most five pictures, as in the paper: which task, ways, shots, and how often.
+PAGES = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
+         ("ambiguous-naming", 2, 2, 0.2), ("induction-vqa", 2, 2, 0.1))  # fmt: skip
+ANSWER = 3  # the last words of an example: a name or an answer, ".", "<EOC>"
+Document = tuple[Batch, Tensor | None]  # a batch, and which documents' text looks ahead
+
+
+def pages(
+    batch: int, generator: torch.Generator, resolution: int, *,
+    p_next: float = 0.0, all_text: bool = False, kinds: tuple[tuple[str, int, int, float], ...] = PAGES,
+) -> Document:  # fmt: skip
+    """Pages "<bos> <image> zup . <EOC> <image> dax . <EOC> <image> zup . <EOC>" of one of the kinds.
+
+    Names are training names and hold for one page. The loss counts answers, and a name only from its second time on:
+    before, it cannot be known, and a guess at it is noise in every gradient. `all_text` counts all, as the paper does.
+    With probability `p_next` a page has each text in front of its picture, and looks ahead (B,).
+    """
+    device, weights = generator.device, torch.tensor([share for *_, share in kinds])
+    task, ways, shots, _ = kinds[int(torch.multinomial(weights.to(device), 1, generator=generator))]
+    drawn = TASKS[task].sample(batch, generator, Settings(split="train", ways=ways, shots=shots))
+    said = torch.cat([drawn.texts, drawn.texts.new_full((*drawn.source.shape, ANSWER), ABSENT)], -1)  # (B, m, K + 3)
+    said[:, -1, -ANSWER:] = drawn.answers
+    learn = torch.full_like(said, all_text, dtype=torch.bool)
+    learn[:, :-1, -2 * ANSWER : -ANSWER] = True
+    learn[:, -1, -ANSWER:] = True
+    if TASKS[task].named and not all_text:
+        name = torch.cat([drawn.texts[:, :-1, 0], drawn.answers[:, :1]], 1)  # (B, m)
+        known = (name[:, :, None] == name[:, None]).tril(-1).any(-1)
+        learn[:, :-1, 0], learn[:, -1, -ANSWER] = known[:, :-1], known[:, -1]
+    ahead = torch.rand(batch, generator=generator, device=device) < p_next
+    tag = ids(IMAGE).to(device).expand(*said.shape[:2], 1)
+    words = torch.cat(
+        [tag.masked_fill(ahead[:, None, None], ABSENT), said, tag.masked_fill(~ahead[:, None, None], ABSENT)], -1
+    )
+    learn = torch.nn.functional.pad(learn, (1, 1))
+    marked = torch.where(words == ABSENT, ABSENT, 2 * words + learn)  # a word and its label move together
+    marked = compact(join(2 * ids(BOS), marked.flatten(1)), fill=0)
+    return Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1), ahead
+
+
+def videos(batch: int, generator: torch.Generator, resolution: int, frames: int = 8) -> Batch:
+    """ "<bos> <image> a striped red circle moves . <EOC>", a video of one object each."""
+    scenes, verb = sample_scenes(batch, generator), integers(len(VERBS), (batch,), generator)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    text = join(f"{BOS} {IMAGE} a", noun(scenes, 0), word(VERBS, verb)[:, None], ".", EOC)
+    return Batch.of(compact(text, fill=0), render_video(scenes, verb, frames, generator, resolution)[:, None])
+
+
+@dataclass(frozen=True)
+class Part:
+    """A data set of the mixture: its weight in the loss (lambda of the paper), and how a batch of it is drawn."""
+
+    name: str
+    weight: float
+    sample: Callable[[torch.Generator], Document]
+
+
+def mixture(recipe: FlamingoRecipe, resolution: int) -> list[Part]:
+    """The data sets of a recipe, those of size 0 left out. ValueError where nothing is left, or for unknown data."""
+
+    def paired(generator: torch.Generator) -> Document:
+        if float(torch.rand((), generator=generator, device=generator.device)) < recipe.asked:
+            return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
+        return captions(recipe.pairs, generator, resolution), None
+
+    def interleaved(kinds: tuple[tuple[str, int, int, float], ...]) -> Callable[[torch.Generator], Document]:
+        how: dict[str, Any] = {"p_next": recipe.p_next, "all_text": recipe.all_text, "kinds": kinds}
+        return lambda generator: pages(recipe.pages, generator, resolution, **how)
+
+    if recipe.data in TASKS:
+        return [Part(recipe.data, 1.0, interleaved(((recipe.data, 2, 0, 1.0),)))]
+    if recipe.data != "world":
+        raise ValueError(f"unknown data {recipe.data!r}: choose world, or a task to train on: {', '.join(TASKS)}")
+    filmed = partial(videos, recipe.videos, resolution=resolution)
+    sizes, samples = (
+        (recipe.pairs, recipe.pages, recipe.videos),
+        (paired, interleaved(PAGES), lambda g: (filmed(g), None)),
+    )
+    parts = zip(("pairs", "pages", "videos"), recipe.weights, samples, sizes, strict=True)
+    found = [Part(name, weight, sample) for name, weight, sample, size in parts if size]
+    if not found:
+        raise ValueError("pages, pairs and videos are all 0: there is nothing to train on")
+    return found
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What every step of a recipe reads: (weight, batch, ahead, features) per data set; the frozen eyes look once.
+
+    `see` is `Flamingo.see`. For the first steps there are pairs alone; round robin takes one data set after the other.
+    """
+
+    recipe: FlamingoRecipe
+    see: Callable[[Batch], Tensor]
+    resolution: int
+    device: torch.device | str
+
+    def __call__(self, step: int) -> list[tuple[float, Batch, Tensor | None, Tensor]]:
+        parts, generator = mixture(self.recipe, self.resolution), generator_for(self.recipe.seed, step, self.device)
+        if step < self.recipe.first:
+            parts = [part for part in parts if part.name == "pairs"] or parts
+        elif self.recipe.mixing == "round-robin":
+            parts = [parts[step % len(parts)]]
+        drawn = [(part.weight, *part.sample(generator)) for part in parts]
+        return [(weight, batch, ahead, self.see(batch)) for weight, batch, ahead in drawn]
