@@ -70,7 +70,7 @@ def few_shot(
     device: str = "cpu", scoring: str | None = None, conditions: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate`, one number of shots at a time under a progress bar, and the model's name in front."""
-    from minilmm.evaluation.fewshot import CONDITIONS, evaluate
+    from minilmm.evaluation.fewshot import Method, evaluate
 
     if not hasattr(model, "sees"):
         raise ValueError(f"{run}: a dual encoder reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
@@ -166,7 +166,7 @@ def evaluate_run(
     json: Json = None,
 ) -> None:
     """Score a run on a task, beside its controls."""
-    from minilmm.evaluation.fewshot import CONDITIONS
+    from minilmm.evaluation.prompts import CONDITIONS
     from minilmm.training.checkpoint import load
 
     numbers, settings = check(task, shots, ways, names, split, scoring, episodes)

@@ -167,12 +167,11 @@ class MediaCache(Cache):
     media: Tensor | None = None
     looks: Tensor | None = None
 
-    def repeat(self, times: int) -> MediaCache:
-        """Every row `times` over."""
-        text = super().repeat(times)
+    def select(self, rows: Tensor) -> MediaCache:
+        """The rows named, with their pictures."""
+        text = super().select(rows)
         assert self.media is not None and self.looks is not None
-        media, looks = (x.repeat_interleave(times, 0) for x in (self.media, self.looks))
-        return MediaCache(text.layers, text.mask, text.next_position, media, looks)
+        return MediaCache(text.layers, text.mask, text.next_position, self.media[rows], self.looks[rows])
 
 
 class Flamingo(nn.Module):
@@ -265,6 +264,6 @@ class Flamingo(nn.Module):
         """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
         return score(self, batch, continuations, mask)
 
-    def generate(self, batch: Batch, max_tokens: int, stop: int) -> Tensor:
-        """Greedy continuation: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop)
+    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
+        return generate(self, batch, max_tokens, stop, beams)

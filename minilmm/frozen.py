@@ -115,6 +115,6 @@ class Frozen(nn.Module):
         """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
         return score(self, batch, continuations, mask)
 
-    def generate(self, batch: Batch, max_tokens: int, stop: int) -> Tensor:
-        """Greedy continuation: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop)
+    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
+        return generate(self, batch, max_tokens, stop, beams)

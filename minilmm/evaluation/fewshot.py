@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,18 @@ from torch import Tensor
 
 from minilmm.data import easy_vqa, folder
 from minilmm.document import Batch
+from minilmm.evaluation import rices
+from minilmm.evaluation.captions import cider, scene_f1
 from minilmm.evaluation.observers import ideal
+from minilmm.evaluation.prompts import CONDITIONS, prompts, reordered
 from minilmm.metrics import bootstrap_interval, exact_match
 from minilmm.nn.decoding import MultimodalLM
-from minilmm.tokenizer import BOS, EOC, IMAGE
-from minilmm.world.grammar import ABSENT, compact, ids, join
-from minilmm.world.render import blank
+from minilmm.tokenizer import EOC
+from minilmm.world.grammar import ABSENT, compact, ids
 from minilmm.world.tasks import TASKS, Episodes, Settings, Task
 from minilmm.world.tasks.episodes import check_split
 from minilmm.world.vocabulary import tokenizer
 
-CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
 BLOCK = 100  # episodes sampled together: results do not depend on how many are scored at once
 BUDGET = 24_576  # tokens per forward pass, candidates included
 
@@ -47,63 +48,38 @@ def task_named(name: str, resolution: int = 48) -> Task:
     )
 
 
-def shuffle_across(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Every picture (or description) replaced by one of another episode: (B, n, ...) -> (B, n, ...)."""
-    B, n = pictures.shape[:2]
-    if B < 2:
-        raise ValueError("shuffled_images needs at least 2 episodes")
-    shift = torch.randint(1, B, (n,), generator=generator, device=generator.device)
-    rows = (torch.arange(B, device=pictures.device)[:, None] + shift) % B  # (B, n)
-    return pictures[rows, torch.arange(n, device=pictures.device)]
+def ranked(model: MultimodalLM, batch: Batch, episodes: Episodes) -> Tensor:
+    """Log-probabilities of the candidates, (B, C); minus infinity where a row has fewer."""
+    here = episodes.candidates != ABSENT
+    size = max(1, BUDGET // (batch.ids.shape[1] * here.shape[1]))
+    scores = [
+        model.score(batch[rows], episodes.candidates[rows].clamp(min=0), here[rows])
+        for rows in _chunks(len(batch), size)
+    ]
+    return torch.cat(scores).masked_fill(~here[..., 0], float("-inf"))
 
 
-def prompts(episodes: Episodes, media: Tensor | None, condition: str, generator: torch.Generator) -> Batch:
-    """Episodes as a batch of prompts, under a condition. media (B, n + 1, T, C, H, W), or None for a text LM."""
-    if condition not in CONDITIONS:
-        raise ValueError(f"unknown condition {condition!r}: choose from {', '.join(CONDITIONS)}")
-    B, m = episodes.source.shape
-    if media is None:
-        stands = episodes.descriptions
-        if condition == "shuffled_images":
-            stands = shuffle_across(stands, generator)
-        elif condition == "blank_images":
-            stands = torch.full_like(stands, ABSENT)
-    else:
-        stands = ids(IMAGE).to(episodes.texts.device).expand(B, m, 1)
-        if condition == "shuffled_images":
-            media = shuffle_across(media, generator)
-        elif condition == "blank_images":
-            media = blank(media)
-    if condition == "text_only":  # demonstrations lose their pictures and tags, the query keeps its own
-        stands = torch.cat([torch.full_like(stands[:, :-1], ABSENT), stands[:, -1:]], 1)
-        media = media[:, -1:] if media is not None else None
-    words = torch.cat([stands, episodes.texts], -1).flatten(1)
-    return Batch.of(compact(join(BOS, episodes.first, words), fill=0), media)
+def answered(model: MultimodalLM, batch: Batch, room: int, beams: int = 1) -> tuple[Tensor, Tensor]:
+    """What the model says, (B, room), and whether it came to an end there, (B,)."""
+    end, size = int(ids(EOC)), max(1, BUDGET // (batch.ids.shape[1] * beams))
+    said = torch.cat([model.generate(batch[rows], room, end, beams) for rows in _chunks(len(batch), size)])
+    return said, (said == end).any(1)
 
 
-def correct(model: MultimodalLM, batch: Batch, episodes: Episodes, scoring: str) -> Tensor:
-    """Which answers are right, (B,) bool: the best-scored candidate, or a greedy answer that ends and matches exactly.
+def correct(model: MultimodalLM, batch: Batch, episodes: Episodes, scoring: str, beams: int = 1) -> Tensor:
+    """Which answers are right, (B,) bool: the best-scored candidate, or what it says where that ends and matches.
 
-    "Exactly" is after normalisation (`minilmm.metrics.normalise_answer`); an answer must end with `<EOC>`, and has room
+    "Matches" is after normalisation (`minilmm.metrics.normalise_answer`); an answer must end with `<EOC>`, and has room
     for two words more than it needs.
     """
     if scoring == "rank":
-        here = episodes.candidates != ABSENT
-        C = episodes.candidates.shape[1]
-        size = max(1, BUDGET // (batch.ids.shape[1] * C))
-        scores = [
-            model.score(batch[rows], episodes.candidates[rows].clamp(min=0), here[rows])
-            for rows in _chunks(len(batch), size)
-        ]
-        best = torch.cat(scores).masked_fill(~here[..., 0], float("-inf")).argmax(1)
-        return best == episodes.target
-    end = int(ids(EOC))
-    answers, words = compact(episodes.answers, fill=0), tokenizer()
-    size = max(1, BUDGET // batch.ids.shape[1])
-    parts = [model.generate(batch[rows], answers.shape[1] + 2, end) for rows in _chunks(len(batch), size)]
-    said = torch.cat(parts)
-    match = exact_match([words.decode(row) for row in said.tolist()], [words.decode(row) for row in answers.tolist()])
-    return match.bool().to(said.device) & (said == end).any(1)
+        return ranked(model, batch, episodes).argmax(1) == episodes.target
+    answers = compact(episodes.answers, fill=0)
+    said, ended = answered(model, batch, answers.shape[1] + 2, beams)
+    match = exact_match(
+        [tokenizer().decode(row) for row in said.tolist()], [tokenizer().decode(row) for row in answers.tolist()]
+    )
+    return match.bool().to(ended.device) & ended
 
 
 def _chunks(total: int, size: int) -> list[slice]:
@@ -123,6 +99,42 @@ def prior(sample: Callable[..., Episodes], settings: Settings, device: torch.dev
     return sum(int(answer[group == g].bincount().max()) for g in group.unique()) / len(answer)
 
 
+@dataclass(frozen=True)
+class Method:
+    """How a prompt is made and scored beyond its examples, as Flamingo's evaluations do it (appendix A.2).
+
+    beams            beams of a generated answer; the paper has 3
+    orders           the log-likelihoods of so many orders of the demonstrations are averaged; the paper has 6
+    rices            demonstrations are those of a pool of 1000 whose pictures resemble the query's, nearest last
+    zero_shot_texts  at zero shots so many examples without their pictures stand in front; the paper has 2
+    """
+
+    beams: int = 1
+    orders: int = 1
+    rices: bool = False
+    zero_shot_texts: int = 0
+
+
+class _Pool:
+    """Examples to choose demonstrations from, with what the frozen eyes make of their pictures."""
+
+    def __init__(self, model: Any, kind: Task, settings: Settings, seed: int, resolution: int, device: Any):
+        generator = torch.Generator(device).manual_seed((seed * 1009 + 1) * 1_000_003 + 999)
+        self.model, self.alone = model, replace(settings, shots=0)
+        self.episodes = kind.sample(rices.POOL, generator, self.alone)
+        check_split(self.episodes, self.alone)
+        self.pixels = self.episodes.paint(generator, resolution)[:, 0, 0]
+        self.features = rices.features(model, self.pixels)
+
+    def draw(self, kind: Task, k: int, generator: torch.Generator, resolution: int) -> Episodes:
+        """A block of episodes whose k demonstrations are the nearest of the pool."""
+        queries = kind.sample(BLOCK, generator, self.alone)
+        check_split(queries, self.alone)
+        seen = queries.paint(generator, resolution)[:, 0, 0]
+        chosen = rices.nearest(rices.features(self.model, seen), self.features, k)
+        return rices.demonstrated(queries, self.episodes, chosen, torch.cat([self.pixels, seen]))
+
+
 @torch.no_grad()
 def evaluate(
     model: MultimodalLM,
@@ -133,6 +145,7 @@ def evaluate(
     episodes: int = 500,
     conditions: tuple[str, ...] = CONDITIONS,
     scoring: str | None = None,
+    method: Method | None = None,
     seed: int = 0,
     resolution: int = 48,
     device: torch.device | str = "cpu",
@@ -144,46 +157,62 @@ def evaluate(
     """
     kind, start = task_named(task, resolution), time.perf_counter()
     shots = kind.shots if shots is None else shots
-    settings, scoring = settings or Settings(), scoring or kind.scoring
-    if min(shots, default=0) < 0 or episodes < 1:
-        raise ValueError(f"shots {shots} and episodes {episodes}: shots must be 0 or more, episodes 1 or more")
-    if scoring not in ("rank", "generate"):
-        raise ValueError(f"unknown scoring {scoring!r}: choose rank or generate")
+    settings, scoring, method = settings or Settings(), scoring or kind.scoring, method or Method()
+    _check(kind, task, shots, episodes, scoring, method, model.sees)
+    pool = _Pool(model, kind, settings, seed, resolution, device) if method.rices else None
     rows, priors, chances = [], [], []
     for k in shots:
-        setting = replace(settings, shots=k)
-        hits: dict[str, list[Tensor]] = {c: [] for c in conditions}
-        groups = []
+        texts_only = k == 0 and method.zero_shot_texts > 0
+        before = method.zero_shot_texts // settings.ways if kind.named else method.zero_shot_texts
+        setting = replace(settings, shots=max(1, before) if texts_only else k)
+        found: dict[str, list[Any]] = {c: [] for c in conditions}
+        groups, references = [], []
         for block in range(0, episodes, BLOCK):
             number = ((seed * 1009 + k) * 1_000_003 + block) % (1 << 62)
             generator = torch.Generator(device).manual_seed(number)
-            drawn = kind.sample(BLOCK, generator, setting)
-            check_split(drawn, setting)
+            if pool is not None and k:
+                drawn = pool.draw(kind, k, generator, resolution)
+            else:
+                drawn = kind.sample(BLOCK, generator, setting)
+                check_split(drawn, setting)
             media = drawn.paint(generator, resolution) if model.sees else None
             keep = min(BLOCK, episodes - block)
             for condition in conditions:
-                batch = prompts(drawn, media, condition, generator)
-                hits[condition].append(correct(model, batch, drawn, scoring)[:keep].cpu())
+                if method.orders > 1:
+                    turned = [reordered(drawn, media, generator) for _ in range(method.orders)]
+                    batches = [(prompts(d, m, condition, generator, texts_only), d) for d, m in turned]
+                    best = torch.stack([ranked(model, batch, d) for batch, d in batches]).mean(0).argmax(1)
+                    found[condition] += (best == drawn.target)[:keep].tolist()
+                    continue
+                batch = prompts(drawn, media, condition, generator, texts_only)
+                if scoring == "caption":
+                    said, _ = answered(model, batch, drawn.candidates.shape[-1], method.beams)
+                    found[condition] += [_plain(row) for row in said[:keep].tolist()]
+                else:
+                    found[condition] += correct(model, batch, drawn, scoring, method.beams)[:keep].tolist()
             groups.append(drawn.group[:keep].cpu())
+            if scoring == "caption":
+                references += [[_plain(row) for row in rows] for rows in drawn.candidates[:keep].tolist()]
             chances.append((drawn.candidates[..., 0] != ABSENT).sum(1).double().reciprocal().mean().item())
-        priors.append(prior(kind.sample, setting, device))
-        best = ideal(task, k)
+        priors.append(0.0 if scoring == "caption" else prior(kind.sample, setting, device))
+        best_possible = ideal(task, k)
         for condition in conditions:
-            values = torch.cat(hits[condition]).float()
-            value, low, high = bootstrap_interval(values, seed=seed)
-            row = {"shots": k, "condition": condition, "metric": "accuracy", "value": round(value, 4)}
-            row |= {"low": round(low, 4), "high": round(high, 4), "prior": round(priors[-1], 4)}
-            if best is not None:
-                row["ideal"] = round(best, 4)
-            if kind.groups:
-                group = torch.cat(groups)
-                row["by_kind"] = {
-                    name: round(float(values[group == g].mean()), 3)
-                    for g, name in enumerate(kind.groups)
-                    if (group == g).any()
-                }
-            rows.append(row)
+            for metric, values in _measured(found[condition], references, scoring).items():
+                value, low, high = bootstrap_interval(values, seed=seed)
+                row = {"shots": k, "condition": condition, "metric": metric, "value": round(value, 4)}
+                row |= {"low": round(low, 4), "high": round(high, 4), "prior": round(priors[-1], 4)}
+                if best_possible is not None:
+                    row["ideal"] = round(best_possible, 4)
+                if kind.groups:
+                    group, scores = torch.cat(groups), torch.tensor(values)
+                    row["by_kind"] = {
+                        name: round(float(scores[group == g].mean()), 3)
+                        for g, name in enumerate(kind.groups)
+                        if (group == g).any()
+                    }
+                rows.append(row)
     told = asdict(settings) | {"scoring": scoring, "seed": seed, "episodes": episodes}
+    told |= {name: value for name, value in asdict(method).items() if value != getattr(Method(), name)}
     told["inner_shots" if kind.named else "examples"] = list(shots)
     for name in ("shots",) if kind.named else ("shots", "ways", "repeats", "induction", "names"):
         del told[name]
@@ -196,3 +225,33 @@ def evaluate(
         "seconds": round(time.perf_counter() - start, 2),
         "device": str(device),
     }
+
+
+def _plain(row: list[int]) -> str:
+    """A caption's words, without what ends it."""
+    words = tokenizer().decode([i for i in row if i != ABSENT]).split()
+    return " ".join(word for word in words if not word.startswith("<") and word != ".")
+
+
+def _measured(found: list[Any], references: list[list[str]], scoring: str) -> dict[str, list[float]]:
+    """One score per episode, by the metric's name."""
+    if scoring != "caption":
+        return {"accuracy": [float(hit) for hit in found]}
+    f1 = [scene_f1(text, texts) for text, texts in zip(found, references, strict=True)]
+    return {"cider": cider(found, references), "scene_f1": f1}
+
+
+def _check(
+    kind: Task, task: str, shots: tuple[int, ...], episodes: int, scoring: str, method: Method, sees: bool
+) -> None:
+    """ValueError for what cannot be measured."""
+    if min(shots, default=0) < 0 or episodes < 1:
+        raise ValueError(f"shots {shots} and episodes {episodes}: shots must be 0 or more, episodes 1 or more")
+    if scoring not in ("rank", "generate", "caption") or (scoring == "caption") != (kind.scoring == "caption"):
+        raise ValueError(
+            f"scoring {scoring!r} for {task}: choose rank or generate (captions have a scoring of their own)"
+        )
+    if method.rices and not (kind.pooled and sees):
+        raise ValueError(f"rices: {task} has no pool to choose from, or the model no eyes: use vqa or caption")
+    if method.orders > 1 and scoring != "rank":
+        raise ValueError("orders: log-likelihoods are averaged, which needs scoring by rank")

@@ -26,14 +26,14 @@ class Cache:
     mask: Tensor | None = None
     next_position: Tensor | None = None
 
-    def repeat(self, times: int) -> Cache:
-        """Every row `times` over, in place of a second pass over a shared prefix."""
+    def select(self, rows: Tensor) -> Cache:
+        """The rows named, some of them perhaps more than once: how a prefix is shared, and beams are re-ordered."""
 
-        def again(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.repeat_interleave(times, 0)
+        def pick(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[rows]
 
-        layers = [LayerCache(again(c.keys), again(c.values), again(c.tail)) for c in self.layers]
-        return Cache(layers, again(self.mask), again(self.next_position))
+        layers = [LayerCache(pick(c.keys), pick(c.values), pick(c.tail)) for c in self.layers]
+        return Cache(layers, pick(self.mask), pick(self.next_position))
 
 
 def rotary_angles(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:

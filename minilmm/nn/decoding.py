@@ -1,4 +1,4 @@
-"""Scoring and greedy decoding for anything that can read a prompt once and be stepped from there."""
+"""Scoring and decoding for anything that can read a prompt once and be stepped from there."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class MultimodalLM(Steppable, Protocol):
         """Log-probabilities (B, C)."""
         ...
 
-    def generate(self, batch: Batch, max_tokens: int, stop: int) -> Tensor:
-        """Greedy continuations (B, max_tokens)."""
+    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+        """Continuations (B, max_tokens)."""
         ...
 
 
@@ -54,26 +54,40 @@ def score(model: Steppable, batch: Batch, continuations: Tensor, mask: Tensor) -
     total = logits.gather(1, continuations[:, :, 0]) * mask[:, :, 0]  # (B, C)
     if K > 1:
         ids, real = continuations.flatten(0, 1), mask.flatten(0, 1)  # (B C, K)
-        later = model.step(ids[:, :-1], cache.repeat(C), real[:, :-1]).log_softmax(-1)  # (B C, K - 1, V)
+        again = torch.arange(B, device=ids.device).repeat_interleave(C)
+        later = model.step(ids[:, :-1], cache.select(again), real[:, :-1]).log_softmax(-1)  # (B C, K - 1, V)
         gain = later.gather(2, ids[:, 1:, None])[..., 0] * real[:, 1:]
         total = total + gain.sum(1).view(B, C)
     return total
 
 
 @torch.no_grad()
-def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int) -> Tensor:
-    """Greedy continuation up to and including `stop`, then padding (0): (B, max_tokens).
+def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+    """Continuation up to and including `stop`, then padding (0): (B, max_tokens).
 
-    A row that never says `stop` is returned without it, and counts as wrong wherever answers must end.
+    beams: how many continuations are kept at every step, by their summed log-probability, which no length normalises;
+    1 is greedy, Flamingo's evaluations use 3. A row that never says `stop` is returned without it, and counts as
+    wrong wherever answers must end. ValueError for no beam, or more than there are words.
     """
     logits, cache = model.prefill(left_padded(batch))
-    out = torch.zeros(len(batch), max_tokens, dtype=torch.long, device=logits.device)
-    going = torch.ones(len(batch), dtype=torch.bool, device=logits.device)
+    B, V = logits.shape
+    if not 1 <= beams <= V:
+        raise ValueError(f"beams is {beams}: expected 1 to the {V} words of the vocabulary")
+    first = torch.arange(B, device=logits.device)
+    out = torch.zeros(B, 1, 0, dtype=torch.long, device=logits.device)  # (B, beams, tokens)
+    total, going = logits.new_zeros(B, 1), torch.ones(B, 1, dtype=torch.bool, device=logits.device)
     for t in range(max_tokens):
-        token = logits.argmax(-1) * going
-        out[:, t] = token
+        gain = logits.float().log_softmax(-1).view(B, -1, V)
+        ended = torch.full_like(gain, float("-inf"))
+        ended[..., 0] = 0.0  # a beam that has ended goes on with padding, at no cost
+        total, place = (total[..., None] + torch.where(going[..., None], gain, ended)).flatten(1).topk(beams)
+        beam, token = place // V, place % V  # (B, beams)
+        going = going.gather(1, beam)
+        out = torch.cat([out.gather(1, beam[..., None].expand(-1, -1, t)), (token * going)[..., None]], -1)
+        cache = cache.select((first[:, None] * gain.shape[1] + beam).flatten()) if gain.shape[1] + beams > 2 else cache
         going = going & (token != stop)
         if t + 1 == max_tokens or not bool(going.any()):
             break
-        logits = model.step(token[:, None], cache)[:, -1]
-    return out
+        logits = model.step((token * going).view(-1, 1), cache)[:, -1]
+    best = out[first, total.argmax(1)]
+    return torch.nn.functional.pad(best, (0, max_tokens - best.shape[1]))

@@ -89,22 +89,30 @@ def train(
     report: Report = quiet,
     command: str = "",
     probe_every: int = 100,
+    losses: list[float] | None = None,
 ) -> Flamingo:
-    """Train Flamingo and save it under `out`. The log also has tanh(alpha) of every gate."""
+    """Train Flamingo and save it under `out`. The log also has tanh(alpha) of every gate.
+
+    probe_every: 0 never measures on the way. losses: gets the loss of every step.
+    """
     model, parameters = compose(recipe)
     model.to(device)
     resolution = model.config.vision.resolution
 
     def loss(drawn: list[tuple[float, Batch, Tensor | None, Tensor]], step: int) -> Tensor:
         """Weighted, over all that the step reads: so their gradients go into one update."""
-        return torch.stack([w * loss_of(model, b, ahead=a, features=f) for w, b, a, f in drawn]).sum()
+        total = torch.stack([w * loss_of(model, b, ahead=a, features=f) for w, b, a, f in drawn]).sum()
+        if losses is not None:
+            losses.append(float(total.detach()))
+        return total
 
     def probed() -> dict[str, float]:
         opened = {f"tanh {name}": round(float(gate.tanh()), 4) for name, gate in gates(model).items()}
         return probe(model, device, resolution) | opened
 
     rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
-               evaluate=probed, evaluate_every=probe_every, optimizer=optimizer_of(model, recipe),
+               evaluate=probed if probe_every else None, evaluate_every=probe_every or recipe.optimisation.steps,
+               optimizer=optimizer_of(model, recipe),
                draw=Feed(recipe, model.see, resolution, device))  # fmt: skip
     save(out, model, "flamingo", config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed,
          metrics=rows[-1], command=command, device=str(device))  # fmt: skip

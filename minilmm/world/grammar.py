@@ -106,23 +106,24 @@ def hyphenate(phrase: Tensor, chance: Tensor, generator: torch.Generator) -> Ten
 REGISTERS = 5
 
 
-def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True) -> Tensor:
+def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True, register: int | None = None) -> Tensor:
     """A caption per scene in one of several registers, ending in ". <EOC>": (B, K).
 
     One object: "a striped red circle ." · "this is a red circle . it is striped ." · "the image shows a large striped
     red circle ." · "there is a striped red circle at the top left ." · "the circle is red and striped and large ."
-    Without `placed`, the fourth of these says what the first does.
+    Without `placed`, the fourth of these says what the first does. register: the same for all rows, 0 to 4.
     Several: "a plain red circle and a striped blue star ." · "there are two shapes : a ... and a ... ." · "there is a
     plain red circle at the top left and ... ." · "a red circle is left of a blue star ."
     """
     batch = len(scenes)
-    register, alone = integers(REGISTERS, (batch,), generator), scenes.count == 1
-    register = torch.where(alone & (register == 3) & (not placed), 0, register)
+    chosen, alone = integers(REGISTERS, (batch,), generator), scenes.count == 1
+    chosen = chosen if register is None else torch.full_like(chosen, register)
+    chosen = torch.where(alone & (chosen == 3) & (not placed), 0, chosen)
     first, plain = noun(scenes, 0), noun(scenes, 0, texture=False)
     texture, colour = first[:, 1:2], first[:, 2:3]
 
     def r(n: int) -> Tensor:
-        return alone & (register == n)
+        return alone & (chosen == n)
 
     one = [
         keep(join("a", first, "."), r(0)),
@@ -135,8 +136,8 @@ def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True) 
     ]
     many: list[Tensor] = []
     if bool((~alone).any()):
-        related = ~alone & (register == 4) & (scenes.count == 2)
-        counted, located = ~alone & (register == 1), ~alone & (register >= 2) & ~related
+        related = ~alone & (chosen == 4) & (scenes.count == 2)
+        counted, located = ~alone & (chosen == 1), ~alone & (chosen >= 2) & ~related
         listed = ~alone & ~related
         many.append(keep(join("there are", word(NUMBERS, scenes.count)[:, None], "shapes :"), counted))
         many.append(say("there is", located))

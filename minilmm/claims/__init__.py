@@ -1,0 +1,13 @@
+"""Findings of the papers as seeded experiments, written down before they are run, with an honest verdict.
+
+A claim names its arms, what is measured, the direction that the paper reports and the smallest effect that its seeds
+could detect. Arms of one seed see the same data, so differences are paired; the verdict is Student's t over them.
+"""
+
+from minilmm.claims.claim import Arm, Claim, Measure, holm, p_value, verdict
+from minilmm.claims.flamingo import CLAIMS as FLAMINGO
+from minilmm.claims.run import progress, read_results, run_claim
+
+CLAIMS = {claim.name: claim for claim in FLAMINGO}
+
+__all__ = ["CLAIMS", "Arm", "Claim", "Measure", "holm", "p_value", "progress", "read_results", "run_claim", "verdict"]

@@ -1,0 +1,51 @@
+"""Claims about Flamingo: gates that start closed, interleaved pages, and looking at the last picture alone."""
+
+from __future__ import annotations
+
+from minilmm.claims.claim import Arm, Claim, Measure
+from minilmm.training.flamingo import preset
+
+BASE = preset("quick")
+FIVE_WAYS = Measure("naming", shots=1, ways=5)
+MANY = Measure("naming", shots=4, ways=5)  # 21 pictures, where training saw five at most
+FEW, MORE = Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8)
+
+GATING = Claim(
+    name="gating",
+    number=11,
+    says="gates that start closed (tanh of an alpha from 0) learn to name better than layers without gates",
+    source="Flamingo, table 3 row (iii): overall score 70.7 with the tanh gate, 66.5 without, and training unstable",
+    base=BASE,
+    arms=(
+        Arm("alpha from 0"),
+        Arm("no gate", {"variant": "no-gate"}),
+        Arm("fixed gate, .2", {"variant": "fixed-gate"}),
+    ),
+    measure=FIVE_WAYS,
+    beside=(MANY, FEW, MORE),
+    detects=0.0,
+)
+INTERLEAVED = Claim(
+    name="interleaved",
+    number=8,
+    says="without interleaved pages a model names less well from examples",
+    source="Flamingo, table 3 row (i): overall score 70.7 with M3W, 53.4 without",
+    base=BASE,
+    arms=(Arm("pages and pairs"), Arm("pairs alone", {"pages": 0, "pairs": 2 * BASE.pairs})),
+    measure=FIVE_WAYS,
+    beside=(MANY, FEW, MORE),
+    detects=0.0,
+)
+LAST_IMAGE = Claim(
+    name="last-image",
+    number=15,
+    says="text that looks at the last picture alone names better, past the pictures of training, than text that looks "
+    "at all before it",
+    source="Flamingo, appendix B.3: overall score 70.7 with the last picture alone, 63.5 with all previous ones",
+    base=BASE,
+    arms=(Arm("last picture"), Arm("all pictures", {"variant": "all-images"})),
+    measure=MANY,
+    beside=(FIVE_WAYS, FEW, MORE),
+    detects=0.0,
+)
+CLAIMS = (GATING, INTERLEAVED, LAST_IMAGE)

@@ -1,0 +1,125 @@
+"""Running a claim: every arm with every seed, each run recorded when it is done, so that a stopped claim goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minilmm.claims.claim import Arm, Claim
+from minilmm.evaluation.fewshot import evaluate
+from minilmm.training import flamingo
+from minilmm.training.checkpoint import recipe_json, replacing
+from minilmm.training.recipes import FlamingoRecipe
+from minilmm.world.tasks import Settings
+
+Row = dict[str, Any]
+EPISODES = 200
+
+
+def digest(claim: Claim, recipe: FlamingoRecipe) -> str:
+    """Names a run: its recipe and what is measured of it."""
+    measured = [(m.task, m.ways, m.shots) for m in claim.measures]
+    return hashlib.sha256(f"{recipe_json(recipe)} {measured} {EPISODES}".encode()).hexdigest()[:16]
+
+
+def one(claim: Claim, arm: Arm, seed: int, device: str) -> Row:
+    """Train one arm with one seed and measure it: a row of the results. A run whose loss diverges scores chance."""
+    recipe = arm.recipe(claim.base, seed)
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    losses: list[float] = []
+    row: Row = {"arm": arm.name, "seed": seed, "digest": digest(claim, recipe)}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            model = flamingo.train(recipe, Path(folder), device=device, losses=losses, probe_every=0)
+        except ArithmeticError as error:
+            return row | {"diverged": str(error), "seconds": round(time.perf_counter() - start)}
+    row["values"] = {
+        m.name: evaluate(
+            model, m.task, shots=(m.shots,), settings=Settings(ways=m.ways), episodes=EPISODES, conditions=("real",),
+            seed=seed, device=device, resolution=model.config.vision.resolution,
+        )["rows"][0]["value"]
+        for m in claim.measures
+    }  # fmt: skip
+    row |= {"loss": round(sum(losses[-50:]) / 50, 4), "spikes": spikes(losses)}
+    row["gates"] = {name: round(float(gate.tanh()), 3) for name, gate in flamingo.gates(model).items()}
+    return row | {"seconds": round(time.perf_counter() - start)}
+
+
+def spikes(losses: list[float], window: int = 30, factor: float = 1.5) -> int:
+    """How often a step's loss exceeds `factor` times the largest of the `window` steps before it."""
+    return sum(losses[i] > factor * max(losses[i - window : i]) for i in range(window, len(losses)))
+
+
+def read_results(folder: Path, claim: Claim) -> list[Row]:
+    """The recorded rows of a claim that its present recipe made, in the order of arms and seeds."""
+    path = folder / f"{claim.name}.json"
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        known = {(row["arm"], row["seed"]): row for row in rows}
+        wanted = [(arm, seed) for arm in claim.arms for seed in sorted({row["seed"] for row in rows})]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path}: is no record of a claim: delete it to begin anew") from None
+    found = [(known.get((arm.name, seed)), digest(claim, arm.recipe(claim.base, seed))) for arm, seed in wanted]
+    return [row for row, name in found if row is not None and row["digest"] == name]
+
+
+def write_results(folder: Path, claim: Claim, rows: list[Row], device: str) -> None:
+    """results/claims/NAME.json: the claim as it was written down, and a row per arm and seed."""
+    told = {"claim": claim.name, "says": claim.says, "source": claim.source, "measure": claim.measure.name,
+            "episodes": EPISODES, "detects": claim.detects, "note": claim.note, "torch": torch.__version__,
+            "device": device, "recipe": json.loads(recipe_json(claim.base)),
+            "arms": {arm.name: {"lr": arm.lr, **arm.changes} for arm in claim.arms}}  # fmt: skip
+    ordered = sorted(rows, key=lambda row: ([arm.name for arm in claim.arms].index(row["arm"]), row["seed"]))
+    lines = ",\n ".join(json.dumps(row) for row in ordered)
+    with replacing(folder / f"{claim.name}.json") as path:
+        path.write_text(json.dumps(told, indent=1)[:-2] + f',\n "rows": [\n {lines}\n ]\n}}\n')
+
+
+def progress(claim: Claim, rows: list[Row], seeds: tuple[int, ...]) -> list[tuple[Arm, int]]:
+    """The runs that are still to be made: seeds first, so that a claim stopped early is paired."""
+    done = {(row["arm"], row["seed"]) for row in rows}
+    return [(arm, seed) for seed in seeds for arm in claim.arms if (arm.name, seed) not in done]
+
+
+def run_claim(
+    claim: Claim, folder: Path, seeds: tuple[int, ...], *, jobs: int = 1, device: str = "cpu",
+    report: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:  # fmt: skip
+    """Make the runs that `folder` has no record of, `jobs` at a time with a thread each, and return all rows."""
+    rows = read_results(folder, claim)
+    for row in _made(claim, progress(claim, rows, seeds), jobs, device):
+        rows.append(row)
+        write_results(folder, claim, rows, device)
+        report(row)
+    return read_results(folder, claim)
+
+
+def _made(claim: Claim, todo: list[tuple[Arm, int]], jobs: int, device: str) -> Iterator[Row]:
+    if jobs == 1:
+        threads = torch.get_num_threads()
+        try:
+            yield from (one(claim, arm, seed, device) for arm, seed in todo)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    context = multiprocessing.get_context("spawn")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        try:
+            for future in as_completed([pool.submit(one, claim, arm, seed, device) for arm, seed in todo]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

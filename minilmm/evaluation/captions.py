@@ -1,0 +1,96 @@
+"""How good a caption is: CIDEr over words, and F1 over what it says of the scene (in the place of SPICE).
+
+In the mini-world a caption can be read exactly: which objects, which attributes, which relations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from minilmm.world.vocabulary import COLOURS, NUMBERS, SHAPES, SIZES, TEXTURES
+
+NGRAMS, SIGMA = 4, 6.0
+Facts = set[tuple[str, ...]]
+
+
+def ngrams(text: str) -> Counter[tuple[str, ...]]:
+    """How often each run of one to four words occurs."""
+    words = text.split()
+    return Counter(tuple(words[i : i + n]) for n in range(1, NGRAMS + 1) for i in range(len(words) - n + 1))
+
+
+def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """CIDEr-D of every caption (Vedantam, Zitnick & Parikh 2015, section 3 and 4), as pycocoevalcap computes it.
+
+    said: N captions; references: N lists of captions. Words stand apart by spaces. The weights of rare n-grams come
+    from the references of all N, so a score depends on its company; 10 is the best that can be.
+    ValueError: lists of different lengths, or a caption without references.
+    """
+    if len(said) != len(references) or not all(references):
+        raise ValueError(f"{len(said)} captions and {len(references)} lists of references: each needs at least one")
+    counted = [[ngrams(text) for text in texts] for texts in references]
+    documents = Counter(gram for texts in counted for gram in set().union(*texts))
+    total = math.log(len(references))
+
+    def vectors(counts: Counter) -> tuple[list[dict], list[float], int]:
+        weights: list[dict] = [{} for _ in range(NGRAMS)]
+        for gram, count in counts.items():
+            weights[len(gram) - 1][gram] = count * (total - math.log(max(1.0, documents[gram])))
+        norms = [math.sqrt(sum(w * w for w in part.values())) for part in weights]
+        return weights, norms, sum(count for gram, count in counts.items() if len(gram) == 2)
+
+    def alike(one: tuple, other: tuple) -> float:
+        (a, norm_a, length_a), (b, norm_b, length_b) = one, other
+        penalty, score = math.exp(-((length_a - length_b) ** 2) / (2 * SIGMA**2)), 0.0
+        for n in range(NGRAMS):
+            product = sum(min(w, b[n].get(gram, 0.0)) * b[n].get(gram, 0.0) for gram, w in a[n].items())
+            if norm_a[n] and norm_b[n]:
+                score += product / (norm_a[n] * norm_b[n]) * penalty
+        return score / NGRAMS
+
+    return [
+        10 * sum(alike(vectors(ngrams(text)), vectors(other)) for other in texts) / len(texts)
+        for text, texts in zip(said, counted, strict=True)
+    ]
+
+
+def facts(text: str) -> Facts:
+    """What a caption of the mini-world says: ("circle",), ("circle", "red"), ("circle", "left of", "star"), ...
+
+    Attributes in front of a shape are its own; behind "is" they belong to the shape before.
+    """
+    words, found, last, relation, after_is = text.split(), set(), "", "", False
+    pending: list[str] = []
+    for i, word in enumerate(words):
+        if word in SHAPES:
+            found |= {(word,), *((word, value) for value in pending)}
+            if relation:
+                found.add((last, relation, word))
+            last, pending, relation, after_is = word, [], "", False
+        elif word in (*COLOURS, *TEXTURES, *SIZES):
+            if after_is and last:
+                found.add((last, word))
+            else:
+                pending.append(word)
+        elif word == "is":
+            after_is = True
+        elif word in ("a", "an", "the"):
+            after_is = False
+        elif word in NUMBERS and words[i + 1 : i + 2] == ["shapes"]:
+            found.add(("shapes", word))
+        elif word in ("left", "right", "above", "below") and last:
+            two = " ".join(words[i : i + 2])
+            if word in ("above", "below") or two.endswith(" of"):
+                relation = two if two.endswith(" of") else word
+            elif words[i - 1] in ("top", "bottom"):
+                found.add((last, f"{words[i - 1]} {word}"))
+    return found
+
+
+def scene_f1(said: str, references: Sequence[str]) -> float:
+    """F1 of what a caption says against what its references say together, 0 to 1 (after SPICE, Anderson 2016)."""
+    told, true = facts(said), set().union(*map(facts, references))
+    right = len(told & true)
+    return 2 * right / (len(told) + len(true)) if right else 0.0

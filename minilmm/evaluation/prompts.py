@@ -1,0 +1,66 @@
+"""Episodes as prompts, and the conditions under which they are asked: the controls beside every score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from minilmm.document import Batch
+from minilmm.tokenizer import BOS, IMAGE
+from minilmm.world.grammar import ABSENT, compact, ids, join
+from minilmm.world.render import blank
+from minilmm.world.tasks import Episodes
+
+CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
+
+
+def shuffle_across(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Every picture (or description) replaced by one of another episode: (B, n, ...) -> (B, n, ...)."""
+    B, n = pictures.shape[:2]
+    if B < 2:
+        raise ValueError("shuffled_images needs at least 2 episodes")
+    shift = torch.randint(1, B, (n,), generator=generator, device=generator.device)
+    rows = (torch.arange(B, device=pictures.device)[:, None] + shift) % B  # (B, n)
+    return pictures[rows, torch.arange(n, device=pictures.device)]
+
+
+def prompts(
+    episodes: Episodes, media: Tensor | None, condition: str, generator: torch.Generator, texts_only: bool = False
+) -> Batch:
+    """Episodes as a batch of prompts, under a condition. media (B, n + 1, T, C, H, W), or None for a text LM.
+
+    texts_only: the demonstrations lose their pictures whatever the condition, as in Flamingo's prompt for zero shots.
+    """
+    if condition not in CONDITIONS:
+        raise ValueError(f"unknown condition {condition!r}: choose from {', '.join(CONDITIONS)}")
+    B, m = episodes.source.shape
+    if media is None:
+        stands = episodes.descriptions
+        if condition == "shuffled_images":
+            stands = shuffle_across(stands, generator)
+        elif condition == "blank_images":
+            stands = torch.full_like(stands, ABSENT)
+    else:
+        stands = ids(IMAGE).to(episodes.texts.device).expand(B, m, 1)
+        if condition == "shuffled_images":
+            media = shuffle_across(media, generator)
+        elif condition == "blank_images":
+            media = blank(media)
+    if condition == "text_only" or texts_only:  # demonstrations lose their pictures and tags, the query keeps its own
+        stands = torch.cat([torch.full_like(stands[:, :-1], ABSENT), stands[:, -1:]], 1)
+        media = media[:, -1:] if media is not None else None
+    words = torch.cat([stands, episodes.texts], -1).flatten(1)
+    return Batch.of(compact(join(BOS, episodes.first, words), fill=0), media)
+
+
+def reordered(episodes: Episodes, media: Tensor | None, generator: torch.Generator) -> tuple[Episodes, Tensor | None]:
+    """The same episodes with their demonstrations in another order."""
+    B, m = episodes.source.shape
+    order = torch.rand(B, m, generator=generator, device=generator.device)
+    order[:, -1] = 2.0  # the query stays last
+    order = order.argsort(1)
+    rows = torch.arange(B, device=order.device)[:, None]
+    parts = {name: getattr(episodes, name)[rows, order] for name in ("source", "texts", "descriptions")}
+    return replace(episodes, **parts), None if media is None else media[rows, order]
