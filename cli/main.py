@@ -10,7 +10,7 @@ import warnings
 
 import typer
 
-from . import ask, common, doctor, exercises, measure, notebooks, params, quickstart, show, trace, train
+from . import ask, claims, common, doctor, exercises, measure, notebooks, params, quickstart, show, trace, train
 
 app = typer.Typer(
     help="Frozen, Flamingo and BLIP-2 from scratch, in a world small enough for a laptop.",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 pretrain_app = typer.Typer(help="Train a frozen half from nothing.", no_args_is_help=True)
 train_app = typer.Typer(help="Train a bridge between frozen halves.", no_args_is_help=True)
+claims_app = typer.Typer(help="The papers' findings as seeded experiments, with verdicts.", no_args_is_help=True)
 notebooks_app = typer.Typer(help="Build the notebooks of the course, and run them again.", no_args_is_help=True)
 exercises_app = typer.Typer(help="The exercises: take one home, ask for a hint.", no_args_is_help=True)
 
@@ -37,6 +38,10 @@ app.command("ask")(ask.ask)
 app.command("show")(show.show)
 app.command("trace")(trace.trace)
 app.command("params")(params.params)
+app.add_typer(claims_app, name="claims")
+claims_app.command("list")(claims.list_)
+claims_app.command("run")(claims.run)
+claims_app.command("report")(claims.report)
 app.add_typer(notebooks_app, name="notebooks")
 notebooks_app.command("build")(notebooks.build)
 notebooks_app.command("run")(notebooks.run)

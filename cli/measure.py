@@ -35,6 +35,8 @@ Ways = Annotated[int | None, typer.Option("--ways", help="Classes to choose from
 Names = Annotated[str, typer.Option("--names", help="nonsense or real.")]
 Split = Annotated[str, typer.Option("--split", help="held-out or train.")]
 Scoring = Annotated[str | None, typer.Option("--scoring", help="rank or generate; the task's own unless given.")]
+Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the query, the nearest last.")]
+Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, help="At 0 shots: examples without pictures.")]
 
 
 def check(task: str, shots: str | None, ways: int | None, names: str, split: str, scoring: str | None, episodes: int):
@@ -67,10 +69,11 @@ def check(task: str, shots: str | None, ways: int | None, names: str, split: str
 
 def few_shot(
     run: str, model: Any, task: str, shots: Sequence[int], settings: Any, *, episodes: int = 500, seed: int = 0,
-    device: str = "cpu", scoring: str | None = None, conditions: tuple[str, ...] | None = None,
+    device: str = "cpu", scoring: str | None = None, conditions: tuple[str, ...] | None = None, method: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate`, one number of shots at a time under a progress bar, and the model's name in front."""
-    from minilmm.evaluation.fewshot import Method, evaluate
+    from minilmm.evaluation.fewshot import evaluate
+    from minilmm.evaluation.prompts import CONDITIONS
 
     if not hasattr(model, "sees"):
         raise ValueError(f"{run}: a dual encoder reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
@@ -83,7 +86,7 @@ def few_shot(
             parts.append(
                 evaluate(
                     model, task, shots=(k,), settings=settings, episodes=episodes, conditions=conditions or CONDITIONS,
-                    scoring=scoring, seed=seed, resolution=resolution, device=device,
+                    scoring=scoring, method=method, seed=seed, resolution=resolution, device=device,
                 )
             )  # fmt: skip
     told = {k: list(shots) if k in ("inner_shots", "examples") else v for k, v in parts[0]["settings"].items()}
@@ -127,16 +130,19 @@ def table(result: dict[str, Any]) -> Table:
             interval = f"{share(row['low'])}-{share(row['high'])}"
             view.add_row(row["metric"], share(row["value"]), interval, share(row["chance"]))
         return view
-    ideal = any("ideal" in row for row in rows)
+    ideal, metrics = any("ideal" in row for row in rows), list(dict.fromkeys(row["metric"] for row in rows))
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
     heads = [c.replace("_images", "").replace("_", " ") for c in conditions]
     ways = f"  {result['settings']['ways']} ways" if "naming" in result["task"] else ""
     title = f"{result['model']}  {result['task']}{ways}"
-    view = new_table("shots", *heads, "prior", *(["ideal"] if ideal else []), left=0, title=title)
-    for k in dict.fromkeys(row["shots"] for row in rows):
-        here = [row for row in rows if row["shots"] == k]
-        last = [share(here[0]["ideal"])] if ideal else []
-        view.add_row(str(k), *map(cell, here), share(here[0]["prior"]), *last)
+    ends = ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
+    view = new_table("shots", *heads, *(["prior"] if len(metrics) == 1 else []), *ends, left=0, title=title)
+    for metric in metrics:
+        for k in dict.fromkeys(row["shots"] for row in rows):
+            here = [row for row in rows if row["shots"] == k and row["metric"] == metric]
+            last = [share(here[0]["ideal"])] if ideal else []
+            told = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [metric.replace("_", " ")]
+            view.add_row(str(k), *map(cell, here), *told)
     return view
 
 
@@ -145,6 +151,9 @@ def footnote(result: dict[str, Any]) -> str:
     s = result["settings"]
     number = f"{s['episodes']} episodes" if "episodes" in s else f"{s['pictures']} pictures"
     how = f", scored by {s['scoring']}" if "scoring" in s else ""
+    named = {"beams": "{} beams", "orders": "{} orders", "zero_shot_texts": "{} texts at zero shots"}
+    how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
+    how += ", RICES" if s.get("rices") else ""
     measured = f"chance {share(result['chance'])}; {result['seconds']:.1f} s on {result['device']}"
     return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
 
@@ -162,15 +171,23 @@ def evaluate_run(
     episodes: Episodes = 500,
     conditions: Annotated[str | None, typer.Option(help="Of real, blank_images, shuffled_images, text_only.")] = None,
     seed: Seed = 0,
+    beams: Annotated[int, typer.Option("--beams", min=1, help="Beams of a generated answer; the paper has 3.")] = 1,
+    orders: Annotated[int, typer.Option("--orders", min=1, help="Average over orders of examples; by rank.")] = 1,
+    rices: Rices = False,
+    zero_shot_texts: Texts = 0,
     device: Device = "auto",
     json: Json = None,
 ) -> None:
     """Score a run on a task, beside its controls."""
+    from minilmm.evaluation.fewshot import Method
     from minilmm.evaluation.prompts import CONDITIONS
     from minilmm.training.checkpoint import load
 
     numbers, settings = check(task, shots, ways, names, split, scoring, episodes)
     settings = dataclasses.replace(settings, repeats=repeats, induction=induction)
+    method = Method(beams, orders, rices, zero_shot_texts)
+    if task in VISION_TASKS and method != Method():
+        raise ValueError(f"{task}: reads no prompt: leave --beams, --orders, --rices and --zero-shot-texts out")
     asked = conditions.split(",") if conditions is not None else CONDITIONS
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in asked))
     where = device_named(device)
@@ -180,7 +197,7 @@ def evaluate_run(
         result = see(run, model, task, episodes, seed, where)
     else:
         result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,
-                          scoring=scoring, conditions=under)  # fmt: skip
+                          scoring=scoring, conditions=under, method=method)  # fmt: skip
     console = out_console(quiet=json == "-")
     console.print(table(result))
     console.print(footnote(result), style="dim")

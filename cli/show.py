@@ -1,4 +1,4 @@
-"""`minilmm show`: what the mini-world looks like, which words it has, and how runs learned."""
+"""`minilmm show`: what the mini-world looks like, which words it has, how runs learned; `look` has the rest."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from typing import Annotated, Any
 
 import typer
 
+from . import look
 from .common import Seed, chosen, out_console, writable_folder
 
 
 def show(
-    what: Annotated[str, typer.Argument(metavar="world|words|training")],
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs whose training to chart.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="The folder that the pictures go to.")] = Path("runs/world"),
+    what: Annotated[str, typer.Argument(metavar="world|words|training|mask|attention|gates")],
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs to chart or look into.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder for pictures; runs/WHAT unless given.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """The mini-world as contact sheets, its vocabulary, or the training of runs as one chart."""
-    chosen(what, ("world", "words", "training"), "show")
-    if runs and what != "training":
-        raise ValueError(f"show {what} takes no runs: only show training does")
+    """The mini-world and its words, the training of runs, and inside a Flamingo: its mask, looks and gates."""
+    chosen(what, ("world", "words", "training", "mask", "attention", "gates"), "show")
+    if runs and what in ("world", "words", "mask"):
+        raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
+    if what in ("attention", "gates") and len(runs or []) != 1:
+        raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano")
+    out = out or Path("runs") / what
     if what == "words":
         return words()
     if what == "training":
         return training(runs or [], out)
+    if what == "mask":
+        return look.mask(out)
+    if runs:
+        return look.attention(runs[0], out, seed) if what == "attention" else look.gates(runs[0], out, seed)
     from minilmm import plots
 
     writable_folder(out)

@@ -12,7 +12,7 @@ FLOORS = [
     {"ablations"},
     {"evaluation"},
     {"training"},
-    {"course"},
+    {"course", "claims"},
 ]
 
 

@@ -6,8 +6,22 @@ could detect. Arms of one seed see the same data, so differences are paired; the
 
 from minilmm.claims.claim import Arm, Claim, Measure, holm, p_value, verdict
 from minilmm.claims.flamingo import CLAIMS as FLAMINGO
+from minilmm.claims.flamingo import SWEEPS as FLAMINGO_SWEEPS
 from minilmm.claims.run import progress, read_results, run_claim
 
 CLAIMS = {claim.name: claim for claim in FLAMINGO}
+SWEEPS = {claim.name: claim for claim in FLAMINGO_SWEEPS}  # how the claims' arms got their learning rates
 
-__all__ = ["CLAIMS", "Arm", "Claim", "Measure", "holm", "p_value", "progress", "read_results", "run_claim", "verdict"]
+__all__ = [
+    "CLAIMS",
+    "SWEEPS",
+    "Arm",
+    "Claim",
+    "Measure",
+    "holm",
+    "p_value",
+    "progress",
+    "read_results",
+    "run_claim",
+    "verdict",
+]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from minilmm.claims.claim import Arm, Claim, Measure
 from minilmm.training.flamingo import preset
+from minilmm.training.recipes import Optimisation
 
-BASE = preset("quick")
+# Naming alone, for as long as it takes to leave chance and not to saturate: a minute and a half on one core.
+BASE = replace(preset("quick"), optimisation=Optimisation(steps=350, lr=3e-3), first=120, questions=350, videos=0)
 FIVE_WAYS = Measure("naming", shots=1, ways=5)
 MANY = Measure("naming", shots=4, ways=5)  # 21 pictures, where training saw five at most
 FEW, MORE = Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8)
@@ -49,3 +53,12 @@ LAST_IMAGE = Claim(
     detects=0.0,
 )
 CLAIMS = (GATING, INTERLEAVED, LAST_IMAGE)
+
+RATES = replace(
+    GATING,
+    name="gating-rates",
+    says="which learning rate suits each arm of the claim on gating best",
+    arms=tuple(Arm(f"{arm.name}, lr {lr:g}", arm.changes, lr) for arm in GATING.arms for lr in (1e-3, 3e-3, 6e-3)),
+    seeds=(0, 1),
+)
+SWEEPS = (RATES,)

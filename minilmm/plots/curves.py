@@ -71,10 +71,14 @@ def few_shot_curves(
 
 
 def series_of(result: Mapping[str, Any], label: str, controls: bool = True) -> list[Series]:
-    """What `eval --json` prints as a panel's series: the model, its controls, the ideal observer, chance, prior."""
+    """What `eval --json` prints as a panel's series: the model, its controls, the ideal observer, chance, prior.
+
+    Of several metrics the first is drawn.
+    """
     series: list[Any] = []
-    for condition in dict.fromkeys(row["condition"] for row in result["rows"]):
-        rows = [row for row in result["rows"] if row["condition"] == condition]
+    first = [row for row in result["rows"] if row["metric"] == result["rows"][0]["metric"]]
+    for condition in dict.fromkeys(row["condition"] for row in first):
+        rows = [row for row in first if row["condition"] == condition]
         if condition != "real" and not controls:
             continue
         points = {key: [row[key] for row in rows] for key in ("shots", "value", "low", "high", "prior")}

@@ -26,12 +26,12 @@ MIXING = ("accumulate", "round-robin")
 def preset(name: str) -> FlamingoRecipe:
     """ "quick": what the quickstart trains in about a minute. "nano": four minutes on 2 CPU cores. "small": one GPU."""
     if name == "quick":
-        return FlamingoRecipe(Optimisation(steps=350, lr=3e-3))
+        return FlamingoRecipe(Optimisation(steps=400, lr=3e-3), first=120, questions=280)
     if name == "nano":
-        return FlamingoRecipe(Optimisation(steps=800, lr=3e-3))
+        return FlamingoRecipe(Optimisation(steps=900, lr=3e-3))
     if name == "small":
         optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
-        return FlamingoRecipe(optimisation, latents=16, first=500, pages=128, pairs=256, videos=32)
+        return FlamingoRecipe(optimisation, latents=16, first=500, questions=4000, pages=128, pairs=256, videos=32)
     raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
 
 
@@ -39,7 +39,7 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
     """The model of a recipe and the parameters that it trains. CheckpointError for a wrong kind of part."""
     if recipe.mixing not in MIXING:
         raise ValueError(f"mixing {recipe.mixing!r}: choose from {', '.join(MIXING)}")
-    mixture(recipe, 0)  # unknown data, or none, show before anything is loaded
+    mixture(recipe, 0, recipe.first)  # unknown data, or none, show before anything is loaded
     torch.manual_seed(recipe.seed)
     if recipe.start:
         model, _ = load(recipe.start)

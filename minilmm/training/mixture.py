@@ -25,15 +25,17 @@ from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import VERBS, ids
 
 # A page shows at most five pictures, as in the paper: which task, ways, shots, and how often.
-PAGES = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
-         ("ambiguous-naming", 2, 2, 0.2), ("induction-vqa", 2, 2, 0.1))  # fmt: skip
+Kinds = tuple[tuple[str, int, int, float], ...]
+NAMING: Kinds = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
+                 ("ambiguous-naming", 2, 2, 0.2))  # fmt: skip
+ASKING: Kinds = (("induction-vqa", 2, 2, 0.1), ("vqa", 2, 1, 0.1), ("vqa", 2, 3, 0.1))
 ANSWER = 3  # the last words of an example: a name or an answer, ".", "<EOC>"
 Document = tuple[Batch, Tensor | None]  # a batch, and which documents' text looks ahead
 
 
 def pages(
     batch: int, generator: torch.Generator, resolution: int, *,
-    p_next: float = 0.0, all_text: bool = False, kinds: tuple[tuple[str, int, int, float], ...] = PAGES,
+    p_next: float = 0.0, all_text: bool = False, kinds: Kinds = NAMING,
 ) -> Document:  # fmt: skip
     """Pages "<bos> <image> zup . <EOC> <image> dax . <EOC> <image> zup . <EOC>" of one of the kinds.
 
@@ -81,15 +83,16 @@ class Part:
     sample: Callable[[torch.Generator], Document]
 
 
-def mixture(recipe: FlamingoRecipe, resolution: int) -> list[Part]:
-    """The data sets of a recipe, those of size 0 left out. ValueError where nothing is left, or for unknown data."""
+def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
+    """The data sets that a step reads, those of size 0 left out. ValueError where none is left, or for unknown data."""
+    asks = step >= recipe.questions
 
     def paired(generator: torch.Generator) -> Document:
-        if float(torch.rand((), generator=generator, device=generator.device)) < recipe.asked:
+        if asks and float(torch.rand((), generator=generator, device=generator.device)) < recipe.asked:
             return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
         return captions(recipe.pairs, generator, resolution), None
 
-    def interleaved(kinds: tuple[tuple[str, int, int, float], ...]) -> Callable[[torch.Generator], Document]:
+    def interleaved(kinds: Kinds) -> Callable[[torch.Generator], Document]:
         how: dict[str, Any] = {"p_next": recipe.p_next, "all_text": recipe.all_text, "kinds": kinds}
         return lambda generator: pages(recipe.pages, generator, resolution, **how)
 
@@ -100,20 +103,22 @@ def mixture(recipe: FlamingoRecipe, resolution: int) -> list[Part]:
     filmed = partial(videos, recipe.videos, resolution=resolution)
     sizes, samples = (
         (recipe.pairs, recipe.pages, recipe.videos),
-        (paired, interleaved(PAGES), lambda g: (filmed(g), None)),
+        (paired, interleaved(NAMING + ASKING * asks), lambda g: (filmed(g), None)),
     )
     parts = zip(("pairs", "pages", "videos"), recipe.weights, samples, sizes, strict=True)
     found = [Part(name, weight, sample) for name, weight, sample, size in parts if size]
     if not found:
         raise ValueError("pages, pairs and videos are all 0: there is nothing to train on")
-    return found
+    if step < recipe.first:
+        return [part for part in found if part.name == "pairs"] or found
+    return [found[step % len(found)]] if recipe.mixing == "round-robin" else found
 
 
 @dataclass(frozen=True)
 class Feed:
     """What every step of a recipe reads: (weight, batch, ahead, features) per data set; the frozen eyes look once.
 
-    `see` is `Flamingo.see`. For the first steps there are pairs alone; round robin takes one data set after the other.
+    `see` is `Flamingo.see`.
     """
 
     recipe: FlamingoRecipe
@@ -122,10 +127,7 @@ class Feed:
     device: torch.device | str
 
     def __call__(self, step: int) -> list[tuple[float, Batch, Tensor | None, Tensor]]:
-        parts, generator = mixture(self.recipe, self.resolution), generator_for(self.recipe.seed, step, self.device)
-        if step < self.recipe.first:
-            parts = [part for part in parts if part.name == "pairs"] or parts
-        elif self.recipe.mixing == "round-robin":
-            parts = [parts[step % len(parts)]]
+        generator = generator_for(self.recipe.seed, step, self.device)
+        parts = mixture(self.recipe, self.resolution, step)
         drawn = [(part.weight, *part.sample(generator)) for part in parts]
         return [(weight, batch, ahead, self.see(batch)) for weight, batch, ahead in drawn]

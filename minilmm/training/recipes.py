@@ -81,6 +81,7 @@ class FlamingoRecipe:
     """Flamingo: frozen halves, and pages of pictures with text beside captioned pictures and videos.
 
     first       steps on captioned pictures alone: pictures and words are tied together before pages ask for more
+    questions   the step from which pages and pairs also ask questions: naming is learned first, and worse beside them
     pairs, pages, videos    how many of each a step has; 0 leaves a data set out
     asked       the share of pairs that ask a question about their picture, in place of a caption
     weights     their losses' weights, in that order (lambda of the paper)
@@ -100,7 +101,8 @@ class FlamingoRecipe:
     resampler_layers: int = 2
     heads: int = 4
     every: int = 1
-    first: int = 100
+    first: int = 200
+    questions: int = 450
     pairs: int = 48
     pages: int = 24
     videos: int = 4

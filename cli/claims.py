@@ -1,0 +1,154 @@
+"""`minilmm claims`: the papers' findings as seeded experiments, with verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import cores, device_named, new_table, out_console, progress_bar, share, writable_folder
+
+Folder = Annotated[Path, typer.Option("--out", help="Where the records lie.")]
+RESULTS = Path("results/claims")
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """ "100-109" or "0,1,2" as seeds; ValueError for anything else."""
+    try:
+        if "-" in text:
+            first, last = map(int, text.split("-"))
+            found = tuple(range(first, last + 1))
+        else:
+            found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 0:
+        raise ValueError(f"--seeds {text!r}: give a range such as 100-109, or numbers with commas between them")
+    return found
+
+
+def claim_named(name: str) -> Any:
+    """A claim by its name; ValueError lists what there is."""
+    from minilmm.claims import CLAIMS, SWEEPS
+
+    every = CLAIMS | SWEEPS
+    if name not in every:
+        raise ValueError(f"unknown claim {name!r}: choose from {', '.join(every)}")
+    return every[name]
+
+
+def differences(claim: Any, rows: list[dict[str, Any]], arm: str, measure: str) -> list[float]:
+    """The first arm minus another, by seed, on the seeds of a verdict; a run that diverged counts as 0."""
+    values = {(row["arm"], row["seed"]): row.get("values", {}).get(measure, 0.0) for row in rows}
+    first = claim.arms[0].name
+    return [
+        values[first, seed] - values[arm, seed]
+        for seed in claim.seeds
+        if (first, seed) in values and (arm, seed) in values
+    ]
+
+
+def list_(out: Folder = RESULTS) -> None:
+    """The claims, what the papers found, and what was found here."""
+    from minilmm.claims import CLAIMS, read_results, verdict
+
+    console = out_console()
+    for claim in CLAIMS.values():
+        gaps = differences(claim, read_results(out, claim), claim.arms[1].name, claim.measure.name)
+        found = verdict(gaps)[0] if len(gaps) > 1 else "not run"
+        console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {found}, {len(gaps)} seeds", highlight=False)
+        console.print(f"  {claim.says}", highlight=False)
+        console.print(f"  {claim.source}", style="dim", highlight=False)
+
+
+def run(
+    name: Annotated[str, typer.Argument(metavar="CLAIM", help="minilmm claims list names them.")],
+    seeds: Annotated[str | None, typer.Option(help="100-109 or 0,1,2; the claim's own unless given.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs at a time, a thread each; 0: one per core.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "cpu",
+    out: Folder = RESULTS,
+    again: Annotated[bool, typer.Option("--again", help="Forget the recorded runs and make all of them.")] = False,
+) -> None:
+    """Make the runs of a claim that are not recorded yet, then give the verdict."""
+    from minilmm.claims import progress, read_results, run_claim
+
+    claim, console = claim_named(name), out_console()
+    chosen = seeds_of(seeds) if seeds is not None else claim.seeds
+    where = device_named(device)
+    writable_folder(out)
+    if again:
+        (out / f"{claim.name}.json").unlink(missing_ok=True)
+    done = read_results(out, claim)
+    todo = progress(claim, done, chosen)
+    told = f"{len(done)} recorded in {out / f'{claim.name}.json'}, {len(todo)} to make"
+    console.print(f"{claim.name}: {told}" + (" (--again repeats all)" if done and not todo else ""), soft_wrap=True)
+    if todo:
+        with progress_bar() as bar:
+            task = bar.add_task(claim.name, total=len(todo))
+            run_claim(claim, out, chosen, jobs=jobs or (cores() if where == "cpu" else 1), device=where,
+                      report=lambda row: bar.advance(task))  # fmt: skip
+    show(claim, read_results(out, claim))
+
+
+def show(claim: Any, rows: list[dict[str, Any]]) -> None:
+    """A claim's arms with their means, and the verdict."""
+    from minilmm.claims import verdict
+
+    console = out_console()
+    console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {claim.says}", highlight=False)
+    console.print(claim.source, style="dim", highlight=False)
+    for seeds, title in ((claim.seeds, "fresh seeds"), (range(5), "seeds 0 to 4, on which choices were made")):
+        here = [row for row in rows if row["seed"] in seeds]
+        if not here:
+            continue
+        view = new_table("arm", "runs", *(m.name for m in claim.measures), "spikes", title=title)
+        for arm in claim.arms:
+            mine = [row for row in here if row["arm"] == arm.name]
+            if mine:
+                means = [sum(r.get("values", {}).get(m.name, 0.0) for r in mine) / len(mine) for m in claim.measures]
+                view.add_row(arm.name, str(len(mine)), *map(share, means), str(sum(r.get("spikes", 0) for r in mine)))
+        console.print(view)
+    for arm in claim.arms[1:]:
+        gaps = differences(claim, rows, arm.name, claim.measure.name)
+        if len(gaps) > 1:
+            found, interval = verdict(gaps)
+            what = f"{claim.arms[0].name} minus {arm.name}, {claim.measure.name}"
+            decides = f": [bold]{found}[/bold]" if arm is claim.arms[1] else " (beside)"
+            ends = f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f}), {len(gaps)} seeds"
+            console.print(f"{what}: {ends}{decides}", highlight=False)
+
+
+def report(
+    out: Folder = RESULTS,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Also draw the arms: a .png.")] = None,
+) -> None:
+    """Every claim's verdict in one table, with Holm's correction over all of them."""
+    from minilmm.claims import CLAIMS, holm, p_value, read_results, verdict
+
+    console, gaps, found = out_console(), {}, {}
+    for claim in CLAIMS.values():
+        found[claim.name] = read_results(out, claim)
+        here = differences(claim, found[claim.name], claim.arms[1].name, claim.measure.name)
+        if len(here) > 1:
+            gaps[claim.name] = here
+    if not gaps:
+        raise ValueError(f"{out}: holds no record of a claim with two seeds: run minilmm claims run NAME")
+    adjusted = holm({name: p_value(here) for name, here in gaps.items()})
+    view = new_table("claim", "verdict", "difference", "95 % interval", "seeds", "detects", "Holm p", left=2)
+    for name, here in gaps.items():
+        word, interval = verdict(here)
+        p = f"{adjusted[name]:.3f}" if adjusted[name] >= 0.001 else "<.001"
+        view.add_row(name, word, f"{interval.mean:+.3f}", f"{interval.low:+.3f} to {interval.high:+.3f}",
+                     str(len(here)), f"{CLAIMS[name].detects:.3f}", p)  # fmt: skip
+    console.print(view)
+    if figure is not None:
+        from minilmm import plots
+
+        panels = {name: {arm.name: [r.get("values", {}).get(CLAIMS[name].measure.name, 0.0) for r in found[name]
+                         if r["arm"] == arm.name and r["seed"] in CLAIMS[name].seeds] for arm in CLAIMS[name].arms}
+                  for name in gaps}  # fmt: skip
+        drawn = [plots.arms_chart({f"{name}: {CLAIMS[name].measure.name}": arms}, {}) for name, arms in panels.items()]
+        for name, chart in zip(panels, drawn, strict=True):
+            path = plots.save(chart, figure.with_name(f"{figure.stem}-{name}{figure.suffix}"))
+            console.print(f"drawn {path}", soft_wrap=True)

@@ -1,0 +1,72 @@
+"""Where Flamingo's words look: through the gated layers to the pictures' tokens, and through those to the patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from minilmm.document import Batch
+from minilmm.flamingo import Flamingo
+
+
+def openness(model: Flamingo) -> Tensor:
+    """|tanh(alpha_xattn)| of every gated layer, (layers,)."""
+    alphas = [p for name, p in model.xattn.named_parameters() if name.endswith("alpha_xattn")]
+    return torch.cat(alphas).detach().tanh().abs()
+
+
+@torch.no_grad()
+def token_looks(model: Flamingo, batch: Batch) -> Tensor:
+    """How much each word takes from each token of each picture, (layers, B, L, N, R), averaged over heads.
+
+    Each row sums to 1 where a word may look at a picture, and is 0 elsewhere.
+    """
+    looks: list[Tensor] = []
+    model(batch, looks=looks)
+    return torch.stack(looks).mean(2).unflatten(-1, (batch.media.shape[1], model.config.latents))
+
+
+@torch.no_grad()
+def latent_looks(model: Flamingo, batch: Batch) -> Tensor:
+    """How much each of a picture's R tokens takes from each patch, in the resampler's last layer: (M, R, T, S).
+
+    Averaged over heads. The rest of each row goes to the latents themselves.
+    """
+    maps: list[Tensor] = []
+    features = model.see(batch)  # (M, T, S, D)
+    model.resampler(features, maps)
+    T, S = features.shape[1:3]
+    return maps[-1].mean(1)[..., : T * S].unflatten(-1, (T, S))
+
+
+def patch_looks(model: Flamingo, batch: Batch) -> Tensor:
+    """Where each word looks in each picture: (B, L, N, S), over patches, summed over frames.
+
+    The gated layers' maps, weighted by how far their gates are open, times the resampler's. A reading, not a proof: the
+    latents have mixed what they saw before the last layer.
+    """
+    weights = openness(model)
+    words = torch.einsum("g,gblnr->blnr", weights / weights.sum().clamp(min=1e-9), token_looks(model, batch))
+    seen = latent_looks(model, batch).sum(2)  # (M, R, S)
+    patches = seen.new_zeros(*batch.media.shape[:2], *seen.shape[1:])
+    patches[batch.media_mask] = seen
+    return torch.einsum("blnr,bnrs->blns", words, patches)
+
+
+@contextmanager
+def gates_at(model: Flamingo, value: float | None) -> Iterator[Flamingo]:
+    """The model with every tanh(alpha) at a value (0 closes, 1 opens), and as it was afterwards; None: as it is."""
+    alphas = [p for name, p in model.xattn.named_parameters() if "alpha" in name]
+    before = [alpha.detach().clone() for alpha in alphas]
+    with torch.no_grad():
+        for alpha in alphas if value is not None else ():
+            alpha.fill_(torch.atanh(torch.tensor(min(value or 0.0, 1 - 1e-7))))
+    try:
+        yield model
+    finally:
+        with torch.no_grad():
+            for alpha, old in zip(alphas, before, strict=True):
+                alpha.copy_(old)
