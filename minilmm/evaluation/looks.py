@@ -14,8 +14,8 @@ from minilmm.flamingo import Flamingo
 
 def openness(model: Flamingo) -> Tensor:
     """|tanh(alpha_xattn)| of every gated layer, (layers,)."""
-    alphas = [p for name, p in model.xattn.named_parameters() if name.endswith("alpha_xattn")]
-    return torch.cat(alphas).detach().tanh().abs()
+    alphas = [p.detach() for name, p in model.xattn.named_parameters() if name.endswith("alpha_xattn")]
+    return torch.cat(alphas).tanh().abs()
 
 
 @torch.no_grad()
