@@ -122,8 +122,8 @@ NOTES = (
     "Resampler: 4 D^2 of attention and 8 D^2 of feed-forward per layer make 170M; the other 24M are unexplained.",
     "Gated layers: keys and values read tokens 1536 wide. 3B agrees within 4 %; for 9B and 80B the printed layers and "
     "widths give 1.80B and 8.36B, not 1.6B and 10B: unexplained.",
-    "Language models: those of 3B and 80B agree within 2 % with blocks that have relative positions; 40 blocks of width "
-    "4096 give 8.86B, not 7.1B: unexplained.",
+    "Language models: those of 3B and 80B agree within 2 % with blocks that have relative positions; 40 blocks of "
+    "width 4096 give 8.86B, not 7.1B: unexplained.",
     "The vision encoder (NFNet-F6) is the paper's figure.",
 )
 

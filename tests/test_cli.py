@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from minilmm.language import LMConfig
-from minilmm.training import frozen, lm, vision
+from minilmm.training import flamingo, frozen, lm, vision
 from minilmm.training.recipes import LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import tokenizer
@@ -212,6 +212,8 @@ def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):
 def test_quickstart(runs, call, tmp_path, monkeypatch):
     small = replace(frozen.preset("quick"), encoder=TINY_EYES.model, batch=8)
     monkeypatch.setattr(frozen, "preset", lambda name: small)
+    brief = replace(flamingo.preset("quick"), vision=str(runs / "vision"), pairs=4, pages=3, videos=1, first=2)
+    monkeypatch.setattr(flamingo, "preset", lambda name: brief)
     monkeypatch.setattr("minilmm_cli.quickstart.PANELS", [("naming", "naming", 2, (0, 1)), ("VQA", "vqa", 2, (0, 1))])
     arguments = ["quickstart", "--lm", runs / "lm", "--out", tmp_path / "q", "--steps", "4", "--episodes", "4"]
     code, out, err = call(*arguments)
@@ -220,7 +222,8 @@ def test_quickstart(runs, call, tmp_path, monkeypatch):
     for name in ("few_shot.png", "training.png", "report.md", "results.json"):
         assert (tmp_path / "q" / name).stat().st_size > 0
     told = json.loads((tmp_path / "q" / "results.json").read_text())
-    assert told["results"]["naming"]["rows"][0]["condition"] == "real" and "blank or shuffled" in out
+    assert set(told["results"]) == {"Frozen", "Flamingo"} and "blank or shuffled" in out
+    assert told["results"]["Flamingo"]["naming"]["rows"][0]["condition"] == "real"
     report = (tmp_path / "q" / "report.md").read_text()
     assert "minilmm quickstart" in report and "seed: 0" in report
     assert call(*arguments, "--resume")[0] == 0  # the finished run is measured again, not trained
