@@ -18,7 +18,8 @@ from minilmm.tokenizer import BOS, EOC, IMAGE
 from minilmm.training.frozen import captions
 from minilmm.training.loop import generator_for
 from minilmm.training.recipes import FlamingoRecipe
-from minilmm.world.grammar import ABSENT, compact, join, noun, word
+from minilmm.world.grammar import ABSENT, caption, compact, join, noun, word
+from minilmm.world.render import render
 from minilmm.world.scenes import integers, sample_scenes
 from minilmm.world.tasks import TASKS, Settings
 from minilmm.world.videos import render_video
@@ -66,6 +67,19 @@ def pages(
     return Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1), ahead
 
 
+def galleries(batch: int, generator: torch.Generator, resolution: int) -> Batch:
+    """ "<bos> <image> <image> a striped red circle . <EOC> a plain blue star . <EOC>": two pictures, then two captions.
+
+    The first caption looks at the second picture; of the first it knows what the language model reads at its tag. So
+    the tag comes to stand for its picture as words would.
+    """
+    scenes = sample_scenes(2 * batch, generator)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    told = caption(scenes, generator, placed=False).view(batch, -1)
+    text = compact(join(f"{BOS} {IMAGE} {IMAGE}", told), fill=0)
+    return Batch.of(text, render(scenes, generator, resolution).view(batch, 2, 1, 3, resolution, resolution))
+
+
 def videos(batch: int, generator: torch.Generator, resolution: int, frames: int = 8) -> Batch:
     """ "<bos> <image> a striped red circle moves . <EOC>", a video of one object each."""
     scenes, verb = sample_scenes(batch, generator), integers(len(VERBS), (batch,), generator)
@@ -90,6 +104,8 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
     def paired(generator: torch.Generator) -> Document:
         if asks and float(torch.rand((), generator=generator, device=generator.device)) < recipe.asked:
             return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
+        if float(torch.rand((), generator=generator, device=generator.device)) < recipe.galleries:
+            return galleries(recipe.pairs // 2, generator, resolution), None
         return captions(recipe.pairs, generator, resolution), None
 
     def interleaved(kinds: Kinds) -> Callable[[torch.Generator], Document]:

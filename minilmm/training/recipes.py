@@ -84,6 +84,7 @@ class FlamingoRecipe:
     questions   the step from which pages and pairs also ask questions: naming is learned first, and worse beside them
     pairs, pages, videos    how many of each a step has; 0 leaves a data set out
     asked       the share of pairs that ask a question about their picture, in place of a caption
+    galleries   the share of the other pairs that show two pictures before their two captions
     weights     their losses' weights, in that order (lambda of the paper)
     mixing      "accumulate" (every update has the gradients of all), "round-robin" (one data set after the other)
     p_next      how often a page's text stands in front of its pictures and looks ahead
@@ -107,6 +108,7 @@ class FlamingoRecipe:
     pages: int = 24
     videos: int = 4
     asked: float = 0.35
+    galleries: float = 0.5
     weights: tuple[float, float, float] = (0.5, 1.0, 0.1)
     mixing: str = "accumulate"
     p_next: float = 0.0
