@@ -77,6 +77,8 @@ def test_runs_are_recorded_and_never_made_twice(claim, tmp_path):
     assert not progress(toy, read_results(tmp_path, toy), toy.seeds)
     told = json.loads((tmp_path / "toy.json").read_text())
     assert told["arms"]["other"] == {"lr": None, "variant": "no-gate"} and len(told["rows"]) == 4
+    twin = replace(toy, name="twin", arms=(Arm("the same"), *toy.arms[1:]))
+    assert [row["arm"] for row in run_claim(twin, tmp_path, (100,))] == ["the same", "other"] and len(made) == 4
     changed = replace(toy, base=replace(toy.base, pages=3))
     assert read_results(tmp_path, changed) == []  # another recipe: its runs are still to be made
     (tmp_path / "toy.json").write_text("{}")

@@ -15,6 +15,7 @@ from minilmm_cli.main import main
 from PIL import Image
 from safetensors.torch import load_file
 
+from minilmm.claims import run as runner
 from minilmm.language import LMConfig
 from minilmm.training import flamingo, frozen, lm, vision
 from minilmm.training.recipes import LMRecipe, Optimisation, VisionRecipe
@@ -178,6 +179,89 @@ def test_ask(runs, call, tmp_path):
     assert call("ask", runs / "lm", "--prompt", "a red circle")[0] == 0
 
 
+def train_flamingo(place):
+    """The start of a command that trains a tiny Flamingo."""
+    parts = ["--lm", str(place / "lm"), "--vision", str(place / "vision"), "--steps", "2", "--pairs", "4"]
+    return ["train", "flamingo", "--preset", "quick", *parts, "--pages", "3", "--videos", "1"]
+
+
+@pytest.fixture(scope="session")
+def seeing(runs):
+    """The same folder with a tiny Flamingo, `flamingo`, in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        assert main([*train_flamingo(runs), "--out", str(runs / "flamingo")]) == 0
+    return runs
+
+
+def test_flamingo_trains_with_options_and_says_what_does_not_fit(seeing, call, fails, tmp_path):
+    card = json.loads((seeing / "flamingo" / "card.json").read_text())
+    assert card["kind"] == "flamingo" and card["recipe"]["pages"] == 3 and card["config"]["variant"] == ""
+    for option, value in (("--bug", "attend-all-images"), ("--variant", "mlp-resampler"), ("--variant", "grafting")):
+        code, _, err = call(*train_flamingo(seeing), option, value, "--out", tmp_path / value)
+        assert code == 0 and err == "", err
+        code, _, err = call("eval", tmp_path / value, "--task", "naming", "--shots", "1", "--episodes", "4")
+        assert code == 0 and err == "", err
+    tuned = tmp_path / "tuned"
+    code, _, err = call(
+        "train", "flamingo", "--start", seeing / "flamingo", "--data", "vqa", "--steps", "1", "--out", tuned
+    )
+    assert code == 0 and err == "" and json.loads((tuned / "card.json").read_text())["recipe"]["data"] == "vqa"
+    fails(*train_flamingo(seeing), "--bug", "moon", "--out", tmp_path / "x", holds="gate-init-one")
+    fails(*train_flamingo(seeing), "--variant", "moon", "--out", tmp_path / "x", holds="vanilla-xattn")
+    fails(*train_flamingo(seeing), "--data", "moon", "--out", tmp_path / "x", holds="choose world")
+    fails(
+        "train", "flamingo", "--start", seeing / "frozen", "--steps", "1", "--out", tmp_path / "x", holds="no Flamingo"
+    )
+    fails(*train_flamingo(seeing), "--start", seeing / "flamingo", "--out", tmp_path / "x", holds="--start")
+
+
+def test_evaluations_as_flamingos(seeing, call, fails):
+    run = seeing / "flamingo"
+    for options in (("--rices",), ("--zero-shot-texts", "2"), ("--beams", "2")):
+        code, out, err = call("eval", run, "--task", "vqa", "--shots", "0,1", "--episodes", "3", *options)
+        assert code == 0 and err == "" and max(map(len, out.splitlines())) <= 80, err
+    code, out, err = call("eval", run, "--task", "caption", "--shots", "0", "--episodes", "3")
+    assert code == 0 and "cider" in out and "scene f1" in out, err
+    code, _, err = call("eval", run, "--task", "naming", "--shots", "1", "--orders", "2", "--episodes", "3")
+    assert code == 0 and err == ""
+    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="no pool")
+    fails("eval", seeing / "vision", "--task", "retrieval", "--rices", holds="--rices")
+
+
+def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
+    code, out, err = call("show", "mask", "--out", tmp_path)
+    assert code == 0 and (tmp_path / "mask.png").stat().st_size > 0 and "picture:- shows:- <image>:1" in out, err
+    code, _, err = call("show", "attention", seeing / "flamingo", "--out", tmp_path)
+    assert code == 0 and (tmp_path / "words.png").is_file() and (tmp_path / "patches.png").is_file(), err
+    code, out, err = call("show", "gates", seeing / "flamingo", "--out", tmp_path)
+    assert code == 0 and (tmp_path / "gates.png").is_file() and "language model none" in out, err
+    fails("show", "gates", seeing / "frozen", holds="no gated layers")
+    fails("show", "attention", holds="name one Flamingo")
+    fails("show", "mask", seeing / "flamingo", holds="takes no runs")
+
+
+def test_claims(call, fails, tmp_path, monkeypatch):
+    code, out, _ = call("claims", "list", "--out", tmp_path)
+    assert code == 0 and "gating" in out and "not run" in out
+    fails("claims", "report", "--out", tmp_path, holds="no record")
+    fails("claims", "run", "moon", holds="last-image")
+    fails("claims", "run", "gating", "--seeds", "many", "--out", tmp_path, holds="100-109")
+
+    def one(claim, arm, seed, device):
+        found = runner.digest(claim, arm.recipe(claim.base, seed))
+        value = 0.5 + 0.2 * (arm is claim.arms[0]) + seed / 1e4 * (arm is claim.arms[1])
+        return {"arm": arm.name, "seed": seed, "digest": found, "values": {m.name: value for m in claim.measures}}
+
+    monkeypatch.setattr(runner, "one", one)
+    code, out, err = call("claims", "run", "last-image", "--seeds", "100-103", "--jobs", "1", "--out", tmp_path)
+    assert code == 0 and err == "" and "replicated" in out, err
+    code, out, _ = call("claims", "run", "last-image", "--seeds", "100-103", "--out", tmp_path)
+    assert "0 to make" in out
+    code, out, _ = call("claims", "report", "--out", tmp_path, "--figure", tmp_path / "claims.png")
+    assert code == 0 and "Holm" in out and (tmp_path / "claims-last-image.png").is_file()
+
+
 @pytest.mark.slow
 def test_show(call, tmp_path):
     code, out, _ = call("show", "world", "--out", tmp_path)
@@ -194,7 +278,8 @@ def test_trace_and_params(runs, call):
     code, out, _ = call("params", runs / "frozen")
     model = load_file(runs / "frozen" / "model.safetensors")
     assert code == 0 and f"{sum(t.numel() for t in model.values()):,}" in out
-    for name in ("lm-small", "vision-small", "frozen-small", "frozen-7b"):
+    names = ("lm-small", "vision-small", "frozen-small", "frozen-7b", "flamingo-small", "flamingo-3b", "flamingo-80b")
+    for name in names:
         code, out, _ = call("params", name)
         assert code == 0 and max(map(len, out.splitlines())) <= 80
 
@@ -262,7 +347,7 @@ def test_bad_calls(runs, fails):
     fails("juggle", holds="juggle", code=2)
     fails("curve", run, "--task", "naming", "--out", "a.txt", holds=".png")
     fails("curve", run, "--task", "zero-shot", holds="minilmm eval")
-    fails("show", "mask", holds="world")
+    fails("show", "moon", holds="world")
     fails("trace", "blip2", holds="frozen")
     fails("trace", "frozen", "--run", runs / "lm", holds="lm run")
     fails("params", "gpt-4", holds="gpt-4")

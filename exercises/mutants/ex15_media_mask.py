@@ -1,0 +1,50 @@
+"""Known-wrong answers to exercise 15."""
+
+from minilmm.course.exercises import Mutant
+
+MUTANTS = [
+    Mutant("all-earlier-pictures", (("phi[..., None] == torch.arange", "phi[..., None] >= torch.arange"),),
+           "text attends to *all* earlier pictures, not to the last one alone", caught_by="one_picture_or_none"),
+    Mutant("counted-from-0", (("torch.arange(1, images + 1)", "torch.arange(images)"),),
+           "pictures are counted from 0 here and from 1 in phi: each token looks at the next picture, and text "
+           "without a picture at the first", caught_by="one_picture_or_none"),
+    Mutant("none-means-all", (("phi[..., None] == torch.arange(1, images + 1)",
+                               "(phi[..., None] == torch.arange(1, images + 1)) | (phi[..., None] == 0)"),),
+           "text that has no picture may look at all of them", caught_by="one_picture_or_none"),
+    Mutant("tokens-dealt-out", (("mask.repeat_interleave(latents, -1)", "mask.repeat(1, 1, latents)"),),
+           "the tokens of the pictures are taken to come in turns: one of each, then the next of each",
+           caught_by="all_its_tokens"),
+    Mutant("one-token-each", (("mask.repeat_interleave(latents, -1)",
+                               "(mask.repeat_interleave(latents, -1) & (torch.arange(images * latents) % latents == 0))"),),
+           "only the first token of the picture may be looked at", caught_by="all_its_tokens"),
+    Mutant("tag-excluded", (("    return phi * (ids != PAD)",
+                             "    return torch.where(tag, phi - 1, phi) * (ids != PAD)"),),
+           "a tag does not see its own picture but the one before", caught_by="the_tag_itself"),
+    Mutant("tag-looks-on", (("following = torch.where(tag, phi, phi + 1)", "following = phi + 1"),),
+           "looking ahead, a tag sees the next picture instead of its own", caught_by="the_tag_itself"),
+    Mutant("first-picture", (("    return phi * (ids != PAD)",
+                              "    return (phi.clamp(max=1) if ahead is None else phi) * (ids != PAD)"),),
+           "text looks at the first picture of the page for ever", caught_by="the_last_picture"),
+    Mutant("very-last-picture", (("    return phi * (ids != PAD)",
+                                  "    return (torch.where(phi > 0, phi[:, -1:], 0) if ahead is None and len(ids) == 1 "
+                                  "else phi) * (ids != PAD)"),),
+           "text looks at the last picture of the whole page, which may come after it", caught_by="the_last_picture"),
+    Mutant("first-for-text-before", (("    return phi * (ids != PAD)",
+                                      "    return (phi.clamp(min=1) if ahead is None else phi) * (ids != PAD)"),),
+           "text in front of the first picture looks at the first picture", caught_by="before_any_picture"),
+    Mutant("padding-sees", (("    return phi * (ids != PAD)", "    return phi"),),
+           "padding looks at a picture", caught_by="padding"),
+    Mutant("all-look-ahead", (("torch.where(ahead[:, None], following, phi)", "following"),),
+           "as soon as one document of the batch may look ahead, all do", caught_by="looking_ahead"),
+    Mutant("two-ahead", (("torch.where(tag, phi, phi + 1)", "torch.where(tag, phi, (phi + 2).clamp(max=tag.sum(1, "
+                          "keepdim=True) + 1))"),),
+           "looking ahead, text sees the picture after the next", caught_by="looking_ahead"),
+    Mutant("beyond-the-tail", (("        following = torch.where(following > tag.sum(1, keepdim=True), 0, following)\n", ""),),
+           "looking ahead, text behind the last picture looks at one that is not there", caught_by="behind_the_last"),
+    Mutant("last-at-the-tail", (("torch.where(following > tag.sum(1, keepdim=True), 0, following)",
+                                 "torch.minimum(following, tag.sum(1, keepdim=True))"),),
+           "looking ahead, text behind the last picture looks back at it", caught_by="behind_the_last"),
+    Mutant("tail-of-the-longest", (("tag.sum(1, keepdim=True), 0", "tag.sum(1).max(), 0"),),
+           "looking ahead, a document's pictures are counted by those of its neighbour that has most",
+           caught_by="behind_the_last"),
+]  # fmt: skip
