@@ -23,10 +23,11 @@ lab: .venv/.installed-core  # the notebooks, in JupyterLab
 	.venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 zoo: .venv/.installed-core  # from nothing: half an hour on two cores
-	rm -rf minilmm/zoo/lm-nano minilmm/zoo/vision-nano minilmm/zoo/frozen-nano
+	rm -rf minilmm/zoo/lm-nano minilmm/zoo/vision-nano minilmm/zoo/frozen-nano minilmm/zoo/flamingo-nano
 	$(RUN) pretrain lm --preset nano --out minilmm/zoo/lm-nano
 	$(RUN) pretrain vision --preset nano --out minilmm/zoo/vision-nano
 	$(RUN) train frozen --preset nano --out minilmm/zoo/frozen-nano
+	$(RUN) train flamingo --preset nano --out minilmm/zoo/flamingo-nano
 
 bench: .venv/.installed-dev
 	mkdir -p results
@@ -41,6 +42,13 @@ results: .venv/.installed-dev  # every table of results/README.md
 	for task in ambiguous noisy; do $(EVAL) frozen-nano --task $$task-naming --json results/frozen-nano-$$task.json; done
 	for task in vqa induction-vqa fast-vqa; do $(EVAL) frozen-nano --task $$task --shots 0,1,2,4 --json results/frozen-nano-$$task.json; done
 	$(EVAL) frozen-nano --task easy-vqa --shots 0,4 --json results/frozen-nano-easy-vqa.json
+	for ways in 2 5; do $(EVAL) flamingo-nano --task naming --ways $$ways --shots $$([ $$ways = 2 ] && echo 0,1,2,4,8,16,32 || echo 0,1,3,5) --json results/flamingo-nano-naming-$$ways.json; done
+	for task in ambiguous noisy; do $(EVAL) flamingo-nano --task $$task-naming --shots 0,1,4,16 --json results/flamingo-nano-$$task.json; done
+	for task in vqa induction-vqa fast-vqa; do $(EVAL) flamingo-nano --task $$task --shots 0,1,4,8 --json results/flamingo-nano-$$task.json; done
+	$(EVAL) flamingo-nano --task vqa --shots 0,4,8 --rices --json results/flamingo-nano-vqa-rices.json
+	$(EVAL) flamingo-nano --task vqa --shots 0 --zero-shot-texts 2 --json results/flamingo-nano-vqa-texts.json
+	$(EVAL) flamingo-nano --task glyph-naming --shots 1,4 --json results/flamingo-nano-glyph.json
+	for run in frozen-nano flamingo-nano; do $(EVAL) $$run --task caption --shots 0,4 --beams 3 --json results/$$run-caption.json; done
 	for task in retrieval zero-shot; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
 
 # The arms of chapter 03, three seeds each: half an hour. The recipe is the quickstart's; only what is named changes.
