@@ -21,8 +21,8 @@ def scores(run, task, shots, conditions=("real", "blank_images"), **settings):
     return {(row["shots"], row["condition"]): row for row in result["rows"]}
 
 
-def test_three_checkpoints_are_shipped_whole():
-    assert {"lm-nano", "vision-nano", "frozen-nano"} <= set(shipped())
+def test_four_checkpoints_are_shipped_whole():
+    assert {"lm-nano", "vision-nano", "frozen-nano", "flamingo-nano"} <= set(shipped())
     for name in shipped():
         card = json.loads((ZOO / name / "card.json").read_text())
         assert {"kind", "config", "recipe", "seed", "metrics", "command", "version", "sha256"} <= card.keys()
@@ -31,11 +31,19 @@ def test_three_checkpoints_are_shipped_whole():
         load(name)
 
 
-def test_frozen_nano_reads_through_lm_nano_byte_for_byte():
-    frozen, _ = load("frozen-nano")
-    lm, _ = load("lm-nano")
-    pairs = list(zip(frozen.lm.state_dict().items(), lm.state_dict().items(), strict=True))
-    assert len(pairs) > 30 and all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)
+def same_bytes(one, other):
+    """Whether two modules have the same tensors under the same names."""
+    pairs = list(zip(one.state_dict().items(), other.state_dict().items(), strict=True))
+    return len(pairs) > 10 and all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)
+
+
+@pytest.mark.parametrize("bridge", ["frozen-nano", "flamingo-nano"])
+def test_bridges_read_through_lm_nano_byte_for_byte(bridge):
+    assert same_bytes(load(bridge)[0].lm, load("lm-nano")[0])
+
+
+def test_flamingo_nano_has_the_eyes_of_vision_nano():
+    assert same_bytes(load("flamingo-nano")[0].encoder, load("vision-nano")[0].vision)
 
 
 def test_the_language_model_learns_in_context_and_not_before():
@@ -67,6 +75,30 @@ def test_frozen_answers_questions_from_pictures():
     for shots in ((0,), (2,)):
         rows = scores("frozen-nano", "vqa", shots)
         real, blank = rows[shots[0], "real"], rows[shots[0], "blank_images"]
+        assert real["low"] > blank["high"] and real["low"] > real["prior"]
+
+
+def test_flamingo_names_from_pictures_and_holds_it_past_the_pictures_of_training():
+    conditions = ("real", "blank_images", "shuffled_images", "text_only")
+    two = scores("flamingo-nano", "naming", (1,), conditions, ways=2)
+    assert two[1, "real"]["low"] > 0.9
+    for condition in conditions[1:]:
+        assert two[1, condition]["low"] < 0.5 < two[1, condition]["high"], condition
+    assert scores("flamingo-nano", "naming", (1,), ways=5)[1, "real"]["low"] > 0.85
+    assert scores("flamingo-nano", "naming", (8,), ("real",), ways=2)[8, "real"]["low"] > 0.9  # 17 pictures
+
+
+def test_flamingo_weighs_evidence_as_frozen_does_not():
+    noisy = scores("flamingo-nano", "noisy-naming", (0, 4, 16), conditions=("real",))
+    assert noisy[0, "real"]["high"] < noisy[4, "real"]["low"] and noisy[4, "real"]["value"] < noisy[16, "real"]["value"]
+    clear = scores("flamingo-nano", "ambiguous-naming", (1, 16), conditions=("real",))
+    assert clear[16, "real"]["low"] > clear[1, "real"]["high"]
+
+
+def test_flamingo_answers_questions_from_pictures():
+    rows = scores("flamingo-nano", "vqa", (0, 4))
+    for shots in (0, 4):
+        real, blank = rows[shots, "real"], rows[shots, "blank_images"]
         assert real["low"] > blank["high"] and real["low"] > real["prior"]
 
 

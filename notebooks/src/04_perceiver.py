@@ -1,0 +1,186 @@
+# %% [markdown]
+# # 04 · Many features, few tokens: the Perceiver resampler
+#
+# A frozen vision network gives a grid of features for each picture, and a video gives a grid per frame. A language model wants
+# few tokens, always the same number. Flamingo's answer is the *Perceiver resampler* (Alayrac et al. 2022, section 2.1; after
+# Jaegle et al. 2021): R learned queries that look at all features, whatever their number.
+#
+# **Goals** After this chapter you can
+# - write the resampler: latents, keys and values of `concat([x_f, x])`, residuals, feed-forward;
+# - say why time embeddings belong to frames, and what happens with more frames than training had;
+# - look at what each latent takes from a picture;
+# - compare it with the alternatives of the paper's ablation, by what they cost.
+#
+# **Time** 25 minutes to read and play, about 15 seconds to run.
+#
+# **Before** [02 Eyes](02_eyes.ipynb) and [03 Frozen](03_frozen.ipynb).
+
+# %% tags=["setup"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("minilmm") is None:  # on Colab or Kaggle
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "minilmm"], check=True)
+
+# %%
+import torch
+from torch import nn
+
+from minilmm.ablations import MLPResampler, TimesPerImage, TransformerResampler
+from minilmm.course.reader import source
+from minilmm.document import Batch
+from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.looks import latent_looks
+from minilmm.flamingo import PerceiverResampler
+from minilmm.plots import patch_overlay, picture_grid, show
+from minilmm.training.checkpoint import load
+from minilmm.world.grammar import compact, describe
+from minilmm.world.render import render
+from minilmm.world.scenes import sample_scenes
+from minilmm.world.tasks import Settings
+from minilmm.world.videos import render_video
+from minilmm.world.vocabulary import VERBS, tokenizer
+
+words = tokenizer()
+model, _ = load("flamingo-nano")
+generator = torch.Generator().manual_seed(3)
+scenes = sample_scenes(4, generator, split="held-out")
+pictures = render(scenes, generator)
+names = [words.decode(row) for row in compact(describe(scenes, full=False), fill=0).tolist()]
+show(picture_grid(pictures, names, columns=4))
+
+# %% [markdown]
+# ## From a grid to four tokens
+
+# %%
+def documents(media):
+    """One `<image>` per document: media (M, T, 3, H, W)."""
+    return Batch.of(torch.tensor([[1, 3]] * len(media)), media[:, None])
+
+with torch.no_grad():
+    x_f = model.see(documents(pictures[:, None]))
+    x = model.resampler(x_f)
+print("features of frozen eyes (M, T, S, D):", tuple(x_f.shape))
+print("the pictures' tokens       (M, R, D):", tuple(x.shape))
+print(f"{x_f.shape[1] * x_f.shape[2]} vectors became {x.shape[1]}; the paper makes 64 of any number")
+
+# %% [markdown]
+# The whole of it, in the paper's names. Latents `x` ask; features `x_f` *and the latents themselves* are the keys and values.
+
+# %%
+source(PerceiverResampler.forward)
+
+# %% [markdown]
+# Two things to notice. The time embedding is added while T is still an axis of its own: one vector per frame, the same for all its
+# places. And there is no embedding of *place*: a convolutional network marks places by itself, the paper found, and so do the eyes
+# here.
+#
+# ## What each latent takes
+
+# %%
+taken = latent_looks(model, documents(pictures[:, None]))[:, :, 0]  # (M, R, S)
+side = int(taken.shape[-1] ** 0.5)
+first = taken[0].unflatten(-1, (side, side))
+show(patch_overlay(pictures[:1].expand(4, -1, -1, -1), first, [f"latent {r + 1}" for r in range(4)], label="attention to a patch"))
+to_itself = 1 - taken.sum(-1)
+print("share of attention that goes to the latents themselves, by latent:", [round(v, 1) for v in to_itself.mean(0).tolist()])
+
+# %% [markdown]
+# One latent sits on the object; the others look much alike, at the corners of what is around it. And of attention to the latents
+# themselves, which the paper adds to the keys, hardly anything remains here. Four tokens may be more than a picture of one object
+# needs: silence some, at the end of this chapter.
+#
+# ## Videos, and more frames than training had
+
+# %% [markdown]
+# **Predict.** Training showed videos of 8 frames. What does a resampler do with 12? (a) an error (b) it drops four (c) it
+# stretches its eight time embeddings over twelve frames
+
+# %%
+source(PerceiverResampler.times)
+
+# %%
+verb = torch.tensor([VERBS.index("moves"), VERBS.index("blinks")])
+clip = render_video(sample_scenes(2, generator), verb, 12, generator)  # (2, 12, 3, 48, 48)
+frames = {0: range(0, 12, 2), 1: range(6)}  # one moves, one blinks
+show(picture_grid(torch.cat([clip[i, list(t)] for i, t in frames.items()]), [f"frame {t}" for row in frames.values() for t in row], columns=6))
+with torch.no_grad():
+    for frames in (1, 8, 12):
+        print(f"{frames:2} frames: {tuple(model.resampler(model.see(documents(clip[:, :frames]))).shape)}")
+    first, last = model.resampler.times(12)[[0, -1], 0], model.resampler.time_embeddings[[0, -1]]
+print("the first and the last frame keep their own embeddings:", torch.allclose(first, last, atol=1e-6))
+
+# %% [markdown]
+# (c), by linear interpolation, as the paper does (8 frames in training, 30 in tests). Does the order of frames reach the tokens?
+# Shown backwards, a video must give other tokens; a picture alone has no order.
+
+# %%
+with torch.no_grad():
+    forwards, backwards = (model.resampler(model.see(documents(c))) for c in (clip[:, :8], clip[:, :8].flip(1)))
+print("backwards differs:", bool((forwards - backwards).abs().max() > 1e-3))
+
+# %% [markdown]
+# Videos are a small part of this training: four per step, at a tenth of a page's weight. So do not expect much of verbs.
+#
+# A mistake that a widely used implementation makes: it numbers *pictures* as if they were frames. Then the same picture is another
+# thing in second place:
+
+# %%
+broken = TimesPerImage(128, 4, 2, 4, 8)
+broken.load_state_dict(model.resampler.state_dict())
+nn.init.normal_(broken.time_embeddings)
+twice = model.see(documents(pictures[[0, 0], None]))
+with torch.no_grad():
+    print("the same picture twice, right:", torch.equal(*model.resampler(twice)), "· numbered as frames:", torch.equal(*broken(twice)))
+
+# %% [markdown]
+# ## The alternatives
+#
+# The paper compared it with an MLP over all features and with a plain Transformer (overall score 70.7 against 66.6 and 66.7). Before
+# asking which is better, ask what they cost.
+
+# %%
+makes = {"Perceiver": PerceiverResampler(128, 4, 2, 4, 8), "Transformer": TransformerResampler(128, 4, 2, 4, 8), "MLP": MLPResampler(128, 36, 4)}
+for name, made in makes.items():
+    asks = {"Perceiver": 4, "Transformer": 40, "MLP": 0}[name]
+    print(f"{name:12} {sum(p.numel() for p in made.parameters()) / 1e3:6.0f}k parameters, {asks:2} attending rows per layer, output {tuple(made(x_f).shape)}")
+
+# %% [markdown]
+# The MLP's parameters grow with the number of places and it can read no other resolution. The Transformer lets features attend to
+# features, which the frozen network has done already. Whether one *learns* better is an experiment:
+# `minilmm train flamingo --preset quick --variant mlp-resampler`.
+#
+# ## Do four tokens suffice?
+#
+# What passes through them is all that the language model ever learns of a picture.
+
+# %%
+row = evaluate(model, "naming", shots=(1,), settings=Settings(ways=5), episodes=100, conditions=("real",))["rows"][0]
+print(f"naming, 5 ways, 1 shot: {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}), chance 0.20")
+assert row["low"] > 0.7
+
+# %% [markdown]
+# ## Break it yourself
+#
+# Silence one latent after another (the marked line) and see how many of the four naming needs.
+
+# %%
+silent = [0]  # <- change me: [1], [2], [3], [0, 1, 2]
+kept = model.resampler.norm.register_forward_hook(lambda module, args, out: out.index_fill(1, torch.tensor(silent), 0.0))
+row = evaluate(model, "naming", shots=(1,), settings=Settings(ways=5), episodes=100, conditions=("real",))["rows"][0]
+kept.remove()
+print(f"without latents {silent}: {row['value']:.1f}")
+
+# %% [markdown]
+# ## Exercises
+#
+# - [13 The Perceiver resampler](../exercises/student/ex13_resampler.py)
+#
+# `minilmm exercises start 13`, then `minilmm grade`.
+#
+# ## What to read next
+#
+# - [minilmm/flamingo.py](../minilmm/flamingo.py) and [minilmm/ablations.py](../minilmm/ablations.py).
+# - The paper, section 2.1 and table 3; Jaegle et al. 2021, *Perceiver*.
+# - [05 Opening the gate](05_gated_xattn.ipynb).
