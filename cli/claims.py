@@ -60,6 +60,8 @@ def list_(out: Folder = RESULTS) -> None:
         console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {found}, {len(gaps)} seeds", highlight=False)
         console.print(f"  {claim.says}", highlight=False)
         console.print(f"  {claim.source}", style="dim", highlight=False)
+        if claim.detects is None:
+            console.print("  its pilot on seeds 0 to 4 has not been run: what ten seeds would detect is not known")
 
 
 def run(
@@ -138,9 +140,10 @@ def report(
     view = new_table("claim", "verdict", "difference", "95 % interval", "seeds", "detects", "Holm p", left=2)
     for name, here in gaps.items():
         word, interval = verdict(here)
+        detects = CLAIMS[name].detects
         p = f"{adjusted[name]:.3f}" if adjusted[name] >= 0.001 else "<.001"
         view.add_row(name, word, f"{interval.mean:+.3f}", f"{interval.low:+.3f} to {interval.high:+.3f}",
-                     str(len(here)), f"{CLAIMS[name].detects:.3f}", p)  # fmt: skip
+                     str(len(here)), "-" if detects is None else f"{detects:.3f}", p)  # fmt: skip
     console.print(view)
     if figure is not None:
         from minilmm import plots

@@ -1,6 +1,6 @@
 """What the papers compared their models with: other resamplers, other ways in, other gates and masks, and mistakes.
 
-`altered(model, name)` changes a freshly made Flamingo; its own file stays the paper (table 3, appendix B.3).
+`altered(model, name)` changes a freshly made Flamingo; its own file stays the paper (its tables of ablations).
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class Claim:
     source     where the paper says so, with its figures
     arms       the paper's choice first; the verdict compares it with the second, the others are reported beside
     measure    what decides; `beside` is reported
-    detects    the smallest difference that ten seeds would find with 80 % power, from the spread of the pilot's seeds
+    detects    the smallest difference that ten seeds would find with 80 % power, from the spread of the pilot's seeds;
+               None until the pilot has been run
     note       what was chosen on the pilot's seeds, and what to know
     """
 
@@ -64,7 +65,7 @@ class Claim:
     arms: tuple[Arm, ...]
     measure: Measure
     beside: tuple[Measure, ...]
-    detects: float
+    detects: float | None = None
     note: str = ""
     seeds: tuple[int, ...] = FRESH
 

@@ -182,5 +182,5 @@ print(f"without latents {silent}: {row['value']:.1f}")
 # ## What to read next
 #
 # - [minilmm/flamingo.py](../minilmm/flamingo.py) and [minilmm/ablations.py](../minilmm/ablations.py).
-# - The paper, section 2.1 and table 3; Jaegle et al. 2021, *Perceiver*.
+# - The paper, section 2.1 and its ablations; Jaegle et al. 2021, *Perceiver*.
 # - [05 Opening the gate](05_gated_xattn.ipynb).
