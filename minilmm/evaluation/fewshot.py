@@ -248,9 +248,7 @@ def _check(
     if min(shots, default=0) < 0 or episodes < 1:
         raise ValueError(f"shots {shots} and episodes {episodes}: shots must be 0 or more, episodes 1 or more")
     if scoring not in ("rank", "generate", "caption") or (scoring == "caption") != (kind.scoring == "caption"):
-        raise ValueError(
-            f"scoring {scoring!r} for {task}: choose rank or generate (captions have a scoring of their own)"
-        )
+        raise ValueError(f"unknown scoring {scoring!r} for {task}: choose rank or generate; captions have their own")
     if method.rices and not (kind.pooled and sees):
         raise ValueError(f"rices: {task} has no pool to choose from, or the model no eyes: use vqa or caption")
     if method.orders > 1 and scoring != "rank":
