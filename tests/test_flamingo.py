@@ -240,7 +240,7 @@ def recipe(tmp_path_factory):
     )
     vision_training.pretrain(VisionRecipe(eyes, Optimisation(1, 1e-3), batch=8), folder / "eyes")
     return FlamingoRecipe(Optimisation(4, 1e-2, 1), lm=str(folder / "lm"), vision=str(folder / "eyes"), every=1,
-                          first=1, pages=3, pairs=4, videos=0, asked=0.0)  # fmt: skip
+                          first=1, pages=3, pairs=4, videos=0, asked=0.0, galleries=0.0)  # fmt: skip
 
 
 def test_training_opens_the_gates_and_changes_no_byte_of_the_frozen_halves(recipe, tmp_path):

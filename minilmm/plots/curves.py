@@ -76,7 +76,7 @@ def series_of(result: Mapping[str, Any], label: str, controls: bool = True) -> l
     Of several metrics the first is drawn.
     """
     series: list[Any] = []
-    first = [row for row in result["rows"] if row["metric"] == result["rows"][0]["metric"]]
+    first = [row for row in result["rows"] if row.get("metric") == result["rows"][0].get("metric")]
     for condition in dict.fromkeys(row["condition"] for row in first):
         rows = [row for row in first if row["condition"] == condition]
         if condition != "real" and not controls:
