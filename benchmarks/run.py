@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import sys
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,9 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import idefics
+import llama
 import torch
 from flops import encoder_step_flops, lm_step_flops
-from llama import Size, contest
+from table import Row, table
 from timing import Spread, in_turn, matrix_peak, seconds, timed
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,6 +43,11 @@ from minilmm.world.tasks import Settings
 from minilmm.world.vocabulary import ids as ids_of
 from minilmm.world.vocabulary import tokenizer
 
+NANO = idefics.Size("nano", 128, 4, 8, 384, 128, 36, 4, rows=16, images=5, words=6)
+LARGE = idefics.Size("large", 768, 4, 12, 2048, 768, 64, 16, rows=4, images=4, words=64)
+COST = replace(NANO, rows=8, images=4, words=32, padded=False)
+TINY = idefics.Size("tiny", 32, 2, 4, 40, 24, 5, 3, rows=2, images=2, words=4)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,32 +59,17 @@ class Plan:
     text: tuple[int, int] = (32, 256)  # rows, length of a language model's step
     nano: tuple[int, int] = (128, 16)  # rows, length of the comparison: a batch of captions
     large: tuple[int, int, int, int] = (16, 128, 768, 6)  # rows, length, width, layers: 2048 tokens
+    flamingo: tuple[idefics.Size, ...] = (NANO, LARGE)
+    cost: idefics.Size = COST
+    cost_words: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
     captions: int = 128
     sequences: int = 8
     images: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     few_shot: tuple[int, int, int] = (500, 5, 5)  # episodes, ways, shots
 
 
-QUICK = Plan(3, (128, 256), 8, (2, 32), (4, 12), (2, 16, 128, 1), 4, 2, (1, 2), (20, 2, 1))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line: a median with its quartiles; where the products are counted, GFLOP/s and their share of the peak."""
-
-    group: str
-    name: str
-    unit: str
-    value: float
-    low: float
-    high: float
-    gflops: float | None = None
-    share: float | None = None
-
-    @classmethod
-    def of(cls, group: str, name: str, unit: str, spread: Spread, gflops: float | None = None) -> Row:
-        """A row from a spread."""
-        return cls(group, name, unit, spread.median, spread.low, spread.high, gflops)
+QUICK = Plan(3, (128, 256), 8, (2, 32), (4, 12), (2, 16, 128, 1), (TINY,), replace(TINY, padded=False), (4, 8), 4, 2,
+             (1, 2), (20, 2, 1))  # fmt: skip
 
 
 @dataclass
@@ -136,12 +127,12 @@ class Bench:
         rows, length, width, layers = self.plan.large
         big = replace(nano, width=width, layers=layers, heads=width // 64, kv_heads=width // 64, hidden=width * 8 // 3)
         for size in (
-            Size("nano", nano, *self.plan.nano, padded=True),
-            Size("nano", nano, *self.plan.nano, padded=False),
-            Size("large", big, rows, length, padded=True),
-            Size("large", big, rows, length, padded=False),
+            llama.Size("nano", nano, *self.plan.nano, padded=True),
+            llama.Size("nano", nano, *self.plan.nano, padded=False),
+            llama.Size("large", big, rows, length, padded=True),
+            llama.Size("large", big, rows, length, padded=False),
         ):
-            both = contest(size, self.device)
+            both = llama.contest(size, self.device)
             both.check()
             ours, theirs = in_turn([both.step_ours, both.step_theirs], self.plan.repetitions, self.device)
             flops = lm_step_flops(size.config, size.rows, size.length, frozen=True)
@@ -153,6 +144,30 @@ class Bench:
                 yield Row.of("frozen lm", name, "tokens/s", took.inverse(tokens), flops / took.median / 1e9)
             ratio = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
             yield Row.of("frozen lm", f"{label}: ratio", "x", ratio)
+
+    def against_idefics(self) -> Iterator[Row]:
+        """The step that trains Flamingo, ours and theirs in turn; above 1, ours is faster."""
+        for size in self.plan.flamingo:
+            yield from self._in_turn("flamingo", size.name, size, check=True)
+
+    def flamingo_costs(self) -> Iterator[Row]:
+        """The same step by pictures per document, its words shared among them, and by words, with as many pictures."""
+        size = self.plan.cost
+        for n in self.plan.images:
+            name = f"{n} image{'s' * (n > 1)}"
+            yield from self._in_turn("by images", name, replace(size, images=n, words=size.images * size.words // n))
+        for n in self.plan.cost_words:
+            yield from self._in_turn("by words", f"{n} words", replace(size, words=n // size.images))
+
+    def _in_turn(self, group: str, name: str, size: idefics.Size, check: bool = False) -> Iterator[Row]:
+        both = idefics.contest(size, self.device)
+        if check:
+            both.check()
+        ours, theirs = in_turn([both.step_ours, both.step_theirs], self.plan.repetitions, self.device)
+        for who, times in (("ours", ours), ("transformers", theirs)):
+            spread = Spread.of([1000 * t / size.rows for t in times])
+            yield Row.of(group, f"{name}: {who}", "ms/doc", spread)
+        yield Row.of(group, f"{name}: ratio", "x", Spread.of([b / a for a, b in zip(ours, theirs, strict=True)]))
 
     def frozen(self) -> Frozen:
         """Frozen at nano size and random weights, its language model frozen."""
@@ -229,7 +244,7 @@ class Bench:
         """Everything. The peak is taken at both ends, and shares are of the higher."""
         groups = [self.world, self.language, self.frozen_step, self.pictures_per_prompt, self.few_shot]
         if has_transformers():
-            groups.insert(2, self.against_transformers)
+            groups[2:2] = [self.against_transformers, self.against_idefics, self.flamingo_costs]
         plan = (self.plan.peak_sizes, self.plan.repetitions, self.device)
         before = matrix_peak(*plan)
         rows = [row for group in groups for row in group()]
@@ -263,28 +278,6 @@ def machine(device: str) -> dict[str, Any]:
         versions["transformers"] = transformers.__version__
     name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     return {"device": device, "name": name, "cores": os.cpu_count(), "threads": torch.get_num_threads(), **versions}
-
-
-def number(value: float) -> str:
-    """Three figures: .0123 as 0.0123, 1.52, 873, 12.3k, 4.56M."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if value >= 0.9995 * size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
-
-
-def table(rows: Sequence[Row], told: dict[str, Any]) -> str:
-    """The rows as text of at most 80 columns."""
-    lines = [textwrap.fill(", ".join(f"{k} {v}" for k, v in told.items()), 80), ""]
-    lines.append(f"{'':<41}{'median':>8}  {'quartiles':<15}{'unit':<9}{'peak':>5}")
-    previous = ""
-    for row in rows:
-        group, previous = (row.group if row.group != previous else ""), row.group
-        spread = f"{number(row.low)}-{number(row.high)}"
-        share = "" if row.share is None else f"{row.share:.0%}"
-        name = f"{group:<13}{row.name:<28}"
-        lines.append(f"{name}{number(row.value):>8}  {spread:<15}{row.unit:<9}{share:>5}".rstrip())
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:

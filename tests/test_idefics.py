@@ -1,36 +1,30 @@
 """The whole Flamingo against transformers' Idefics, an open Flamingo, at random weights with open gates."""
 
-import copy
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import IdeficsConfig, IdeficsForVisionText2Text
 
 from minilmm.document import Batch
-from minilmm.flamingo import Flamingo, FlamingoConfig, GatedCrossAttention
-from minilmm.language import CausalLM, LMConfig
+from minilmm.flamingo import GatedCrossAttention
 
-WIDTH, SEEN, LAYERS, LATENTS, PATCHES = 32, 24, 4, 3, 5
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import idefics
+
+SIZE = idefics.Size("tiny", width=32, layers=4, heads=4, hidden=40, seen=24, patches=5, latents=3,
+                    rows=3, images=2, words=4)  # fmt: skip
 
 
 class Eyes(nn.Module):
     """Stands for an encoder: every picture is a table of features already, in its first channel."""
 
-    width = SEEN
+    width = SIZE.seen
 
     def forward(self, images):
         return images[:, 0]
-
-
-class SwiGLU(nn.Module):
-    def __init__(self, theirs):
-        super().__init__()
-        self.theirs = theirs
-
-    def forward(self, x):
-        return self.theirs.down_proj(F.silu(self.theirs.gate_proj(x)) * self.theirs.up_proj(x))
 
 
 class DenseEverywhere(GatedCrossAttention):
@@ -41,69 +35,20 @@ class DenseEverywhere(GatedCrossAttention):
         return y + self.alpha_dense.tanh() * self.ffw(y)
 
 
-def idefics(interval):
+def models(interval, gated=GatedCrossAttention):
     torch.manual_seed(interval)
-    config = IdeficsConfig(
-        vocab_size=50, additional_vocab_size=0, hidden_size=WIDTH, intermediate_size=40, num_hidden_layers=LAYERS,
-        num_attention_heads=4, alpha_initializer="ones", alpha_type="float", cross_layer_interval=interval,
-        use_resampler=True, tie_word_embeddings=False, attn_implementation="eager", freeze_text_layers=False,
-        freeze_vision_layers=False, vision_config={"embed_dim": SEEN, "num_hidden_layers": 1, "num_attention_heads": 2,
-                                                   "intermediate_size": 8, "image_size": 4, "patch_size": 2},
-        perceiver_config={"use_resampler": True, "resampler_n_latents": LATENTS, "resampler_depth": 2,
-                          "resampler_n_heads": 2, "resampler_head_dim": 12, "qk_layer_norms_perceiver": False},
-    )  # fmt: skip
-    model = IdeficsForVisionText2Text(config).eval()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "alpha" in name:
-                p.uniform_(0.3, 1.0)
-            elif "norm" in name and name.endswith("weight"):
-                p.uniform_(0.5, 1.5)
-            else:
-                p.normal_(std=0.3)
-    return model
-
-
-def ours_from(theirs, interval, gated=GatedCrossAttention):
-    """Our Flamingo with Idefics' weights, and with its norm and its feed-forwards in the new layers."""
-    lm = CausalLM(LMConfig(50, WIDTH, LAYERS, 4, 4, 40, smear=0, tied=False))
-    source = theirs.model
-    with torch.no_grad():
-        names = dict(source.named_parameters())
-        for name, p in lm.named_parameters():
-            p.copy_(theirs.lm_head.weight if name == "lm_head.weight" else names[name])
-    config = FlamingoConfig(lm.config, latents=LATENTS, heads=2, resampler_layers=2, every=interval, frames=1)
-    model = Flamingo(config, lm, Eyes())
-    r, t = model.resampler, source.perceiver_resampler
-    nn.init.zeros_(r.time_embeddings)  # theirs has none
-    pairs = [(r.latents, t.latents), (r.norm.weight, t.layer_norm.weight), (r.norm.bias, t.layer_norm.bias)]
-    for i, (attention, mlp) in enumerate(t.blocks):
-        r.ffw[i][2] = nn.ReLU()
-        pairs += [(getattr(r.attention[i], f"{a}_proj").weight, getattr(attention, f"{b}_proj").weight)
-                  for a, b in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "output"))]  # fmt: skip
-        pairs += [(r.ffw[i][1].weight, mlp.fc.weight), (r.ffw[i][3].weight, mlp.c_proj.weight)]
-        for mine, norm in ((r.context_norm[i], attention.context_layer_norm),
-                           (r.latents_norm[i], attention.latents_layer_norm), (r.ffw[i][0], mlp.ln)):  # fmt: skip
-            pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
-    model.xattn = nn.ModuleDict({name: gated(WIDTH, SEEN, heads=4) for name in model.xattn})
-    for layer, block in zip(model.xattn.values(), source.gated_cross_attn_layers, strict=True):
-        layer.norm = copy.deepcopy(block.input_layernorm)
-        layer.ffw = nn.Sequential(copy.deepcopy(block.post_attention_layernorm), SwiGLU(copy.deepcopy(block.mlp)))
-        pairs += [(getattr(layer.attention, f"{n}_proj").weight, getattr(block.cross_attn, f"{n}_proj").weight)
-                  for n in "qkvo"]  # fmt: skip
-        pairs += [(layer.alpha_xattn, block.alpha_cross_attn), (layer.alpha_dense, block.alpha_dense)]
-    with torch.no_grad():
-        for a, b in pairs:
-            a.copy_(b.view_as(a))
-    return model.eval()
+    theirs = idefics.idefics(SIZE, every=interval, attention="eager")
+    ours = idefics.ours_from(theirs, gated)
+    ours.encoder = Eyes()
+    return theirs, ours
 
 
 def documents(*rows):
     """Documents as a batch whose pictures are features (M, S, D), and the features as Idefics wants them."""
     length, most = max(map(len, rows)), max(row.count(3) for row in rows)
     ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
-    features = torch.randn(len(rows), most, PATCHES, SEEN, generator=torch.Generator().manual_seed(5))
-    media = torch.zeros(len(rows), most, 1, 3, PATCHES, SEEN)
+    features = torch.randn(len(rows), most, SIZE.patches, SIZE.seen, generator=torch.Generator().manual_seed(5))
+    media = torch.zeros(len(rows), most, 1, 3, SIZE.patches, SIZE.seen)
     media[:, :, 0, 0] = features
     return Batch.of(ids, media), features
 
@@ -120,8 +65,7 @@ def both(theirs, ours, batch, features):
 @pytest.mark.parametrize("interval", [1, 2])
 def test_logits_and_gradients_are_idefics(interval):
     """Documents that begin with a picture, of different lengths and numbers of pictures."""
-    theirs = idefics(interval)
-    ours = ours_from(theirs, interval)
+    theirs, ours = models(interval)
     batch, features = documents([3, 11, 4, 3, 12, 13, 14], [3, 15, 4], [3, 9, 3, 8, 3, 7])
     mine, expected = both(theirs, ours, batch, features)
     assert float(expected.detach().std()) > 0.1
@@ -143,9 +87,21 @@ def test_logits_and_gradients_are_idefics(interval):
 
 
 def test_text_before_the_first_picture_differs_in_the_feed_forward_alone():
-    theirs = idefics(1)
+    theirs, dense = models(1, DenseEverywhere)
     batch, features = documents([1, 10, 3, 11, 4, 3, 12], [1, 3, 9])
-    mine, expected = both(theirs, ours_from(theirs, 1, DenseEverywhere), batch, features)
+    mine, expected = both(theirs, dense, batch, features)
     torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
-    gated, _ = both(theirs, ours_from(theirs, 1), batch, features)
+    theirs, ours = models(1)
+    gated, _ = both(theirs, ours, batch, features)
     assert not torch.allclose(gated, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_benchmark_compares_equal_work(padded):
+    both = idefics.contest(replace(SIZE, padded=padded), "cpu")
+    assert both.check() < 1e-5
+    assert not any(p.requires_grad for p in both.ours.lm.parameters())
+    with torch.no_grad():
+        both.theirs.model.perceiver_resampler.latents.mul_(1.5)
+    with pytest.raises(AssertionError):
+        both.check()

@@ -1,0 +1,199 @@
+"""The step that trains Flamingo, through our modules and through transformers' Idefics: equal weights, equal work.
+
+Both read the same ids and the same features of pictures, with scaled_dot_product_attention; both give logits
+everywhere, the loss at the words, and the gradients of the resampler and of the gated layers; the language model is
+frozen. Idefics' norm and feed-forwards stand in our new layers, since its own differ from the paper's.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minilmm.document import Batch
+from minilmm.flamingo import Flamingo, FlamingoConfig, GatedCrossAttention
+from minilmm.language import CausalLM, LMConfig
+
+VOCABULARY, IMAGE = 512, 3
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of a comparison; documents of `images` pictures with `words` words behind each.
+
+    `padded`: documents end anywhere behind their last picture.
+    """
+
+    name: str
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    seen: int  # width of the features
+    patches: int
+    latents: int
+    rows: int
+    images: int
+    words: int
+    padded: bool = True
+
+
+class Eyes(nn.Module):
+    """Stands for an encoder: features come from outside."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+
+class SwiGLU(nn.Module):
+    """Idefics' feed-forward."""
+
+    def __init__(self, theirs: Any):
+        super().__init__()
+        self.theirs = theirs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.theirs.down_proj(F.silu(self.theirs.gate_proj(x)) * self.theirs.up_proj(x))
+
+
+def idefics(size: Size, every: int = 1, attention: str = "sdpa") -> Any:
+    """A random Idefics with open gates: 0.3 to 1, norms .5 to 1.5."""
+    import transformers
+
+    config = transformers.IdeficsConfig(
+        vocab_size=VOCABULARY, additional_vocab_size=0, hidden_size=size.width, intermediate_size=size.hidden,
+        num_hidden_layers=size.layers, num_attention_heads=size.heads, alpha_initializer="ones", alpha_type="float",
+        cross_layer_interval=every, use_resampler=True, tie_word_embeddings=False, attn_implementation=attention,
+        freeze_text_layers=False, freeze_vision_layers=False,
+        vision_config={"embed_dim": size.seen, "num_hidden_layers": 1, "num_attention_heads": 2,
+                       "intermediate_size": 8, "image_size": 4, "patch_size": 2},
+        perceiver_config={"use_resampler": True, "resampler_n_latents": size.latents, "resampler_depth": 2,
+                          "resampler_n_heads": size.heads, "resampler_head_dim": size.seen // size.heads,
+                          "qk_layer_norms_perceiver": False},
+    )  # fmt: skip
+    model: Any = transformers.IdeficsForVisionText2Text(config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "alpha" in name:
+                p.uniform_(0.3, 1.0)
+            elif "norm" in name and name.endswith("weight"):
+                p.uniform_(0.5, 1.5)
+            else:
+                p.normal_(std=0.2 if size.width < 64 else size.width**-0.5)
+    return model.eval()
+
+
+def ours_from(theirs: Any, gated: type[GatedCrossAttention] = GatedCrossAttention) -> Flamingo:
+    """Our Flamingo with Idefics' weights, and with its norm and its feed-forwards in the new layers."""
+    c, p = theirs.config, theirs.config.perceiver_config
+    config = LMConfig(c.vocab_size, c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.num_attention_heads,
+                      c.intermediate_size, smear=0, tied=False)  # fmt: skip
+    lm, source, seen = CausalLM(config), theirs.model, c.vision_config.embed_dim
+    names = dict(source.named_parameters()) | {"lm_head.weight": theirs.lm_head.weight}
+    sizes = {"latents": p.resampler_n_latents, "heads": p.resampler_n_heads, "every": c.cross_layer_interval}
+    model = Flamingo(FlamingoConfig(config, resampler_layers=2, frames=1, image_id=IMAGE, **sizes), lm, Eyes(seen))  # type: ignore[arg-type]
+    pairs = [(parameter, names[name]) for name, parameter in lm.named_parameters()]
+    r, t = model.resampler, source.perceiver_resampler
+    nn.init.zeros_(r.time_embeddings)  # theirs has none
+    pairs += [(r.latents, t.latents), (r.norm.weight, t.layer_norm.weight), (r.norm.bias, t.layer_norm.bias)]
+    for i, (attention, mlp) in enumerate(t.blocks):
+        ffw: Any = r.ffw[i]
+        ffw[2] = nn.ReLU()
+        pairs += [(getattr(r.attention[i], f"{a}_proj").weight, getattr(attention, f"{b}_proj").weight)
+                  for a, b in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "output"))]  # fmt: skip
+        pairs += [(ffw[1].weight, mlp.fc.weight), (ffw[3].weight, mlp.c_proj.weight)]
+        for mine, norm in ((r.context_norm[i], attention.context_layer_norm),
+                           (r.latents_norm[i], attention.latents_layer_norm), (ffw[0], mlp.ln)):  # fmt: skip
+            pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
+    model.xattn = nn.ModuleDict({name: gated(c.hidden_size, seen, c.num_attention_heads) for name in model.xattn})
+    layers: Any = model.xattn.values()
+    for layer, block in zip(layers, source.gated_cross_attn_layers, strict=True):
+        layer.norm = copy.deepcopy(block.input_layernorm)
+        layer.ffw = nn.Sequential(copy.deepcopy(block.post_attention_layernorm), SwiGLU(copy.deepcopy(block.mlp)))
+        pairs += [(getattr(layer.attention, f"{n}_proj").weight, getattr(block.cross_attn, f"{n}_proj").weight)
+                  for n in "qkvo"]  # fmt: skip
+        pairs += [(layer.alpha_xattn, block.alpha_cross_attn), (layer.alpha_dense, block.alpha_dense)]
+    with torch.no_grad():
+        for a, b in pairs:
+            a.copy_(b.view_as(a))
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Both models and what they read: documents, features of their pictures (B, N, S, D), and who looks where."""
+
+    ours: Flamingo
+    theirs: Any
+    batch: Batch
+    features: Tensor
+    looks: Tensor
+
+    def step_ours(self) -> Tensor:
+        """Loss; gradients are left on the parameters."""
+        return self._backward(self.ours, self.ours(self.batch, features=self.features.flatten(0, 1)[:, None]))
+
+    def step_theirs(self) -> Tensor:
+        """The same by transformers."""
+        logits = self.theirs(
+            input_ids=self.batch.ids, attention_mask=self.batch.attention_mask.long(), use_cache=False,
+            image_encoder_embeddings=self.features, image_attention_mask=self.looks,
+        ).logits  # fmt: skip
+        return self._backward(self.theirs, logits)
+
+    def _backward(self, model: nn.Module, logits: Tensor) -> Tensor:
+        model.zero_grad(set_to_none=True)
+        labels = self.batch.ids.masked_fill(~self.batch.loss_mask, -100)
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        loss.backward()
+        return loss.detach()
+
+    def check(self) -> float:
+        """How far the two losses differ, relatively. AssertionError where losses or gradients are not equal."""
+        a, b = self.step_ours(), self.step_theirs()
+        assert a.isfinite(), f"our loss is {a}"
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+        ours, source = self.ours, self.theirs.model
+        layer, block = ours.xattn["0"], source.gated_cross_attn_layers[0]
+        for mine, other in (
+            (ours.resampler.latents, source.perceiver_resampler.latents), (layer.alpha_dense, block.alpha_dense),
+            (layer.attention.v_proj.weight, block.cross_attn.v_proj.weight),
+        ):  # fmt: skip
+            assert float(mine.grad.abs().max()) > 0
+            torch.testing.assert_close(
+                mine.grad, other.grad.view_as(mine), atol=1e-6 + 1e-3 * float(mine.grad.abs().max()), rtol=1e-3
+            )
+        return float((a - b).abs() / b.abs())
+
+
+def contest(size: Size, device: str, seed: int = 0) -> Contest:
+    """Two models of a size with equal weights, and documents for both. ModuleNotFoundError without transformers."""
+    torch.manual_seed(seed)
+    theirs = idefics(size)
+    ours = ours_from(theirs)
+    models: tuple[Any, ...] = (ours, theirs)
+    for model in models:
+        for name, p in model.to(device).train().named_parameters():
+            p.requires_grad_(any(part in name for part in ("resampler", "xattn", "gated_cross_attn")))
+    batch = documents(size, device)
+    features = torch.randn(size.rows, size.images, size.patches, size.seen).to(device)
+    looks = torch.stack([(batch.ids == IMAGE).cumsum(1) == n + 1 for n in range(size.images)], -1).long()
+    return Contest(ours, theirs, batch, features, looks)
+
+
+def documents(size: Size, device: str) -> Batch:
+    """ "<image> word word ..." once per picture; padded documents keep their last picture and lose words behind it."""
+    one = torch.randint(5, VOCABULARY, (size.rows, size.images, 1 + size.words))
+    one[:, :, 0] = IMAGE
+    ids = one.flatten(1)
+    ends = torch.randint(2, size.words + 1, (size.rows, 1)) if size.padded else size.words
+    real = torch.arange(ids.shape[1]) < ids.shape[1] - size.words + ends
+    media = torch.zeros(size.rows, size.images, 1, 3, 1, 1)
+    return Batch.of((ids * real).to(device), media.to(device), image=IMAGE)
