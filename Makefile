@@ -4,7 +4,7 @@ TORCH ?= torch
 PIP = .venv/bin/python -m pip install --quiet
 RUN = .venv/bin/minilmm
 
-.PHONY: quickstart test test-fast lab zoo bench results arms clean
+.PHONY: quickstart test test-fast lab zoo bench results claims arms clean
 
 quickstart: .venv/.installed-core
 	$(RUN) quickstart
@@ -32,6 +32,7 @@ zoo: .venv/.installed-core  # from nothing: half an hour on two cores
 bench: .venv/.installed-dev
 	mkdir -p results
 	.venv/bin/python benchmarks/run.py --json results/benchmarks.json
+	.venv/bin/python benchmarks/chart.py results/benchmarks.json docs/images/flamingo-cost.png
 
 EVAL = $(RUN) eval --episodes 500 --seed 0
 results: .venv/.installed-dev  # every table of results/README.md
@@ -50,6 +51,15 @@ results: .venv/.installed-dev  # every table of results/README.md
 	$(EVAL) flamingo-nano --task glyph-naming --shots 1,4 --json results/flamingo-nano-glyph.json
 	for run in frozen-nano flamingo-nano; do $(EVAL) $$run --task caption --shots 0,4 --beams 3 --json results/$$run-caption.json; done
 	for task in retrieval zero-shot; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
+
+# The claims: ten fresh seeds each, and the pilots, sweeps and mistakes beside them; runs on record are not made again.
+PILOT = $(RUN) claims run --seeds
+claims: .venv/.installed-core
+	for claim in gating interleaved last-image; do $(PILOT) 0-2 $$claim; done
+	$(RUN) claims run gating-rates
+	$(RUN) claims run mistakes
+	for claim in gating interleaved last-image; do $(RUN) claims run $$claim; done
+	$(RUN) claims report --figure docs/images/claims.png
 
 # The arms of chapter 03, three seeds each: half an hour. The recipe is the quickstart's; only what is named changes.
 define arm

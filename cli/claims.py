@@ -38,13 +38,15 @@ def claim_named(name: str) -> Any:
     return every[name]
 
 
-def differences(claim: Any, rows: list[dict[str, Any]], arm: str, measure: str) -> list[float]:
-    """The first arm minus another, by seed, on the seeds of a verdict; a run that diverged counts as 0."""
+def differences(
+    claim: Any, rows: list[dict[str, Any]], arm: str, measure: str, seeds: tuple[int, ...] = ()
+) -> list[float]:
+    """The first arm minus another, by seed, on the claim's seeds unless others are given; a run that diverged is 0."""
     values = {(row["arm"], row["seed"]): row.get("values", {}).get(measure, 0.0) for row in rows}
     first = claim.arms[0].name
     return [
         values[first, seed] - values[arm, seed]
-        for seed in claim.seeds
+        for seed in seeds or claim.seeds
         if (first, seed) in values and (arm, seed) in values
     ]
 
@@ -62,6 +64,8 @@ def list_(out: Folder = RESULTS) -> None:
         console.print(f"  {claim.source}", style="dim", highlight=False)
         if claim.detects is None:
             console.print("  its pilot on seeds 0 to 4 has not been run: what ten seeds would detect is not known")
+        if claim.note:
+            console.print(f"  {claim.note}", style="dim", highlight=False)
 
 
 def run(
@@ -95,12 +99,12 @@ def run(
 
 def show(claim: Any, rows: list[dict[str, Any]]) -> None:
     """A claim's arms with their means, and the verdict."""
-    from minilmm.claims import verdict
+    from minilmm.claims import PILOT, detectable, verdict
 
     console = out_console()
     console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {claim.says}", highlight=False)
     console.print(claim.source, style="dim", highlight=False)
-    for seeds, title in ((claim.seeds, "fresh seeds"), (range(5), "seeds 0 to 4, on which choices were made")):
+    for seeds, title in ((claim.seeds, "fresh seeds"), (PILOT, "seeds 0 to 4, on which choices were made")):
         here = [row for row in rows if row["seed"] in seeds]
         if not here:
             continue
@@ -119,6 +123,12 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
             decides = f": [bold]{found}[/bold]" if arm is claim.arms[1] else " (beside)"
             ends = f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f}), {len(gaps)} seeds"
             console.print(f"{what}: {ends}{decides}", highlight=False)
+    pilot = differences(claim, rows, claim.arms[1].name, claim.measure.name, PILOT)
+    if len(pilot) > 1:
+        least = detectable(pilot, len(claim.seeds))
+        console.print(
+            f"{len(claim.seeds)} seeds as spread as the pilot's {len(pilot)} would show {least:.3f} with 80 % power"
+        )
 
 
 def report(

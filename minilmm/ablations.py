@@ -122,7 +122,6 @@ ABLATIONS: dict[str, Callable[[Flamingo], None]] = {
     "once-in-the-middle": _once,
     "no-gate": lambda model: _gates(model, 20.0, False),  # tanh(20) is 1
     "fixed-gate": lambda model: _gates(model, 0.2, False),
-    "all-images": _sees(every_image_so_far),
 }
 BUGS: dict[str, Callable[[Flamingo], None]] = {
     "attend-all-images": _sees(every_image_so_far),

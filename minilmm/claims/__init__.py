@@ -4,7 +4,7 @@ A claim names its arms, what is measured, the direction that the paper reports a
 could detect. Arms of one seed see the same data, so differences are paired; the verdict is Student's t over them.
 """
 
-from minilmm.claims.claim import Arm, Claim, Measure, holm, p_value, verdict
+from minilmm.claims.claim import PILOT, Arm, Claim, Measure, detectable, holm, p_value, verdict
 from minilmm.claims.flamingo import CLAIMS as FLAMINGO
 from minilmm.claims.flamingo import SWEEPS as FLAMINGO_SWEEPS
 from minilmm.claims.run import progress, read_results, run_claim
@@ -14,10 +14,12 @@ SWEEPS = {claim.name: claim for claim in FLAMINGO_SWEEPS}  # how the claims' arm
 
 __all__ = [
     "CLAIMS",
+    "PILOT",
     "SWEEPS",
     "Arm",
     "Claim",
     "Measure",
+    "detectable",
     "holm",
     "p_value",
     "progress",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from minilmm.ablations import BUGS
 from minilmm.claims.claim import Arm, Claim, Measure
 from minilmm.training.flamingo import preset
 from minilmm.training.recipes import Optimisation
@@ -12,7 +13,7 @@ from minilmm.training.recipes import Optimisation
 BASE = replace(preset("quick"), optimisation=Optimisation(steps=350, lr=3e-3), first=120, questions=350, videos=0)
 FIVE_WAYS = Measure("naming", shots=1, ways=5)
 MANY = Measure("naming", shots=4, ways=5)  # 21 pictures, where training saw five at most
-FEW, MORE = Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8)
+CURVE = (Measure("naming", shots=2, ways=5), Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8))
 
 GATING = Claim(
     name="gating",
@@ -26,7 +27,7 @@ GATING = Claim(
         Arm("fixed gate, .2", {"variant": "fixed-gate"}),
     ),
     measure=FIVE_WAYS,
-    beside=(MANY, FEW, MORE),
+    beside=(MANY, *CURVE),
 )
 INTERLEAVED = Claim(
     name="interleaved",
@@ -36,7 +37,7 @@ INTERLEAVED = Claim(
     base=BASE,
     arms=(Arm("pages and pairs"), Arm("pairs alone", {"pages": 0, "pairs": 2 * BASE.pairs})),
     measure=FIVE_WAYS,
-    beside=(MANY, FEW, MORE),
+    beside=(MANY, *CURVE),
 )
 LAST_IMAGE = Claim(
     name="last-image",
@@ -45,12 +46,13 @@ LAST_IMAGE = Claim(
     "at all before it",
     source="Flamingo, appendix, ablations: overall score 70.7 with the last picture alone, 63.5 with all previous ones",
     base=BASE,
-    arms=(Arm("last picture"), Arm("all pictures", {"variant": "all-images"})),
+    arms=(Arm("last picture"), Arm("all pictures", {"variant": "attend-all-images"})),
     measure=MANY,
-    beside=(FIVE_WAYS, FEW, MORE),
+    beside=(FIVE_WAYS, *CURVE),
 )
 CLAIMS = (GATING, INTERLEAVED, LAST_IMAGE)
 
+# What no paper claims, with its records beside the claims': how learning rates were chosen, and what mistakes cost.
 RATES = replace(
     GATING,
     name="gating-rates",
@@ -58,4 +60,16 @@ RATES = replace(
     arms=tuple(Arm(f"{arm.name}, lr {lr:g}", arm.changes, lr) for arm in GATING.arms for lr in (1e-3, 3e-3, 6e-3)),
     seeds=(0, 1),
 )
-SWEEPS = (RATES,)
+MISTAKES = replace(
+    LAST_IMAGE,
+    name="mistakes",
+    says="what common mistakes cost: naming by shots, before and after",
+    source="common misreadings of the paper, each a --bug of minilmm train flamingo; and --all-text, its own loss",
+    arms=(
+        Arm("paper"),
+        *(Arm(bug, {"variant": bug}) for bug in BUGS),
+        Arm("all-text", {"all_text": True}),
+    ),
+    seeds=(0, 1),
+)
+SWEEPS = (RATES, MISTAKES)

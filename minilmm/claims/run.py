@@ -33,7 +33,7 @@ def digest(claim: Claim, recipe: FlamingoRecipe) -> str:
 
 
 def one(claim: Claim, arm: Arm, seed: int, device: str) -> Row:
-    """Train one arm with one seed and measure it: a row of the results. A run whose loss diverges scores chance."""
+    """Train one arm with one seed and measure it: a row of the results. A run that diverges has no values: 0."""
     recipe = arm.recipe(claim.base, seed)
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -52,7 +52,7 @@ def one(claim: Claim, arm: Arm, seed: int, device: str) -> Row:
         for m in claim.measures
     }  # fmt: skip
     row |= {"loss": round(sum(losses[-50:]) / 50, 4), "spikes": spikes(losses)}
-    row["gates"] = {name: round(float(gate.tanh()), 3) for name, gate in flamingo.gates(model).items()}
+    row["gates"] = {name: round(float(gate.detach().tanh()), 3) for name, gate in flamingo.gates(model).items()}
     return row | {"seconds": round(time.perf_counter() - start)}
 
 
@@ -100,8 +100,9 @@ def run_claim(
 ) -> list[Row]:  # fmt: skip
     """Make the runs that `folder` has no record of, `jobs` at a time with a thread each, and return all rows."""
     rows = read_results(folder, claim)
+    known = _recorded(folder)
     for arm, seed in progress(claim, rows, seeds):
-        if (row := _known(folder, digest(claim, arm.recipe(claim.base, seed)))) is not None:
+        if (row := known.get(digest(claim, arm.recipe(claim.base, seed)))) is not None:
             rows.append(row | {"arm": arm.name})  # another claim has this very run
     if rows:
         write_results(folder, claim, rows, device)
@@ -112,13 +113,10 @@ def run_claim(
     return read_results(folder, claim)
 
 
-def _known(folder: Path, name: str) -> Row | None:
-    """A run of that digest, whichever claim recorded it."""
-    for path in sorted(folder.glob("*.json")):
-        for row in json.loads(path.read_text()).get("rows", []):
-            if row.get("digest") == name:
-                return row
-    return None
+def _recorded(folder: Path) -> dict[str, Row]:
+    """Every recorded run by its digest, whichever claim made it."""
+    records = (json.loads(path.read_text()).get("rows", []) for path in sorted(folder.glob("*.json")))
+    return {row["digest"]: row for rows in records for row in rows}
 
 
 def _made(claim: Claim, todo: list[tuple[Arm, int]], jobs: int, device: str) -> Iterator[Row]:

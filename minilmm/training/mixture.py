@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -112,17 +111,22 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
         how: dict[str, Any] = {"p_next": recipe.p_next, "all_text": recipe.all_text, "kinds": kinds}
         return lambda generator: pages(recipe.pages, generator, resolution, **how)
 
+    def filmed(generator: torch.Generator) -> Document:
+        return videos(recipe.videos, generator, resolution), None
+
     if recipe.data in TASKS:
         return [Part(recipe.data, 1.0, interleaved(((recipe.data, 2, 0, 1.0),)))]
     if recipe.data != "world":
         raise ValueError(f"unknown data {recipe.data!r}: choose world, or a task to train on: {', '.join(TASKS)}")
-    filmed = partial(videos, recipe.videos, resolution=resolution)
-    sizes, samples = (
-        (recipe.pairs, recipe.pages, recipe.videos),
-        (paired, interleaved(NAMING + ASKING * asks), lambda g: (filmed(g), None)),
-    )
-    parts = zip(("pairs", "pages", "videos"), recipe.weights, samples, sizes, strict=True)
-    found = [Part(name, weight, sample) for name, weight, sample, size in parts if size]
+    found = [
+        Part(name, weight, sample)
+        for name, weight, sample, size in (
+            ("pairs", recipe.weights[0], paired, recipe.pairs),
+            ("pages", recipe.weights[1], interleaved(NAMING + ASKING * asks), recipe.pages),
+            ("videos", recipe.weights[2], filmed, recipe.videos),
+        )
+        if size
+    ]
     if not found:
         raise ValueError("pages, pairs and videos are all 0: there is nothing to train on")
     if step < recipe.first:

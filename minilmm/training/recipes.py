@@ -81,7 +81,7 @@ class FlamingoRecipe:
     """Flamingo: frozen halves, and pages of pictures with text beside captioned pictures and videos.
 
     first       steps on captioned pictures alone: pictures and words are tied together before pages ask for more
-    questions   the step from which pages and pairs also ask questions: naming is learned first, and worse beside them
+    questions   the step from which pages and pairs also ask questions
     pairs, pages, videos    how many of each a step has; 0 leaves a data set out
     asked       the share of pairs that ask a question about their picture, in place of a caption
     galleries   the share of the other pairs that show two pictures before their two captions
@@ -89,7 +89,7 @@ class FlamingoRecipe:
     mixing      "accumulate" (every update has the gradients of all), "round-robin" (one data set after the other)
     p_next      how often a page's text stands in front of its pictures and looks ahead
     all_text    the loss counts all text of a page, as in the paper, and not what can be known alone
-    gate_rate   the gates' learning rate, as a multiple of the others': from 0 they open slowly otherwise
+    gate_rate   the gates' learning rate, as a multiple of the others'
     variant     "" is the paper; see `minilmm.ablations`
     start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
     data        "world" is the mixture above; else the name of a task, whose examples without shots are all there is

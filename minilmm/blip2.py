@@ -1,0 +1,303 @@
+"""BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Encoders and LLMs (Li et al., ICML 2023).
+
+A *Q-Former* is one transformer with two halves: learned queries, which look at a frozen encoder's features, and text.
+They share self-attention, and a mask says who sees whom; each objective of stage 1 has its own (figure 2):
+
+    ITC  unimodal            queries and text never see each other
+    ITM  bidirectional       everybody sees everybody
+    ITG  multimodal causal   queries see queries; a word sees the queries and the words before it
+
+Stage 2 keeps the queries' half, maps their outputs to where a frozen language model's words live, and prepends them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of the queries
+
+
+@dataclass(frozen=True)
+class QFormerConfig:
+    """Sizes. The paper's: BERT-base, cross-attention in every other block, 32 queries of width 768.
+
+    seen: width of the encoder's features. embed: the width in which ITC compares. context: words of text at most.
+    cls, dec: the tokens that stand in front of text for ITC and ITM, and for ITG.
+    """
+
+    seen: int
+    vocab_size: int
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 512
+    queries: int = 8
+    every: int = 2
+    embed: int = 128
+    context: int = 64
+    norm_eps: float = 1e-12
+    cls: int = 1
+    dec: int = 1
+
+
+def unimodal_mask(queries: int, real: Tensor) -> Tensor:
+    """ITC: two blocks that do not see each other. real (B, L) bool, False on padding -> (B, Q + L, Q + L) bool."""
+    B, L = real.shape
+    mask = torch.zeros(B, queries + L, queries + L, dtype=torch.bool, device=real.device)
+    mask[:, :queries, :queries] = True
+    mask[:, queries:, queries:] = real[:, None]
+    return mask
+
+
+def bidirectional_mask(queries: int, real: Tensor) -> Tensor:
+    """ITM: all see all that is there."""
+    seen = F.pad(real, (queries, 0), value=True)  # (B, Q + L)
+    return seen[:, None].expand(-1, seen.shape[1], -1)
+
+
+def causal_mask(queries: int, real: Tensor) -> Tensor:
+    """ITG: queries see queries only; a word sees the queries, itself and the words before it."""
+    L = real.shape[1]
+    mask = unimodal_mask(queries, real)
+    mask[:, queries:, :queries] = True
+    mask[:, queries:, queries:] &= torch.ones(L, L, dtype=torch.bool, device=real.device).tril()
+    return mask
+
+
+class Attention(nn.Module):
+    """BERT's: attention with biases, its map added to what came in, then a norm (post-norm)."""
+
+    def __init__(self, width: int, seen: int, heads: int, eps: float):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} does not divide into {heads} heads")
+        self.heads = heads
+        self.q_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.k_proj, self.v_proj = nn.Linear(seen, width), nn.Linear(seen, width)
+        self.norm = nn.LayerNorm(width, eps)
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
+        keep: Past | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        """x (B, L, D) looks at context (B, K, D_c), and at `past` in front of it, where the mask (B, L, K) is True."""
+        q, k, v = (
+            proj(t).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for proj, t in ((self.q_proj, x), (self.k_proj, context), (self.v_proj, context))
+        )  # (B, H, L or K, d)
+        if keep is not None:
+            keep.append((k, v))
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        allowed = None if mask is None else mask[:, None]
+        if maps is None:
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        else:
+            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+            weights = (scores if allowed is None else scores.masked_fill(~allowed, float("-inf"))).softmax(-1)
+            maps.append(weights)
+            out = weights @ v
+        return self.norm(x + self.o_proj(out.transpose(1, 2).flatten(-2)))
+
+
+class FeedForward(nn.Module):
+    """Up, GELU, down, added, normed."""
+
+    def __init__(self, width: int, hidden: int, eps: float):
+        super().__init__()
+        self.up, self.down, self.norm = nn.Linear(width, hidden), nn.Linear(hidden, width), nn.LayerNorm(width, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        return self.norm(x + self.down(F.gelu(self.up(x))))
+
+
+class Block(nn.Module):
+    """Self-attention of both halves together; the queries look at the picture; then each half has a feed-forward.
+
+    Only some blocks have cross-attention, and only queries take it.
+    """
+
+    def __init__(self, c: QFormerConfig, cross: bool):
+        super().__init__()
+        self.attention = Attention(c.width, c.width, c.heads, c.norm_eps)
+        self.cross = Attention(c.width, c.seen, c.heads, c.norm_eps) if cross else None
+        self.ffw_query = FeedForward(c.width, c.hidden, c.norm_eps)
+        self.ffw_text = FeedForward(c.width, c.hidden, c.norm_eps)
+
+    def forward(
+        self,
+        x: Tensor,
+        queries: int,
+        x_f: Tensor | None,
+        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
+        keep: Past | None,
+        maps: list[Tensor] | None,
+        looks: list[Tensor] | None,
+    ) -> Tensor:
+        """x (B, Q + L, D), the first Q of them queries, x_f (B, S, D_s) -> (B, Q + L, D)."""
+        x = self.attention(x, x, mask, past, keep, maps)
+        q, text = x[:, :queries], x[:, queries:]
+        if queries and self.cross is not None:
+            assert x_f is not None
+            q = self.cross(q, x_f, maps=looks)
+        return torch.cat([self.ffw_query(q), self.ffw_text(text)], 1)
+
+
+class QFormer(nn.Module):
+    """Queries and text in one transformer (section 3.1)."""
+
+    def __init__(self, config: QFormerConfig):
+        super().__init__()
+        self.config = config
+        self.query_tokens = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
+        self.words = nn.Embedding(config.vocab_size, config.width)
+        self.positions = nn.Embedding(config.context, config.width)
+        self.norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.blocks = nn.ModuleList(Block(config, i % config.every == 0) for i in range(config.layers))
+        self.apply(self._init)
+
+    @staticmethod
+    def _init(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)  # BERT's
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        x_f: Tensor | None = None,
+        ids: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        past: Past | None = None,
+        keep: Past | None = None,
+        maps: list[Tensor] | None = None,
+        looks: list[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Features x_f (B, S, D_s) for the queries, ids (B, L) for the text, or one of them -> (B, Q, D), (B, L, D).
+
+        mask (B, N, K) bool: who sees whom, of all that runs, N, and with `past` the queries that ran before, K = Q + L;
+        None where all see all. keep: gets every block's keys and values. maps get self-attention, looks the queries'
+        cross-attention (B, H, Q, S) of every block that has it. ValueError for nothing, or text that is too long.
+        """
+        parts = []
+        if x_f is not None:
+            parts.append(self.query_tokens.expand(len(x_f), -1, -1))
+        if ids is not None:
+            if ids.shape[1] > self.config.context:
+                raise ValueError(
+                    f"{ids.shape[1]} words: the Q-Former reads {self.config.context} at most; cut the text"
+                )
+            parts.append(self.words(ids) + self.positions.weight[: ids.shape[1]])
+        if not parts:
+            raise ValueError("neither features nor text: the Q-Former has nothing to read")
+        x = self.norm(torch.cat(parts, 1))
+        Q = self.config.queries if x_f is not None else 0
+        for i, block in enumerate(self.blocks):
+            x = block(x, Q, x_f, mask, None if past is None else past[i], keep, maps, looks)
+        return x[:, :Q], x[:, Q:]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The three losses of stage 1, in nats, and what a model that knows nothing gets: log B, H(1/3), log V."""
+
+    itc: Tensor
+    itm: Tensor
+    itg: Tensor
+
+
+class Stage1(nn.Module):
+    """Vision-language representation learning: ITC, ITM and ITG over one Q-Former (section 3.2)."""
+
+    def __init__(self, config: QFormerConfig):
+        super().__init__()
+        self.qformer = QFormer(config)
+        self.vision_proj, self.text_proj = nn.Linear(config.width, config.embed), nn.Linear(config.width, config.embed)
+        self.itm_head = nn.Linear(config.width, 2)
+        self.transform = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.GELU(), nn.LayerNorm(config.width, config.norm_eps)
+        )
+        self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.temperature = nn.Parameter(torch.tensor(0.07))
+
+    def image_embeddings(self, states: Tensor) -> Tensor:
+        """The queries' outputs (B, Q, D) -> unit vectors (B, Q, E)."""
+        return F.normalize(self.vision_proj(states), dim=-1)
+
+    def text_embeddings(self, ids: Tensor, real: Tensor) -> Tensor:
+        """[CLS] and words (B, L) -> unit vectors (B, E)."""
+        _, states = self.qformer(ids=ids, mask=real[:, None].expand(-1, ids.shape[1], -1))
+        return F.normalize(self.text_proj(states[:, 0]), dim=-1)
+
+    def match(self, x_f: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+        """ITM: logits (B, 2) that picture and text do not, or do, belong together: the mean over queries."""
+        states, _ = self.qformer(x_f, ids, bidirectional_mask(self.qformer.config.queries, real))
+        return self.itm_head(states).mean(1)
+
+    def words_after(self, ids: Tensor, real: Tensor, past: Past) -> Tensor:
+        """ITG: logits (B, L, V) of the word after each, from the queries' keys and values.
+
+        Queries never see text, so what they computed alone is what they would compute beside it.
+        """
+        Q = self.qformer.config.queries
+        _, states = self.qformer(ids=ids, mask=causal_mask(Q, real)[:, Q:], past=past)
+        return self.transform(states) @ self.qformer.words.weight.T + self.word_bias
+
+    def forward(
+        self, x_f: Tensor, ids: Tensor, real: Tensor, same: Tensor, generator: torch.Generator | None = None
+    ) -> Losses:
+        """x_f (B, S, D_s) and captions (B, L), [CLS] first. same (B, B) bool: captions that say the same.
+
+        ITC: a picture's similarity to a text is that of its best query; texts that say the same are all right.
+        ITM: every pair, and for every picture and every text a wrong partner, drawn by ITC's similarity and never one
+        that says the same. ITG: the caption, word by word. ValueError where every caption says the same.
+        """
+        kept: Past = []
+        queries, _ = self.qformer(x_f, keep=kept)
+        image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
+        similar = torch.einsum("iqe,te->itq", image, text).amax(-1) / self.temperature  # (B, B)
+        right = same / same.sum(1, keepdim=True)
+        itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, right)) / 2
+        with torch.no_grad():
+            wrong_text, wrong_image = (
+                hard_negatives(similar, same, generator),
+                hard_negatives(similar.T, same, generator),
+            )
+        rows = torch.arange(len(ids), device=ids.device)
+        pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
+        logits = self.match(x_f[pictures], ids[texts], real[texts])
+        itm = F.cross_entropy(logits, (pictures == texts).long())
+        said = ids.clone()
+        said[:, 0] = self.qformer.config.dec
+        after = self.words_after(said, real, kept)
+        wanted = real[:, 1:]
+        itg = F.cross_entropy(after[:, :-1][wanted], ids[:, 1:][wanted])
+        return Losses(itc, itm, itg)
+
+
+def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:
+    """Mean cross-entropy (B, C) with the target distribution, a tenth of it spread over all classes."""
+    target = (1 - smoothing) * right + smoothing / logits.shape[1]
+    return -(target * logits.log_softmax(1)).sum(1).mean()
+
+
+def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """For every row of similarities (B, C) a wrong column, drawn in proportion to exp(similarity): (B,).
+
+    same (B, C) bool: columns that would be right. ValueError where a row has no wrong one.
+    """
+    if bool(same.all(1).any()):
+        raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
+    return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]

@@ -1,0 +1,231 @@
+"""The Q-Former: one transformer, three masks, held to transformers' at random weights; and the losses of stage 1."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from transformers import Blip2Config, Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
+
+from minilmm.blip2 import (
+    QFormer,
+    QFormerConfig,
+    Stage1,
+    bidirectional_mask,
+    causal_mask,
+    hard_negatives,
+    unimodal_mask,
+)
+
+C = QFormerConfig(seen=24, vocab_size=50, width=32, layers=4, heads=4, hidden=40, queries=5, embed=16, context=12)
+MASKS = {"ITC": unimodal_mask, "ITM": bidirectional_mask, "ITG": causal_mask}
+
+
+def theirs():
+    torch.manual_seed(0)
+    vision = Blip2VisionConfig(hidden_size=C.seen, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+                               image_size=4, patch_size=2)  # fmt: skip
+    qformer = Blip2QFormerConfig(
+        vocab_size=C.vocab_size, hidden_size=C.width, num_hidden_layers=C.layers, num_attention_heads=C.heads,
+        intermediate_size=C.hidden, max_position_embeddings=C.context, encoder_hidden_size=C.seen,
+        cross_attention_frequency=2, use_qformer_text_input=True, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    config = Blip2Config(vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), num_query_tokens=C.queries,
+                         image_text_hidden_size=C.embed, image_token_index=None)  # fmt: skip
+    model = Blip2ForImageTextRetrieval(config).eval()
+    for name, p in model.named_parameters():
+        if "ayernorm" in name.lower() and name.endswith("weight"):
+            nn.init.uniform_(p, 0.5, 1.5)
+        else:
+            nn.init.normal_(p, std=0.2)
+    return model
+
+
+def ours_from(model):
+    """Our stage 1 with the weights of transformers' retrieval model."""
+    ours = Stage1(C).eval()
+    q, t = ours.qformer, model.qformer
+    pairs = [(q.query_tokens, model.query_tokens[0]), (q.words.weight, model.embeddings.word_embeddings.weight),
+             (q.positions.weight, model.embeddings.position_embeddings.weight)]  # fmt: skip
+    modules = [(q.norm, t.layernorm), (ours.vision_proj, model.vision_projection),
+               (ours.text_proj, model.text_projection), (ours.itm_head, model.itm_head)]  # fmt: skip
+    for block, layer in zip(q.blocks, t.encoder.layer, strict=True):
+        attentions = [(block.attention, layer.attention)]
+        attentions += [(block.cross, layer.crossattention)] if block.cross is not None else []
+        assert (block.cross is not None) == layer.has_cross_attention
+        for mine, other in attentions:
+            inner = other.attention
+            modules += [(mine.q_proj, inner.query), (mine.k_proj, inner.key), (mine.v_proj, inner.value),
+                        (mine.o_proj, other.output.dense), (mine.norm, other.output.LayerNorm)]  # fmt: skip
+        for mine, up, down in ((block.ffw_query, layer.intermediate_query, layer.output_query),
+                               (block.ffw_text, layer.intermediate, layer.output)):  # fmt: skip
+            modules += [(mine.up, up.dense), (mine.down, down.dense), (mine.norm, down.LayerNorm)]
+    pairs += [pair for a, b in modules for pair in ((a.weight, b.weight), (a.bias, b.bias))]
+    with torch.no_grad():
+        for a, b in pairs:
+            a.copy_(b)
+    return ours
+
+
+def batch(*lengths):
+    torch.manual_seed(3)
+    ids = torch.randint(2, C.vocab_size, (len(lengths), max(lengths)))
+    ids[:, 0] = C.cls
+    real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return torch.randn(len(lengths), 7, C.seen), ids * real, real
+
+
+@pytest.mark.parametrize("name", sorted(MASKS))
+def test_states_and_gradients_are_transformers_under_every_mask(name):
+    model = theirs()
+    ours = ours_from(model)
+    x_f, ids, real = batch(6, 3, 8)
+    mask = MASKS[name](C.queries, real)
+    queries, text = ours.qformer(x_f, ids, mask)
+    additive = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float).min)[:, None]
+    embeds = model.embeddings(input_ids=ids, query_embeds=model.query_tokens.expand(len(ids), -1, -1))
+    expected = model.qformer(query_embeds=embeds, query_length=C.queries, attention_mask=additive,
+                             encoder_hidden_states=x_f).last_hidden_state  # fmt: skip
+    torch.testing.assert_close(queries, expected[:, : C.queries], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(text[real], expected[:, C.queries :][real], atol=1e-5, rtol=1e-5)
+    (queries.square().mean() + text[real].square().mean()).backward()
+    (expected[:, : C.queries].square().mean() + expected[:, C.queries :][real].square().mean()).backward()
+    layer = model.qformer.encoder.layer[0]
+    for mine, other in (
+        (ours.qformer.query_tokens, model.query_tokens),
+        (ours.qformer.words.weight, model.embeddings.word_embeddings.weight),
+        (ours.qformer.blocks[0].cross.k_proj.weight, layer.crossattention.attention.key.weight),
+        (ours.qformer.blocks[0].attention.v_proj.weight, layer.attention.attention.value.weight),
+        (ours.qformer.blocks[0].ffw_text.up.weight, layer.intermediate.dense.weight),
+    ):  # fmt: skip
+        grad = other.grad.view_as(mine).clone()
+        if mine is ours.qformer.words.weight:
+            grad[0] = mine.grad[0]  # theirs gives padding no gradient
+        assert float(grad.abs().max()) > 1e-4
+        torch.testing.assert_close(mine.grad, grad, atol=1e-5, rtol=1e-4)
+
+
+def test_similarities_and_matches_are_those_of_the_retrieval_model():
+    model = theirs()
+    ours = ours_from(model)
+    _, ids, real = batch(6, 3, 8)
+    pixels = torch.randn(3, 3, 4, 4)
+    with torch.no_grad():
+        x_f = model.vision_model(pixel_values=pixels).last_hidden_state
+        for matching in (False, True):
+            expected = model(pixel_values=pixels, input_ids=ids, attention_mask=real.long(),
+                             use_image_text_matching_head=matching).logits_per_image  # fmt: skip
+            if matching:
+                mine = ours.match(x_f, ids, real)
+            else:
+                image = ours.image_embeddings(ours.qformer(x_f)[0])
+                mine = torch.einsum("iqe,te->itq", image, ours.text_embeddings(ids, real)).amax(-1)
+            torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_unimodal_mask_is_two_separate_passes():
+    torch.manual_seed(0)
+    q = QFormer(C).eval()
+    x_f, ids, real = batch(6, 3, 8)
+    queries, text = q(x_f, ids, unimodal_mask(C.queries, real))
+    torch.testing.assert_close(queries, q(x_f)[0])
+    alone = q(ids=ids, mask=real[:, None].expand(-1, ids.shape[1], -1))[1]
+    torch.testing.assert_close(text[real], alone[real])
+
+
+def test_reusing_the_queries_keys_and_values_changes_nothing():
+    torch.manual_seed(0)
+    stage = Stage1(C).eval()
+    x_f, ids, real = batch(6, 3, 8)
+    kept = []
+    stage.qformer(x_f, keep=kept)
+    _, states = stage.qformer(x_f, ids, causal_mask(C.queries, real))
+    whole = stage.transform(states) @ stage.qformer.words.weight.T + stage.word_bias
+    torch.testing.assert_close(stage.words_after(ids, real, kept)[real], whole[real])
+    a, b = (torch.autograd.grad(x[real].square().mean(), stage.qformer.blocks[0].attention.k_proj.weight)[0]
+            for x in (stage.words_after(ids, real, kept), whole))  # fmt: skip
+    torch.testing.assert_close(a, b)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.lists(st.integers(1, 6), min_size=1, max_size=3))
+def test_who_sees_whom(queries, lengths):
+    real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    Q = queries
+    itc, itm, itg = (make(Q, real) for make in MASKS.values())
+    assert not itc[:, :Q, Q:].any() and not itc[:, Q:, :Q].any()
+    assert not itg[:, :Q, Q:].any() and bool(itg[:, Q:, :Q].all())
+    assert bool(itm[:, :, :Q].all())
+    for mask in (itc, itm, itg):
+        assert bool(mask[:, :Q, :Q].all()) and not mask[:, :, Q:][~real[:, None].expand(-1, mask.shape[1], -1)].any()
+    upper = torch.ones(real.shape[1], real.shape[1]).triu(1).bool()
+    assert not itg[:, Q:, Q:][:, upper].any()
+    assert torch.equal(itc[:, Q:, Q:], itm[:, Q:, Q:])
+
+
+def test_a_word_to_come_is_never_seen_by_itg():
+    torch.manual_seed(0)
+    stage = Stage1(C).eval()
+    x_f, ids, real = batch(6, 6)
+    kept = []
+    stage.qformer(x_f, keep=kept)
+    before = stage.words_after(ids, real, kept)
+    changed = ids.clone()
+    changed[:, 4] = 7
+    after = stage.words_after(changed, real, kept)
+    torch.testing.assert_close(after[:, :4], before[:, :4])
+    assert not torch.allclose(after[:, 4:], before[:, 4:])
+
+
+def test_losses_of_a_model_that_knows_nothing_are_the_baselines():
+    torch.manual_seed(0)
+    stage = Stage1(C).eval()
+    x_f, ids, real = batch(*[6] * 16)
+    with torch.no_grad():
+        for p in (stage.vision_proj.weight, stage.itm_head.weight, stage.qformer.words.weight):
+            p.zero_()
+        nn.init.normal_(stage.vision_proj.bias)
+        stage.itm_head.bias.copy_(torch.tensor([2.0, 1.0]).log())
+        found = stage(x_f, ids, real, torch.eye(16, dtype=torch.bool))
+    assert float(found.itc) == pytest.approx(math.log(16), abs=1e-4)
+    assert float(found.itm) == pytest.approx(-(math.log(1 / 3) + 2 * math.log(2 / 3)) / 3, abs=1e-4)
+    assert float(found.itg) == pytest.approx(math.log(C.vocab_size), abs=1e-4)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    torch.manual_seed(0)
+    stage = Stage1(C)
+    x_f, ids, real = batch(*[5] * 8)
+    optimizer = torch.optim.AdamW(stage.parameters(), lr=3e-3)
+    g = torch.Generator().manual_seed(0)
+    for _ in range(400):
+        found = stage(x_f, ids, real, torch.eye(8, dtype=torch.bool), g)
+        (found.itc + found.itm + found.itg).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    smoothest = 0.6  # nats that label smoothing leaves at best, with 8 classes
+    assert found.itm.item() < 0.1 and found.itg.item() < 0.3 and found.itc.item() < smoothest
+
+
+def test_hard_negatives_are_near_and_never_right():
+    g = torch.Generator().manual_seed(0)
+    similar = torch.randn(6, 6, generator=g) * 3
+    same = torch.eye(6, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = True
+    drawn = torch.stack([hard_negatives(similar, same, g) for _ in range(400)])
+    assert not same[torch.arange(6).expand(400, -1), drawn].any()
+    expected = similar.masked_fill(same, float("-inf")).argmax(1)
+    assert torch.equal(drawn.mode(0).values, expected)
+    with pytest.raises(ValueError, match="every text of the batch says the same"):
+        hard_negatives(similar, torch.ones(6, 6, dtype=torch.bool), g)
+
+
+def test_what_cannot_be_read_is_one_line():
+    q = QFormer(C)
+    with pytest.raises(ValueError, match="neither features nor text"):
+        q()
+    with pytest.raises(ValueError, match="13 words: the Q-Former reads 12 at most"):
+        q(ids=torch.ones(1, 13, dtype=torch.long))
