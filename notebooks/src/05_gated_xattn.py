@@ -30,15 +30,13 @@ import torch
 from torch import nn
 
 from minilmm.ablations import every_image_so_far, leaking
-from minilmm.claims import verdict
-from minilmm.course import course_root
 from minilmm.course.reader import source
 from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import gates_at, patch_looks, token_looks
 from minilmm.evaluation.prompts import prompts
 from minilmm.flamingo import Flamingo, GatedCrossAttention, last_image, media_mask
-from minilmm.plots import arms_chart, attention_map, few_shot_curves, freeze_ledger, mask_microscope, patch_overlay, show, training_curves
+from minilmm.plots import attention_map, freeze_ledger, mask_microscope, patch_overlay, show, training_curves
 from minilmm.training.checkpoint import ZOO, load
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.loop import loss_of
@@ -148,7 +146,8 @@ assert all("alpha" in name for name in alive)
 
 # %% [markdown]
 # (b). Everything behind a closed gate is multiplied by zero, and so is its gradient. The gates move first; only then do the
-# matrices behind them, and the resampler, begin to learn. In the small runs here the gates' rate is ten times that of the matrices.
+# matrices behind them, and the resampler, begin to learn. This is why gates are given a rate of their own in the small runs here:
+# ten times that of the matrices.
 #
 # ## How far they open
 

@@ -28,14 +28,13 @@ import json
 
 import torch
 
-from minilmm.claims import verdict
 from minilmm.course import course_root
 from minilmm.course.reader import source
 from minilmm.document import Batch
 from minilmm.evaluation import rices
 from minilmm.evaluation.fewshot import Method, evaluate
 from minilmm.evaluation.prompts import prompts
-from minilmm.plots import arms_chart, few_shot_curves, picture_grid, series_of, show
+from minilmm.plots import few_shot_curves, picture_grid, series_of, show
 from minilmm.training.checkpoint import load
 from minilmm.training.mixture import ASKING, NAMING, galleries, pages, videos
 from minilmm.world.tasks import TASKS, Settings
@@ -45,11 +44,6 @@ words = tokenizer()
 model, card = load("flamingo-nano")
 results = course_root("results") / "results"
 recipe = card["recipe"]
-
-def claimed(name):
-    """The record of a claim."""
-    return json.loads((results / "claims" / f"{name}.json").read_text())
-
 print("data sets per step:", recipe["pages"], "pages,", recipe["pairs"], "pairs,", recipe["videos"], "videos; weights of pairs, pages, videos:", recipe["weights"])
 
 # %% [markdown]
@@ -88,23 +82,6 @@ for name, drawn in (("gallery", galleries(1, generator, 48)), ("video", videos(1
 #
 # One update sees all data sets: each has its loss, each a weight, and the gradients add up (the paper: accumulation 70.7 overall,
 # one data set after the other 62.9).
-
-# %% [markdown]
-# Does it take pages at all? The paper's own ablation: 70.7 overall with M3W, 53.4 without. And must text look at the last picture
-# alone, rather than at all before it (70.7 against 63.5)? Both as experiments that were written down before they ran, with ten fresh
-# seeds per arm (`minilmm claims run interleaved`, `last-image`):
-
-# %%
-for name in ("interleaved", "last-image"):
-    record = claimed(name)
-    arms = {arm: [r["values"][record["measure"]] for r in record["rows"] if r["arm"] == arm and r["seed"] >= 100] for arm in record["arms"]}
-    first, second = arms
-    found, gap = verdict([a - b for a, b in zip(arms[first], arms[second], strict=True)])
-    print(f"{record['measure']}: {first} minus {second}: {gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}): {found}")
-    show(arms_chart({record["measure"]: arms}, {record["measure"]: ("chance", 0.2)}))
-
-# %% [markdown]
-# PAGES_TEXT
 
 # %% [markdown]
 # ## The prompt
@@ -209,19 +186,6 @@ for name, found in table.items():
 # %% [markdown]
 # On ImageNet with 80B parameters and a thousand classes RICES took the paper from 66.4 to 71.7 % and more. Here the intervals overlap at
 # four shots and hardly at eight: pictures that look alike answer another question, and a question says what it asks. No gain is shown.
-#
-# ## Or train
-#
-# The paper's contrast to all this: fine-tune on the task (`minilmm train flamingo --start flamingo-nano --data vqa`), three hundred
-# steps on training pictures with no examples in the prompt.
-
-# %%
-for name, label in (("vqa", "as it is"), ("vqa-finetuned", "fine-tuned")):
-    row = next(r for r in kept(f"flamingo-nano-{name}")["rows"] if r["condition"] == "real" and r["shots"] == 0)
-    print(f"{label:12} {row['value']:.2f} ({row['low']:.2f}-{row['high']:.2f}), 0 shots, prior {row['prior']:.2f}")
-
-# %% [markdown]
-# TUNED_TEXT
 #
 # ## Ensembling over orders
 #
