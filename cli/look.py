@@ -8,6 +8,7 @@ from typing import Any
 
 from .common import new_table, out_console, share, writable_folder
 
+QUERIES, QFORMER_TEXT = 4, "[CLS/DEC] a red circle . <EOC>"
 MASK_TEXT = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
 
 
@@ -43,6 +44,30 @@ def mask(out: Path) -> None:
         seen = ["".join(str(n + 1) for n in range(3) if m[0, i, n]) or "-" for i in range(len(words))]
         told = " ".join(f"{w}:{s}" for w, s in zip(words, seen, strict=True))
         console.print(f"  {name}: {told}", soft_wrap=True, markup=False)
+
+
+def qformer_masks(out: Path) -> None:
+    """mask.png: who sees whom in a Q-Former, for each of its three objectives."""
+    import torch
+
+    from minilmm import plots
+    from minilmm.blip2 import bidirectional_mask, causal_mask, unimodal_mask
+
+    names = [f"query {n + 1}" for n in range(QUERIES)] + QFORMER_TEXT.split()
+    real = torch.ones(1, len(names) - QUERIES, dtype=torch.bool)
+    masks = {
+        "ITC: unimodal": unimodal_mask,
+        "ITM: bidirectional": bidirectional_mask,
+        "ITG: multimodal causal": causal_mask,
+    }
+    drawn = {title: make(QUERIES, real)[0] for title, make in masks.items()}
+    figure = plots.mask_panels(drawn, names, split=QUERIES)
+    console, path = out_console(), plots.save(figure, writable_folder(out) / "mask.png")
+    console.print(f"{path}: who sees whom in the Q-Former", soft_wrap=True)
+    for title, mask in drawn.items():
+        q, t = mask[0], mask[QUERIES + 1]  # a query's row, and that of the second word
+        told = (f"{int(m[:QUERIES].sum())} queries and {int(m[QUERIES:].sum())} words" for m in (q, t))
+        console.print(f"  {title}: a query sees {next(told)}; the second word sees {next(told)}", soft_wrap=True)
 
 
 def attention(run: str, out: Path, seed: int) -> None:

@@ -128,8 +128,54 @@ NOTES = (
 )
 
 
+QFORMER_PARTS = (  # what it is called, how its parameters are named, whether stage 2 trains it
+    ("queries", ("qformer.query_tokens", "qformer.norm"), "yes"),
+    ("self-attention, shared", (".attention.",), "yes"),
+    ("cross-attention, every other block", (".cross.",), "yes"),
+    ("queries' feed-forwards", (".ffw_query.",), "yes"),
+    ("text's feed-forwards", (".ffw_text.",), "left out"),
+    ("words and positions", ("qformer.words", "qformer.positions", "word_bias"), "left out"),
+    ("heads of ITC, ITM and ITG", ("_proj.weight", "_proj.bias", "itm_head", "transform", "temperature"), "left out"),
+)
+
+
+def paper_qformer() -> None:
+    """The paper's Q-Former from our own modules: BERT-base over ViT-g, 32 queries."""
+    import torch
+
+    from minilmm.blip2 import QFormerConfig, Stage1
+
+    config = QFormerConfig(
+        1408, 30_523, width=768, layers=12, heads=12, hidden=3072, queries=32, embed=256, context=512
+    )
+    with torch.device("meta"):
+        sizes = {n: p.numel() for n, p in Stage1(config).named_parameters()}
+    view = new_table("part", "parameters", "stage 1", "stage 2", title="blip2-qformer: 12 blocks of 768, over ViT-g")
+    left, second = set(sizes), 0
+    for part, marks, later in QFORMER_PARTS:
+        inside = {n for n in left if any(mark in n for mark in marks)}
+        left -= inside
+        count = sum(sizes[n] for n in inside)
+        second += count if later == "yes" else 0
+        view.add_row(part, f"{count:,}", "trained", "trained" if later == "yes" else later)
+    assert not left, left
+    total = sum(sizes.values())
+    view.add_section()
+    view.add_row("all", f"{total:,}", millions(total), millions(second), style="bold")
+    view.add_row("the paper", "", "188M", "103M to 108M", style="bold")
+    console = out_console()
+    console.print(view)
+    console.print(
+        f"Stage 1: {total / 188e6 - 1:+.1%} of the paper's figure. Stage 2 trains the queries' half and a linear map "
+        "to the language model's width (2.0M to OPT-2.7B, 1.6M to FlanT5-XL); its text never enters the Q-Former.",
+        style="dim",
+    )
+
+
 def params(
-    name: Annotated[str, typer.Argument(help="A run, a shipped checkpoint, lm-small, frozen-7b, flamingo-3b|9b|80b.")],
+    name: Annotated[
+        str, typer.Argument(help="A run, a shipped checkpoint, lm-small, frozen-7b, flamingo-3b|9b|80b, blip2-qformer.")
+    ],
 ) -> None:
     """Parameter tables, built on the meta device: no memory, no weights."""
     import torch
@@ -144,6 +190,8 @@ def params(
         console.print(view)
         console.print("The paper gives no more detail than this, so nothing is built here.", style="dim")
         return
+    if name == "blip2-qformer":
+        return paper_qformer()
     if name in FLAMINGO:
         return paper_flamingo(name)
     kind, config, recipe, origin = described(name)

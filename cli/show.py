@@ -20,7 +20,11 @@ def show(
 ) -> None:
     """The mini-world and its words, the training of runs, and inside a Flamingo: its mask, looks and gates."""
     chosen(what, ("world", "words", "training", "mask", "attention", "gates"), "show")
-    if runs and what in ("world", "words", "mask"):
+    if what == "mask" and runs == ["blip2"]:
+        return look.qformer_masks(out or Path("runs") / what)
+    if runs and what == "mask":
+        raise ValueError(f"show mask takes blip2 or nothing, which is Flamingo's: leave {runs[0]} out")
+    if runs and what in ("world", "words"):
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs or []) != 1:
         raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano")

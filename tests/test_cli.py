@@ -232,13 +232,16 @@ def test_evaluations_as_flamingos(seeing, call, fails):
 def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
     code, out, err = call("show", "mask", "--out", tmp_path)
     assert code == 0 and (tmp_path / "mask.png").stat().st_size > 0 and "picture:- shows:- <image>:1" in out, err
+    code, out, err = call("show", "mask", "blip2", "--out", tmp_path / "q")
+    assert code == 0 and (tmp_path / "q" / "mask.png").is_file(), err
+    assert "ITG: multimodal causal: a query sees 4 queries and 0 words; the second word sees 4 queries and 2" in out
     code, _, err = call("show", "attention", seeing / "flamingo", "--out", tmp_path)
     assert code == 0 and (tmp_path / "words.png").is_file() and (tmp_path / "patches.png").is_file(), err
     code, out, err = call("show", "gates", seeing / "flamingo", "--out", tmp_path)
     assert code == 0 and (tmp_path / "gates.png").is_file() and "language model none" in out, err
     fails("show", "gates", seeing / "frozen", holds="no gated layers")
     fails("show", "attention", holds="name one Flamingo")
-    fails("show", "mask", seeing / "flamingo", holds="takes no runs")
+    fails("show", "mask", seeing / "flamingo", holds="takes blip2 or nothing")
 
 
 def test_claims(call, fails, tmp_path, monkeypatch):
@@ -282,6 +285,8 @@ def test_trace_and_params(runs, call):
     for name in names:
         code, out, _ = call("params", name)
         assert code == 0 and max(map(len, out.splitlines())) <= 80
+    code, out, _ = call("params", "blip2-qformer")
+    assert code == 0 and "186,702,654" in out and "-0.7%" in out and max(map(len, out.splitlines())) <= 80
 
 
 def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from minilmm.plots import (
     attention_map,
     few_shot_curves,
     mask_microscope,
+    mask_panels,
     new_figure,
     picture_grid,
     save,
@@ -106,6 +107,15 @@ def test_picture_grid():
     for images, captions in ((torch.rand(3, 8, 8), None), (torch.rand(0, 3, 8, 8), None), (torch.rand(1, 3, 8, 8), [])):
         with pytest.raises(ValueError):
             picture_grid(images, captions)
+
+
+def test_mask_panels():
+    masks = {"a": torch.eye(3, dtype=torch.bool), "b": torch.ones(3, 3, dtype=torch.bool)}
+    figure = mask_panels(masks, ["q", "x", "y"], split=1)
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
+    assert [int(ax.images[0].get_array().sum()) for ax in figure.axes] == [3, 9]
+    with pytest.raises(ValueError, match="2 rows and 2 columns"):
+        mask_panels(masks, ["q", "x"])
 
 
 def test_attention_map_and_mask_microscope():

@@ -1,7 +1,7 @@
 """Figures from arrays: they know no model, keep no global state and choose no backend."""
 
 from minilmm.plots.arms import arms_chart
-from minilmm.plots.attention import attention_map, head_map, mask_microscope
+from minilmm.plots.attention import attention_map, head_map, mask_microscope, mask_panels
 from minilmm.plots.curves import Series, few_shot_curves, series_of
 from minilmm.plots.families import architecture_families
 from minilmm.plots.ledger import freeze_ledger
@@ -13,6 +13,6 @@ from minilmm.plots.training import training_curves
 
 __all__ = [
     "Series", "architecture_families", "arms_chart", "attention_map", "few_shot_curves", "freeze_ledger", "head_map",
-    "mask_microscope", "new_figure", "patch_overlay", "picture_grid", "save", "series_of", "show", "style",
-    "training_curves",
+    "mask_microscope", "mask_panels", "new_figure", "patch_overlay", "picture_grid", "save", "series_of", "show",
+    "style", "training_curves",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,6 +65,30 @@ def mask_microscope(
         for label in ax.get_xticklabels():
             label.set_fontweight("bold" if label.get_text() == "<image>" else "normal")
         ax.set_xlabel(xlabel)
+    return figure
+
+
+def mask_panels(masks: Mapping[str, Tensor], names: Sequence[str], *, split: int = 0) -> Figure:
+    """Masks (N, N) bool side by side, `{title: mask}`: row n may look at the filled columns; `names` (N) on both axes.
+
+    split: a line is drawn behind the first so many, between queries and text. ValueError: a mask that does not fit.
+    """
+    for mask in masks.values():
+        _check(mask, names, names)
+    with style():
+        side = 0.24 * len(names)
+        figure = new_figure(0.6 + _room(names) + (side + 0.3) * len(masks), 0.9 + _room(names) + side)
+        axes = figure.subplots(1, len(masks), sharey=True, squeeze=False)[0]
+        for ax, (title, mask) in zip(axes, masks.items(), strict=True):
+            cells = mask.detach().cpu().bool().numpy()
+            ax.imshow(cells, cmap=ListedColormap(["#F1F1F1", PALETTE[0]]), vmin=0, vmax=1, aspect="auto")
+            _label(ax, names, names)
+            ax.set_title(title)
+            if split:
+                ax.axvline(split - 0.5, color=PALETTE[1], linewidth=2)
+                ax.axhline(split - 0.5, color=PALETTE[1], linewidth=2)
+        axes[0].set_ylabel("looks")
+        figure.supxlabel("at", fontsize=10)
     return figure
 
 
