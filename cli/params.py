@@ -143,13 +143,14 @@ def paper_qformer() -> None:
     """The paper's Q-Former from our own modules: BERT-base over ViT-g, 32 queries."""
     import torch
 
-    from minilmm.blip2 import QFormerConfig, Stage1
+    from minilmm.blip2 import Blip2Config, QFormerConfig, Stage1
 
     config = QFormerConfig(
         1408, 30_523, width=768, layers=12, heads=12, hidden=3072, queries=32, embed=256, context=512
     )
     with torch.device("meta"):
-        sizes = {n: p.numel() for n, p in Stage1(config).named_parameters()}
+        sizes = {n: p.numel() for n, p in Stage1(Blip2Config(config)).named_parameters()}
+    sizes = {n: size for n, size in sizes.items() if not n.startswith("encoder.")}
     view = new_table("part", "parameters", "stage 1", "stage 2", title="blip2-qformer: 12 blocks of 768, over ViT-g")
     left, second = set(sizes), 0
     for part, marks, later in QFORMER_PARTS:

@@ -12,12 +12,17 @@ Stage 2 keeps the queries' half, maps their outputs to where a frozen language m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minilmm.language.causal import CausalLM, LMConfig
+from minilmm.nn.prefix import PrefixLM
+from minilmm.vision import Encoder, VisionConfig, build_encoder
+
+IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
 Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of the queries
 
 
@@ -42,6 +47,16 @@ class QFormerConfig:
     norm_eps: float = 1e-12
     cls: int = 1
     dec: int = 1
+
+
+@dataclass(frozen=True)
+class Blip2Config:
+    """A Q-Former, the eyes that it looks through, and in stage 2 the language model that reads it."""
+
+    qformer: QFormerConfig
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    lm: LMConfig | None = None
+    image_id: int = IMAGE_ID
 
 
 def unimodal_mask(queries: int, real: Tensor) -> Tensor:
@@ -219,18 +234,23 @@ class Losses:
 
 
 class Stage1(nn.Module):
-    """Vision-language representation learning: ITC, ITM and ITG over one Q-Former (section 3.2)."""
+    """Vision-language representation learning: ITC, ITM and ITG over one Q-Former and frozen eyes (section 3.2)."""
 
-    def __init__(self, config: QFormerConfig):
+    def __init__(self, config: Blip2Config, encoder: Encoder | None = None):
         super().__init__()
-        self.qformer = QFormer(config)
-        self.vision_proj, self.text_proj = nn.Linear(config.width, config.embed), nn.Linear(config.width, config.embed)
-        self.itm_head = nn.Linear(config.width, 2)
-        self.transform = nn.Sequential(
-            nn.Linear(config.width, config.width), nn.GELU(), nn.LayerNorm(config.width, config.norm_eps)
-        )
-        self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.config, c = config, config.qformer
+        self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
+        self.qformer = QFormer(c)
+        self.vision_proj, self.text_proj = nn.Linear(c.width, c.embed), nn.Linear(c.width, c.embed)
+        self.itm_head = nn.Linear(c.width, 2)
+        self.transform = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.norm_eps))
+        self.word_bias = nn.Parameter(torch.zeros(c.vocab_size))
         self.temperature = nn.Parameter(torch.tensor(0.07))
+
+    @torch.no_grad()
+    def see(self, images: Tensor) -> Tensor:
+        """What the frozen eyes make of pictures: (B, C, H, W) -> x_f (B, S, D_s)."""
+        return self.encoder(images)
 
     def image_embeddings(self, states: Tensor) -> Tensor:
         """The queries' outputs (B, Q, D) -> unit vectors (B, Q, E)."""
@@ -301,3 +321,26 @@ def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | N
     if bool(same.all(1).any()):
         raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
     return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]
+
+
+class Blip2(PrefixLM):
+    """Vision-to-language generative learning: what the queries found, in front of a frozen LM's words (section 3.3).
+
+    Of the Q-Former only the queries' half runs, and trains; text enters the language model alone.
+    """
+
+    def __init__(self, config: Blip2Config, lm: CausalLM | None = None, encoder: Encoder | None = None):
+        super().__init__()
+        if config.lm is None:
+            raise ValueError("stage 2 needs a language model: its configuration is missing")
+        self.config, self.prefix_tokens, self.image_id = config, config.qformer.queries, config.image_id
+        self.lm = lm if lm is not None else CausalLM(config.lm)
+        self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
+        self.qformer = QFormer(config.qformer)
+        self.to_lm = nn.Linear(config.qformer.width, config.lm.width)
+
+    def prefix(self, images: Tensor) -> Tensor:
+        """Pictures (M, C, H, W) -> soft visual prompts (M, Q, D)."""
+        with torch.no_grad():
+            x_f = self.encoder(images)
+        return self.to_lm(self.qformer(x_f)[0])

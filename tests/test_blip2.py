@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import Blip2Config, Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
 from minilmm.blip2 import (
+    Blip2,
+    Blip2Config,
     QFormer,
     QFormerConfig,
     Stage1,
@@ -18,55 +20,74 @@ from minilmm.blip2 import (
     hard_negatives,
     unimodal_mask,
 )
+from minilmm.document import Batch, left_padded
+from minilmm.language.adapter import TransformersLM
+from minilmm.vision import VisionConfig
 
 C = QFormerConfig(seen=24, vocab_size=50, width=32, layers=4, heads=4, hidden=40, queries=5, embed=16, context=12)
+BOTH = Blip2Config(C, VisionConfig(stem=8, widths=(8, C.seen), blocks=(1, 1)))
 MASKS = {"ITC": unimodal_mask, "ITM": bidirectional_mask, "ITG": causal_mask}
 
 
-def theirs():
+def theirs(kind="Blip2ForImageTextRetrieval", **more):
+    """A model of transformers at random weights with norms of their own."""
     torch.manual_seed(0)
-    vision = Blip2VisionConfig(hidden_size=C.seen, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
-                               image_size=4, patch_size=2)  # fmt: skip
-    qformer = Blip2QFormerConfig(
+    vision = transformers.Blip2VisionConfig(hidden_size=C.seen, intermediate_size=8, num_hidden_layers=1,
+                                            num_attention_heads=2, image_size=4, patch_size=2)  # fmt: skip
+    qformer = transformers.Blip2QFormerConfig(
         vocab_size=C.vocab_size, hidden_size=C.width, num_hidden_layers=C.layers, num_attention_heads=C.heads,
         intermediate_size=C.hidden, max_position_embeddings=C.context, encoder_hidden_size=C.seen,
-        cross_attention_frequency=2, use_qformer_text_input=True, hidden_dropout_prob=0.0,
+        cross_attention_frequency=2, use_qformer_text_input="Retrieval" in kind, hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )  # fmt: skip
-    config = Blip2Config(vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), num_query_tokens=C.queries,
-                         image_text_hidden_size=C.embed, image_token_index=None)  # fmt: skip
-    model = Blip2ForImageTextRetrieval(config).eval()
+    settings = {"num_query_tokens": C.queries, "image_text_hidden_size": C.embed, "image_token_index": None} | more
+    config = transformers.Blip2Config(vision_config=vision.to_dict(), qformer_config=qformer.to_dict(), **settings)
+    model = getattr(transformers, kind)(config).eval()
     for name, p in model.named_parameters():
-        if "ayernorm" in name.lower() and name.endswith("weight"):
+        if "norm" in name.lower() and name.endswith("weight"):
             nn.init.uniform_(p, 0.5, 1.5)
         else:
             nn.init.normal_(p, std=0.2)
     return model
 
 
-def ours_from(model):
-    """Our stage 1 with the weights of transformers' retrieval model."""
-    ours = Stage1(C).eval()
-    q, t = ours.qformer, model.qformer
-    pairs = [(q.query_tokens, model.query_tokens[0]), (q.words.weight, model.embeddings.word_embeddings.weight),
-             (q.positions.weight, model.embeddings.position_embeddings.weight)]  # fmt: skip
-    modules = [(q.norm, t.layernorm), (ours.vision_proj, model.vision_projection),
-               (ours.text_proj, model.text_projection), (ours.itm_head, model.itm_head)]  # fmt: skip
+def attentions(q, t):
+    """Modules of our Q-Former and of theirs that hold the same, the text's feed-forwards where there are any."""
+    modules = [(q.norm, t.layernorm)]
     for block, layer in zip(q.blocks, t.encoder.layer, strict=True):
-        attentions = [(block.attention, layer.attention)]
-        attentions += [(block.cross, layer.crossattention)] if block.cross is not None else []
         assert (block.cross is not None) == layer.has_cross_attention
-        for mine, other in attentions:
+        pairs = [(block.attention, layer.attention)]
+        pairs += [(block.cross, layer.crossattention)] if block.cross is not None else []
+        for mine, other in pairs:
             inner = other.attention
             modules += [(mine.q_proj, inner.query), (mine.k_proj, inner.key), (mine.v_proj, inner.value),
                         (mine.o_proj, other.output.dense), (mine.norm, other.output.LayerNorm)]  # fmt: skip
-        for mine, up, down in ((block.ffw_query, layer.intermediate_query, layer.output_query),
-                               (block.ffw_text, layer.intermediate, layer.output)):  # fmt: skip
+        feeds = [(block.ffw_query, layer.intermediate_query, layer.output_query)]
+        feeds += [(block.ffw_text, layer.intermediate, layer.output)] if hasattr(layer, "intermediate") else []
+        for mine, up, down in feeds:
             modules += [(mine.up, up.dense), (mine.down, down.dense), (mine.norm, down.LayerNorm)]
-    pairs += [pair for a, b in modules for pair in ((a.weight, b.weight), (a.bias, b.bias))]
+    return modules
+
+
+def copied(modules, pairs):
+    """Our parameters become theirs."""
+    pairs = [*pairs, *(pair for a, b in modules for pair in ((a.weight, b.weight), (a.bias, b.bias)))]
     with torch.no_grad():
         for a, b in pairs:
             a.copy_(b)
+
+
+def ours_from(model):
+    """Our stage 1 with the weights of transformers' retrieval model."""
+    ours = Stage1(BOTH).eval()
+    q = ours.qformer
+    heads = [(ours.vision_proj, model.vision_projection), (ours.text_proj, model.text_projection),
+             (ours.itm_head, model.itm_head)]  # fmt: skip
+    copied(
+        [*attentions(q, model.qformer), *heads],
+        [(q.query_tokens, model.query_tokens[0]), (q.words.weight, model.embeddings.word_embeddings.weight),
+         (q.positions.weight, model.embeddings.position_embeddings.weight)],
+    )  # fmt: skip
     return ours
 
 
@@ -126,6 +147,50 @@ def test_similarities_and_matches_are_those_of_the_retrieval_model():
             torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
 
 
+class Eyes(nn.Module):
+    """Their vision model, as our encoder."""
+
+    width = C.seen
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model(pixel_values=images).last_hidden_state
+
+
+def test_the_whole_of_stage_2_is_transformers_over_opt():
+    opt = transformers.OPTConfig(vocab_size=60, hidden_size=20, num_hidden_layers=2, num_attention_heads=2, ffn_dim=24,
+                                 max_position_embeddings=64, word_embed_proj_dim=20, bos_token_id=1, eos_token_id=2,
+                                 dropout=0.0)  # fmt: skip
+    model = theirs("Blip2ForConditionalGeneration", text_config=opt.to_dict(), image_token_index=59)
+    lm = TransformersLM(model.language_model)
+    ours = Blip2(Blip2Config(C, BOTH.vision, lm.config, image_id=59), lm, Eyes(model.vision_model)).eval()
+    copied([*attentions(ours.qformer, model.qformer), (ours.to_lm, model.language_projection)],
+           [(ours.qformer.query_tokens, model.query_tokens[0])])  # fmt: skip
+    rows, pixels = [[1, 59, 5, 6, 7], [1, 59, 8]], torch.randn(2, 3, 4, 4)
+    batch = Batch.of(torch.tensor([[*r, *[0] * (5 - len(r))] for r in rows]), pixels[:, None, None], image=59)
+    mine = ours(left_padded(batch))
+    wide = [[0] * (5 - len(r)) + [i for t in r for i in ([59] * C.queries if t == 59 else [t])] for r in rows]
+    wide = torch.tensor(wide)
+    expected = model(pixel_values=pixels, input_ids=wide, attention_mask=(wide != 0).long()).logits
+    torch.testing.assert_close(mine[0, 1:], expected[0, C.queries :], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine[1, 3:], expected[1, -2:], atol=1e-5, rtol=1e-5)
+    mine[0, 1:].square().mean().backward()
+    expected[0, C.queries :].square().mean().backward()
+    layer = model.qformer.encoder.layer[0]
+    for a, grad in (
+        (ours.to_lm.weight, model.language_projection.weight.grad),
+        (ours.qformer.query_tokens, model.query_tokens.grad[0]),
+        (ours.qformer.blocks[0].cross.v_proj.weight, layer.crossattention.attention.value.weight.grad),
+    ):
+        assert float(grad.abs().max()) > 1e-5
+        torch.testing.assert_close(a.grad, grad, atol=1e-5, rtol=1e-4)
+    unused = [n for n, p in ours.qformer.named_parameters() if p.grad is None or not p.grad.any()]
+    assert unused and all("ffw_text" in n or n.startswith(("words", "positions")) for n in unused)
+
+
 def test_the_unimodal_mask_is_two_separate_passes():
     torch.manual_seed(0)
     q = QFormer(C).eval()
@@ -138,7 +203,7 @@ def test_the_unimodal_mask_is_two_separate_passes():
 
 def test_reusing_the_queries_keys_and_values_changes_nothing():
     torch.manual_seed(0)
-    stage = Stage1(C).eval()
+    stage = Stage1(BOTH).eval()
     x_f, ids, real = batch(6, 3, 8)
     kept = []
     stage.qformer(x_f, keep=kept)
@@ -168,7 +233,7 @@ def test_who_sees_whom(queries, lengths):
 
 def test_a_word_to_come_is_never_seen_by_itg():
     torch.manual_seed(0)
-    stage = Stage1(C).eval()
+    stage = Stage1(BOTH).eval()
     x_f, ids, real = batch(6, 6)
     kept = []
     stage.qformer(x_f, keep=kept)
@@ -182,7 +247,7 @@ def test_a_word_to_come_is_never_seen_by_itg():
 
 def test_losses_of_a_model_that_knows_nothing_are_the_baselines():
     torch.manual_seed(0)
-    stage = Stage1(C).eval()
+    stage = Stage1(BOTH).eval()
     x_f, ids, real = batch(*[6] * 16)
     with torch.no_grad():
         for p in (stage.vision_proj.weight, stage.itm_head.weight, stage.qformer.words.weight):
@@ -197,7 +262,7 @@ def test_losses_of_a_model_that_knows_nothing_are_the_baselines():
 
 def test_one_batch_can_be_learned_by_heart():
     torch.manual_seed(0)
-    stage = Stage1(C)
+    stage = Stage1(BOTH)
     x_f, ids, real = batch(*[5] * 8)
     optimizer = torch.optim.AdamW(stage.parameters(), lr=3e-3)
     g = torch.Generator().manual_seed(0)
