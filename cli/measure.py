@@ -76,7 +76,7 @@ def few_shot(
     from minilmm.evaluation.prompts import CONDITIONS
 
     if not hasattr(model, "sees"):
-        raise ValueError(f"{run}: a dual encoder reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
+        raise ValueError(f"{run}: reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
     if not model.sees and (task in ("glyph-naming", "easy-vqa") or Path(task).is_dir()):
         raise ValueError(f"{run}: reads text only, and {task} has no words for its pictures: choose a run that sees")
     resolution = model.config.vision.resolution if model.sees else 48
@@ -102,12 +102,18 @@ def few_shot(
 
 def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> dict[str, Any]:
     """Retrieval or zero-shot classification with a dual encoder, in the shape of a few-shot result."""
+    from minilmm.blip2 import Stage1
+    from minilmm.training import blip2
     from minilmm.training.vision import retrieval, zero_shot
 
-    if not hasattr(model, "encode_text"):
+    matches = isinstance(model, Stage1)
+    if not hasattr(model, "encode_text") and not (matches and task == "retrieval"):
         raise ValueError(f"{run}: {task} needs a dual encoder such as vision-nano: name one, or choose another task")
     start, count = time.perf_counter(), max(2, count + count % 2)
-    rows = retrieval(model, count, seed, device) if task == "retrieval" else [zero_shot(model, count, seed, device)]
+    if matches:
+        rows = blip2.retrieval(model, count, seed, device)
+    else:
+        rows = retrieval(model, count, seed, device) if task == "retrieval" else [zero_shot(model, count, seed, device)]
     kept = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
     chance = kept[0]["chance"]
     return {

@@ -26,8 +26,16 @@ LATENTS, FRAMES, WORDS = 64, 8, 32_000  # section 2.1; frames of training; Chinc
 
 def trained_names(kind: str, recipe: dict[str, Any], names: Iterable[str]) -> set[str]:
     """Which parameters a run of this recipe trains: all of a half's; of Frozen's, those its variant and eyes say."""
+    from minilmm.blip2 import in_text_half
+
     if kind == "flamingo":
         return {name for name in names if not name.startswith(("lm.", "encoder."))}
+    if kind == "blip2-stage1":
+        return {name for name in names if not name.startswith("encoder.")}
+    if kind == "blip2":
+        return {
+            n for n in names if n.startswith(("to_lm.", "qformer.")) and not in_text_half(n.removeprefix("qformer."))
+        }
     if kind != "frozen":
         return set(names)
     parts = ["to_prefix."]
@@ -209,5 +217,5 @@ def params(
     view.add_section()
     view.add_row("all", f"{total:,}", "100.0%", f"{learns:,}", style="bold")
     console.print(view)
-    if config.get("tied") or config.get("lm", {}).get("tied"):
+    if config.get("tied") or (config.get("lm") or {}).get("tied"):
         console.print("lm_head is embed_tokens: counted once.", style="dim")

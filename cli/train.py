@@ -285,3 +285,42 @@ def train_flamingo(
     with training_folder(place, resume):
         run(flamingo.train, recipe, place, resume, where, probe_every=200 if recipe.optimisation.steps > 400 else 100)
     finish(place)
+
+
+def train_blip2(
+    stage: Annotated[int, typer.Option("--stage", help="1: the Q-Former learns to see. 2: a language model reads it.")],
+    preset: Preset = None,
+    start: Annotated[str | None, typer.Option("--from", help="Stage 2: the run of stage 1 to go on from.")] = None,
+    steps: Steps = None,
+    out: Out = None,
+    resume: Resume = False,
+    lm: Annotated[str | None, typer.Option(help="Stage 2's language model: decoder (lm-nano), or a run.")] = None,
+    vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
+    objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
+    bug: Annotated[str | None, typer.Option(help="A common mistake: skip-stage-1.")] = None,
+    lr: Rate = None,
+    batch: Size = None,
+    seed: RunSeed = None,
+    device: Device = "auto",
+) -> None:
+    """Train BLIP-2: a Q-Former between frozen eyes and a frozen language model, in two stages."""
+    from minilmm.training import blip2
+
+    if bug is not None:
+        chosen(bug, ("skip-stage-1",), "--bug")
+    if stage == 1 and (start, lm, bug) != (None, None, None):
+        raise ValueError("--stage 1: reads no language model and no other run: leave --from, --lm and --bug out")
+    if stage == 2 and objectives is not None:
+        raise ValueError("--stage 2: has one objective, the language model's own: leave --objectives out")
+    if stage == 2 and (start is None) == (bug is None) and not resume:
+        raise ValueError("--stage 2: name the run of stage 1 with --from (--bug skip-stage-1 goes without)")
+    where, place = device_named(device), out or Path(f"runs/blip2-stage{stage}")
+    changes = {
+        "optimisation": {"steps": steps, "lr": lr}, "start": start, "lm": "lm-nano" if lm == "decoder" else lm,
+        "vision": vision, "objectives": tuple(objectives.split(",")) if objectives else None, "batch": batch,
+        "seed": seed,
+    }  # fmt: skip
+    recipe = decide(lambda name: blip2.preset(name, stage), preset, "nano", place, resume, changes)
+    with training_folder(place, resume):
+        run(blip2.train, recipe, place, resume, where)
+    finish(place)

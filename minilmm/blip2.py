@@ -224,6 +224,11 @@ class QFormer(nn.Module):
         return x[:, :Q], x[:, Q:]
 
 
+def in_text_half(name: str) -> bool:
+    """Is this parameter of a Q-Former the text's alone? Stage 2 leaves those out: no text enters it there."""
+    return "ffw_text" in name or name.startswith(("words", "positions"))
+
+
 @dataclass(frozen=True)
 class Losses:
     """The three losses of stage 1, in nats, and what a model that knows nothing gets: log B, H(1/3), log V."""

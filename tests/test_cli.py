@@ -244,6 +244,37 @@ def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
     fails("show", "mask", seeing / "flamingo", holds="takes blip2 or nothing")
 
 
+def test_blip2_in_two_stages(runs, call, fails, tmp_path):
+    first, second = tmp_path / "b1", tmp_path / "b2"
+    common = ["--vision", runs / "vision", "--steps", "2", "--batch", "8"]
+    code, out, err = call("train", "blip2", "--stage", "1", *common, "--out", first)
+    assert code == 0 and "itc" in out and "itm" in out and "itg" in out, err
+    code, out, err = call("eval", first, "--task", "retrieval", "--episodes", "6", "--json", "-")
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert [r["metric"] for r in rows[::3]] == ["TR@1, ITC", "IR@1, ITC", "TR@1, ITM", "IR@1, ITM"]
+    code, out, err = call(
+        "train", "blip2", "--stage", "2", "--from", first, "--lm", runs / "lm", *common, "--out", second
+    )
+    assert code == 0 and (second / "model.safetensors").is_file(), err
+    a, b = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    assert torch.equal(a["qformer.blocks.0.ffw_text.up.weight"], b["qformer.blocks.0.ffw_text.up.weight"])
+    assert not torch.equal(a["qformer.query_tokens"], b["qformer.query_tokens"])
+    code, out, err = call("eval", second, "--task", "vqa", "--shots", "0,1", "--episodes", "6")
+    assert code == 0 and "prior" in out, err
+    for run in (first, second):
+        code, out, _ = call("params", run)
+        assert code == 0 and max(map(len, out.splitlines())) <= 80
+    fails("eval", first, "--task", "vqa", holds="reads no prompts")
+    fails("train", "blip2", "--stage", "2", "--out", tmp_path / "x", holds="--from")
+    fails("train", "blip2", "--stage", "3", "--out", tmp_path / "x", holds="choose 1 or 2")
+    fails("train", "blip2", "--stage", "2", "--from", tmp_path / "none", "--out", tmp_path / "x", holds="no such run")
+    fails("train", "blip2", "--stage", "2", "--from", runs / "vision", "--out", tmp_path / "x", holds="no first stage")
+    fails("train", "blip2", "--stage", "1", "--objectives", "itc,mlm", "--out", tmp_path / "x", holds="choose from itc")
+    fails("train", "blip2", "--stage", "1", *common[:2], "--batch", "1", "--out", tmp_path / "x", holds="larger batch")
+    assert not list((tmp_path / "x").glob("*.safetensors"))
+
+
 def test_claims(call, fails, tmp_path, monkeypatch):
     code, out, _ = call("claims", "list", "--out", tmp_path)
     assert code == 0 and "gating" in out and "not run" in out

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import minilmm
 from minilmm.ablations import altered
+from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
@@ -141,6 +142,10 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
     if kind == "flamingo":
         parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
         return altered(Flamingo(FlamingoConfig(**parts)), parts.get("variant", ""))
+    if kind in ("blip2-stage1", "blip2"):
+        lm = LMConfig(**config["lm"]) if config["lm"] is not None else None
+        parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
+        return (Blip2 if kind == "blip2" else Stage1)(Blip2Config(**{**config, **parts}))
     raise KeyError(f"unknown kind of model {kind!r}")
 
 

@@ -118,3 +118,26 @@ class FlamingoRecipe:
     start: str = ""
     data: str = "world"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Blip2Recipe:
+    """BLIP-2, one stage at a time: eyes, and in stage 2 a language model, that stay as they are.
+
+    stage       1: a Q-Former learns what of a picture text speaks of. 2: a language model learns to read it
+    start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former that knows nothing
+    objectives  of stage 1
+    """
+
+    optimisation: Optimisation
+    stage: int = 1
+    start: str = ""
+    lm: str = "lm-nano"
+    vision: str = "vision-nano"
+    objectives: tuple[str, ...] = ("itc", "itm", "itg")
+    queries: int = 8
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 512
+    batch: int = 64
+    seed: int = 0
