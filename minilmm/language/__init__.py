@@ -1,4 +1,4 @@
-"""Language models: our causal LM, and in `adapter` any causal LM of transformers."""
+"""Language models: our causal LM, an encoder-decoder, and in `adapter` any causal LM of transformers."""
 
 from minilmm.language.causal import CausalLM, LMConfig
 
