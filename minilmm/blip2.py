@@ -12,13 +12,15 @@ Stage 2 keeps the queries' half, maps their outputs to where a frozen language m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
+from minilmm.language.encdec import EncDecConfig, EncoderDecoder, halves, placed
 from minilmm.nn.prefix import PrefixLM
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
@@ -55,7 +57,7 @@ class Blip2Config:
 
     qformer: QFormerConfig
     vision: VisionConfig = field(default_factory=VisionConfig)
-    lm: LMConfig | None = None
+    lm: LMConfig | EncDecConfig | None = None
     image_id: int = IMAGE_ID
 
 
@@ -287,8 +289,11 @@ class Stage1(nn.Module):
 
         ITC: a picture's similarity to a text is that of its best query; texts that say the same are all right.
         ITM: every pair, and for every picture and every text a wrong partner, drawn by ITC's similarity and never one
-        that says the same. ITG: the caption, word by word. ValueError where every caption says the same.
+        that says the same. ITG: the caption, word by word. ValueError where a caption has no wrong partner, or all are
+        empty.
         """
+        if not bool(real[:, 1:].any()):
+            raise ValueError("every caption is empty: there is no word to say")
         kept: Past = []
         queries, _ = self.qformer(x_f, keep=kept)
         image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
@@ -331,15 +336,24 @@ def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | N
 class Blip2(PrefixLM):
     """Vision-to-language generative learning: what the queries found, in front of a frozen LM's words (section 3.3).
 
-    Of the Q-Former only the queries' half runs, and trains; text enters the language model alone.
+    Of the Q-Former only the queries' half runs, and trains; text enters the language model alone. A decoder reads on
+    behind the queries (OPT's part); of an encoder-decoder the encoder reads queries and prompt, and the decoder says
+    what follows (FlanT5's part).
     """
 
-    def __init__(self, config: Blip2Config, lm: CausalLM | None = None, encoder: Encoder | None = None):
+    def __init__(
+        self,
+        config: Blip2Config,
+        lm: CausalLM | EncoderDecoder | None = None,
+        encoder: Encoder | None = None,
+    ):
         super().__init__()
         if config.lm is None:
             raise ValueError("stage 2 needs a language model: its configuration is missing")
         self.config, self.prefix_tokens, self.image_id = config, config.qformer.queries, config.image_id
-        self.lm = lm if lm is not None else CausalLM(config.lm)
+        if lm is None:
+            lm = EncoderDecoder(config.lm) if isinstance(config.lm, EncDecConfig) else CausalLM(config.lm)
+        self.lm = lm
         self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
         self.qformer = QFormer(config.qformer)
         self.to_lm = nn.Linear(config.qformer.width, config.lm.width)
@@ -349,3 +363,11 @@ class Blip2(PrefixLM):
         with torch.no_grad():
             x_f = self.encoder(images)
         return self.to_lm(self.qformer(x_f)[0])
+
+    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+        """Logits of the next token after every token, (B, L, V); of an encoder-decoder from the prompt's last on."""
+        if isinstance(self.config.lm, LMConfig):
+            return super().forward(batch, maps)
+        prompt, words, where = halves(batch)
+        x, mask, _ = self.splice(replace(batch, ids=batch.ids * prompt, attention_mask=prompt))
+        return placed(self.lm.continued(x, mask, words, maps), where, batch.ids.shape[1])

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import test_encdec
 import torch
 import transformers
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from minilmm.blip2 import (
 )
 from minilmm.document import Batch, left_padded
 from minilmm.language.adapter import TransformersLM
+from minilmm.training.loop import loss_of
 from minilmm.vision import VisionConfig
 
 C = QFormerConfig(seen=24, vocab_size=50, width=32, layers=4, heads=4, hidden=40, queries=5, embed=16, context=12)
@@ -191,6 +193,29 @@ def test_the_whole_of_stage_2_is_transformers_over_opt():
     assert unused and all("ffw_text" in n or n.startswith(("words", "positions")) for n in unused)
 
 
+def test_the_whole_of_stage_2_is_transformers_over_t5():
+    t5 = test_encdec.theirs().config
+    model = theirs("Blip2ForConditionalGeneration", text_config=t5.to_dict(), image_token_index=59)
+    lm = test_encdec.ours_from(model.language_model)
+    ours = Blip2(Blip2Config(C, BOTH.vision, lm.config, image_id=59), lm, Eyes(model.vision_model)).eval()
+    copied([*attentions(ours.qformer, model.qformer), (ours.to_lm, model.language_projection)],
+           [(ours.qformer.query_tokens, model.query_tokens[0])])  # fmt: skip
+    pixels = torch.randn(2, 3, 4, 4)
+    batch = test_encdec.documents(([1, 59, 5, 6], [7, 8, 2]), ([1, 59, 9], [10, 2]))
+    batch = Batch.of(batch.ids, pixels[:, None, None], image=59, loss_mask=batch.loss_mask)
+    mine = ours(batch)
+    wide = torch.tensor([[1, *[59] * C.queries, 5, 6], [1, *[59] * C.queries, 9, 0]])
+    labels = torch.tensor([[7, 8, 2], [10, 2, -100]])
+    expected = model(pixel_values=pixels, input_ids=wide, attention_mask=(wide != 0).long(), labels=labels)
+    torch.testing.assert_close(mine[0, 3:6], expected.logits[0], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(mine[1, 2:4], expected.logits[1, :2], atol=2e-5, rtol=1e-5)
+    loss_of(ours, batch).backward()
+    expected.loss.backward()
+    grad = model.language_projection.weight.grad
+    assert float(grad.abs().max()) > 1e-4
+    torch.testing.assert_close(ours.to_lm.weight.grad, grad, atol=1e-5, rtol=1e-3)
+
+
 def test_the_unimodal_mask_is_two_separate_passes():
     torch.manual_seed(0)
     q = QFormer(C).eval()
@@ -286,6 +311,18 @@ def test_hard_negatives_are_near_and_never_right():
     assert torch.equal(drawn.mode(0).values, expected)
     with pytest.raises(ValueError, match="every text of the batch says the same"):
         hard_negatives(similar, torch.ones(6, 6, dtype=torch.bool), g)
+
+
+def test_an_empty_caption_is_a_caption_and_all_of_them_are_none():
+    torch.manual_seed(0)
+    stage = Stage1(BOTH).eval()
+    x_f, ids, real = batch(6, 1, 8)
+    found = stage(x_f, ids, real, torch.eye(3, dtype=torch.bool))
+    assert all(bool(loss.isfinite()) for loss in (found.itc, found.itm, found.itg))
+    with pytest.raises(ValueError, match="every caption is empty"):
+        stage(x_f, ids[:, :1], real[:, :1], torch.eye(3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="use a larger batch"):
+        stage(x_f[:1], ids[:1], real[:1], torch.eye(1, dtype=torch.bool))
 
 
 def test_what_cannot_be_read_is_one_line():

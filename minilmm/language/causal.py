@@ -156,9 +156,12 @@ class CausalLM(nn.Module):
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: the logits after each, (B, V), and the cache to go on from."""
+        return self.begin(self.embed(batch.ids), batch.attention_mask)
+
+    def begin(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, Cache]:
+        """The same for prompts given as embeddings (B, L, D)."""
         cache = Cache()
-        x = self.hidden(self.embed(batch.ids), batch.attention_mask, cache)
-        return self.lm_head(x[:, -1]), cache
+        return self.lm_head(self.hidden(x, attention_mask, cache)[:, -1]), cache
 
     def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
         """Append ids (B, K) to the cache: logits (B, K, V) after each."""

@@ -253,12 +253,14 @@ def halves(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """A document's prompt and what follows: which tokens are prompt (B, L) bool, the words behind (B, K), 0 pads, and
     where those stand in the document (B, K), L for padding.
 
-    What follows begins with the first token that counts in the loss. ValueError where a document has none.
+    What follows begins with the first token that counts in the loss, never with the very first of the document.
+    ValueError where there is none.
     """
-    if not bool(batch.loss_mask.any(1).all()):
+    counts = batch.loss_mask[:, 1:]
+    if not bool(counts.any(1).all()):
         raise ValueError("every label of a document is masked: an encoder-decoder has nothing to say behind it")
     L = batch.ids.shape[1]
-    first = batch.loss_mask.int().argmax(1, keepdim=True)  # (B, 1)
+    first = 1 + counts.int().argmax(1, keepdim=True)  # (B, 1)
     at = torch.arange(L, device=batch.ids.device)
     prompt = batch.attention_mask & (at < first)
     where = (first + at).masked_fill(first + at >= L, L)

@@ -70,8 +70,7 @@ class PrefixLM(nn.Module):
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""
         x, mask, _ = self.splice(batch)
-        cache = Cache()
-        return self.lm.lm_head(self.lm.hidden(x, mask, cache)[:, -1]), cache
+        return self.lm.begin(x, mask)
 
     def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
         """Append text (B, K): logits (B, K, V)."""

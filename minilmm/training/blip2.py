@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1, in_text_half
 from minilmm.evaluation.retrieval import ranks
 from minilmm.language import CausalLM
+from minilmm.language.encdec import EncoderDecoder
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import BOS
 from minilmm.training.checkpoint import CheckpointError, load, save
@@ -66,7 +67,7 @@ def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, list[nn.Parameter]]:
 
 def _second(recipe: Blip2Recipe, config: Blip2Config, dual: DualEncoder) -> Blip2:
     lm, _ = load(recipe.lm)
-    if not isinstance(lm, CausalLM):
+    if not isinstance(lm, CausalLM | EncoderDecoder):
         raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
     first = None
     if recipe.start:

@@ -26,6 +26,7 @@ from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
+from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 
@@ -134,6 +135,8 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
     """A model from a card's kind and configuration, at random weights."""
     if kind == "lm":
         return CausalLM(LMConfig(**config))
+    if kind == "t5":
+        return EncoderDecoder(EncDecConfig(**config))
     if kind == "vision":
         return DualEncoder(_vision(config["vision"]), **{k: v for k, v in config.items() if k != "vision"})
     if kind == "frozen":
@@ -143,10 +146,14 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
         parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
         return altered(Flamingo(FlamingoConfig(**parts)), parts.get("variant", ""))
     if kind in ("blip2-stage1", "blip2"):
-        lm = LMConfig(**config["lm"]) if config["lm"] is not None else None
+        lm = _lm(config["lm"]) if config["lm"] is not None else None
         parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
         return (Blip2 if kind == "blip2" else Stage1)(Blip2Config(**{**config, **parts}))
     raise KeyError(f"unknown kind of model {kind!r}")
+
+
+def _lm(config: dict[str, Any]) -> LMConfig | EncDecConfig:
+    return EncDecConfig(**config) if "buckets" in config else LMConfig(**config)
 
 
 def _vision(config: dict[str, Any]) -> VisionConfig:

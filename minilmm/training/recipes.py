@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from minilmm.language import LMConfig
+from minilmm.language.encdec import EncDecConfig
 from minilmm.vision import VisionConfig
 
 
@@ -39,6 +40,22 @@ class LMRecipe:
     long_every: int = 16
     strict: bool = False
     lists: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class T5Recipe:
+    """Text-only pretraining of an encoder-decoder as a prefix LM: documents cut in two, `tokens` per step.
+
+    lengths: of the documents, one after the other. answers: the share cut right behind an "answer :", where there is
+    one; the others are cut anywhere.
+    """
+
+    model: EncDecConfig
+    optimisation: Optimisation
+    lengths: tuple[int, ...] = (48, 96)
+    tokens: int = 8192
+    answers: float = 0.5
     seed: int = 0
 
 
