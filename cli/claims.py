@@ -108,7 +108,7 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
         here = [row for row in rows if row["seed"] in seeds]
         if not here:
             continue
-        view = new_table("arm", "runs", *(m.name for m in claim.measures), "spikes", title=title)
+        view = new_table("arm", "runs", *(m.name.replace("-", " ") for m in claim.measures), "spikes", title=title)
         for arm in claim.arms:
             mine = [row for row in here if row["arm"] == arm.name]
             if mine:

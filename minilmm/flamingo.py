@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.nn.attention import Cache
-from minilmm.nn.decoding import generate, score
+from minilmm.nn.decoding import Decodes
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
@@ -174,7 +174,7 @@ class MediaCache(Cache):
         return MediaCache(text.layers, text.mask, text.next_position, self.media[rows], self.looks[rows])
 
 
-class Flamingo(nn.Module):
+class Flamingo(Decodes, nn.Module):
     """A frozen causal LM that looks at pictures between its blocks. Meets the multimodal LM's interface."""
 
     sees = True
@@ -259,11 +259,3 @@ class Flamingo(nn.Module):
         assert isinstance(cache, MediaCache) and cache.media is not None and cache.looks is not None
         looks = cache.looks.expand(-1, ids.shape[1], -1)
         return self.lm.lm_head(self.hidden(ids, attention_mask, cache.media, looks, cache))
-
-    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
-        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
-        return score(self, batch, continuations, mask)
-
-    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
-        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop, beams)

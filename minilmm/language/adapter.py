@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from minilmm.document import Batch
-from minilmm.language.causal import LMConfig
+from minilmm.language.causal import Decoder, LMConfig
 from minilmm.nn.attention import Cache, LayerCache
-from minilmm.nn.decoding import generate, score
 
 InFront = Callable[[int, Tensor], Tensor]
 UNKNOWN_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
-class TransformersLM(nn.Module):
+class TransformersLM(Decoder, nn.Module):
     """A `transformers` causal LM (GPT-2, OPT, Llama, ...) as the language model of Frozen or Flamingo.
 
     added: so many tokens more than the model knows, such as `<image>` and `<EOC>`: ids from its vocabulary's size on,
@@ -139,24 +138,3 @@ class TransformersLM(nn.Module):
     def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, L, V) of every next token."""
         return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
-
-    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
-        """Read left-padded prompts: the logits after each, (B, V), and the cache to go on from."""
-        return self.begin(self.embed(batch.ids), batch.attention_mask)
-
-    def begin(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, Cache]:
-        """The same for prompts given as embeddings (B, L, D)."""
-        cache = Cache()
-        return self.lm_head(self.hidden(x, attention_mask, cache)[:, -1]), cache
-
-    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
-        """Append ids (B, K) to the cache: logits (B, K, V) after each."""
-        return self.lm_head(self.hidden(self.embed(ids), attention_mask, cache))
-
-    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
-        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
-        return score(self, batch, continuations, mask)
-
-    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
-        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop, beams)

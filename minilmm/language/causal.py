@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from minilmm.document import Batch
 from minilmm.nn.attention import Cache, LayerCache, SelfAttention, rotary_angles
-from minilmm.nn.decoding import generate, score
+from minilmm.nn.decoding import Decodes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,28 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class CausalLM(nn.Module):
+class Decoder(Decodes):
+    """How a causal LM with `embed`, `hidden` and `lm_head` is read and stepped: ours, or one of transformers."""
+
+    embed: Callable[[Tensor], Tensor]
+    hidden: Callable[..., Tensor]
+    lm_head: Callable[[Tensor], Tensor]
+
+    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
+        """Read left-padded prompts: the logits after each, (B, V), and the cache to go on from."""
+        return self.begin(self.embed(batch.ids), batch.attention_mask)
+
+    def begin(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, Cache]:
+        """The same for prompts given as embeddings (B, L, D)."""
+        cache = Cache()
+        return self.lm_head(self.hidden(x, attention_mask, cache)[:, -1]), cache
+
+    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
+        """Append ids (B, K) to the cache: logits (B, K, V) after each."""
+        return self.lm_head(self.hidden(self.embed(ids), attention_mask, cache))
+
+
+class CausalLM(Decoder, nn.Module):
     """A causal LM over ids or over embeddings: a picture enters as embeddings that no word has.
 
     Meets the multimodal LM's interface (`forward(batch)`, `score`, `generate`) for documents without pictures.
@@ -153,24 +174,3 @@ class CausalLM(nn.Module):
         if isinstance(batch, Tensor):
             return self.lm_head(self.hidden(self.embed(batch), maps=maps))
         return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
-
-    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
-        """Read left-padded prompts: the logits after each, (B, V), and the cache to go on from."""
-        return self.begin(self.embed(batch.ids), batch.attention_mask)
-
-    def begin(self, x: Tensor, attention_mask: Tensor) -> tuple[Tensor, Cache]:
-        """The same for prompts given as embeddings (B, L, D)."""
-        cache = Cache()
-        return self.lm_head(self.hidden(x, attention_mask, cache)[:, -1]), cache
-
-    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
-        """Append ids (B, K) to the cache: logits (B, K, V) after each."""
-        return self.lm_head(self.hidden(self.embed(ids), attention_mask, cache))
-
-    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
-        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
-        return score(self, batch, continuations, mask)
-
-    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
-        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop, beams)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from minilmm.document import Batch
 from minilmm.nn.attention import Cache, LayerCache
-from minilmm.nn.decoding import generate, score
+from minilmm.nn.decoding import Decodes
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def unseen(real: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(real, dtype=dtype).masked_fill(~real, torch.finfo(dtype).min)[:, None, None]
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(Decodes, nn.Module):
     """A text-to-text model. Meets the multimodal LM's interface: prompts go into the encoder, what follows is decoded.
 
     In training a document's words up to the first that counts are its prompt (a prefix LM).
@@ -239,14 +239,6 @@ class EncoderDecoder(nn.Module):
         """Append words (B, K), padded on the right if at all: logits (B, K, V) after each."""
         assert isinstance(cache, EncDecCache)
         return self.lm_head(self.decode(ids, cache))
-
-    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
-        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
-        return score(self, batch, continuations, mask)
-
-    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
-        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop, beams)
 
 
 def halves(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

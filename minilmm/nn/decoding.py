@@ -91,3 +91,15 @@ def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int, beams: 
         logits = model.step((token * going).view(-1, 1), cache)[:, -1]
     best = out[first, total.argmax(1)]
     return torch.nn.functional.pad(best, (0, max_tokens - best.shape[1]))
+
+
+class Decodes:
+    """Scores and continuations, for any model that can be read once and stepped from there."""
+
+    def score(self: Steppable, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
+        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
+        return score(self, batch, continuations, mask)
+
+    def generate(self: Steppable, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
+        return generate(self, batch, max_tokens, stop, beams)

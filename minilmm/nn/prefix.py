@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from minilmm.document import Batch
 from minilmm.nn.attention import Cache
-from minilmm.nn.decoding import generate, score
+from minilmm.nn.decoding import Decodes
 
 
-class PrefixLM(nn.Module):
+class PrefixLM(Decodes, nn.Module):
     """Frozen's and BLIP-2's way in: a picture becomes `prefix_tokens` vectors as wide as a word of `lm`.
 
     Meets the multimodal LM's interface. Those who build on it say what a picture becomes (`prefix`).
@@ -75,11 +75,3 @@ class PrefixLM(nn.Module):
     def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
         """Append text (B, K): logits (B, K, V)."""
         return self.lm.step(ids, cache, attention_mask)
-
-    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
-        """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
-        return score(self, batch, continuations, mask)
-
-    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
-        """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
-        return generate(self, batch, max_tokens, stop, beams)
