@@ -231,15 +231,6 @@ def in_text_half(name: str) -> bool:
     return "ffw_text" in name or name.startswith(("words", "positions"))
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The three losses of stage 1, in nats, and what a model that knows nothing gets: log B, H(1/3), log V."""
-
-    itc: Tensor
-    itm: Tensor
-    itg: Tensor
-
-
 class Stage1(nn.Module):
     """Vision-language representation learning: ITC, ITM and ITG over one Q-Former and frozen eyes (section 3.2)."""
 
@@ -284,8 +275,10 @@ class Stage1(nn.Module):
 
     def forward(
         self, x_f: Tensor, ids: Tensor, real: Tensor, same: Tensor, generator: torch.Generator | None = None
-    ) -> Losses:
-        """x_f (B, S, D_s) and captions (B, L), [CLS] first. same (B, B) bool: captions that say the same.
+    ) -> dict[str, Tensor]:
+        """The losses "itc", "itm" and "itg" in nats; who knows nothing has log B, H(1/3) = .64 and log V.
+
+        x_f (B, S, D_s) and captions (B, L), [CLS] first. same (B, B) bool: captions that say the same.
 
         ITC: a picture's similarity to a text is that of its best query; texts that say the same are all right.
         ITM: every pair, and for every picture and every text a wrong partner, drawn by ITC's similarity and never one
@@ -297,14 +290,12 @@ class Stage1(nn.Module):
         kept: Past = []
         queries, _ = self.qformer(x_f, keep=kept)
         image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
-        similar = torch.einsum("iqe,te->itq", image, text).amax(-1) / self.temperature  # (B, B)
+        similar = torch.einsum("iqe,te->itq", image, text).amax(-1) / self.temperature.clamp(0.01, 0.5)  # (B, B)
         right = same / same.sum(1, keepdim=True)
         itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, right)) / 2
         with torch.no_grad():
-            wrong_text, wrong_image = (
-                hard_negatives(similar, same, generator),
-                hard_negatives(similar.T, same, generator),
-            )
+            wrong_text = hard_negatives(similar, same, generator)
+            wrong_image = hard_negatives(similar.T, same, generator)
         rows = torch.arange(len(ids), device=ids.device)
         pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
         logits = self.match(x_f[pictures], ids[texts], real[texts])
@@ -314,7 +305,7 @@ class Stage1(nn.Module):
         after = self.words_after(said, real, kept)
         wanted = real[:, 1:]
         itg = F.cross_entropy(after[:, :-1][wanted], ids[:, 1:][wanted])
-        return Losses(itc, itm, itg)
+        return {"itc": itc, "itm": itm, "itg": itg}
 
 
 def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:

@@ -16,10 +16,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig
 from minilmm.document import Batch, left_padded
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
-from minilmm.language.adapter import TransformersLM
+from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.nn.attention import Cache
 from minilmm.vision import VisionConfig
 
@@ -175,10 +176,43 @@ def test_maps_cover_every_layer_and_leave_the_fast_path_behind(lm):
     torch.testing.assert_close(maps[0].sum(-1), torch.ones(1, 4, 3))
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_a_t5_is_an_encoder_decoder(old):
+    """With the head that is its words, scaled (the first T5), and with one of its own (1.1, FlanT5)."""
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=WORDS, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, dropout_rate=0.1,
+                      decoder_start_token_id=0, tie_word_embeddings=old)  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.3)
+    lm = TransformersT5(model, added=2).train()
+    ids, words = torch.tensor([[5, 6, 7, 8, 9], [10, 11, 0, 0, 0]]), torch.tensor([[12, 13, 2], [14, 2, 0]])
+    expected = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=words).logits
+    maps = []
+    mine = lm.continued(lm.embed(ids), ids != 0, words, maps)
+    assert mine.shape[-1] == WORDS + 2 and [tuple(m.shape) for m in maps] == [(2, 4, 3, 5)] * 2
+    torch.testing.assert_close(mine[..., :WORDS], expected, atol=1e-5, rtol=1e-5)
+    said = TransformersT5(model).generate(left_padded(Batch.of(ids)), 6, stop=59)
+    expected = model.generate(input_ids=ids, attention_mask=(ids != 0).long(), do_sample=False, max_new_tokens=6,
+                              eos_token_id=59)[:, 1:]  # fmt: skip
+    assert torch.equal(said[:, : expected.shape[1]], expected)
+    config = QFormerConfig(seen=16, vocab_size=9, width=8, layers=2, heads=2, hidden=8, queries=3)
+    blip2 = Blip2(Blip2Config(config, EYES, lm.config, image_id=IMAGE), lm).eval()
+    for p in (*blip2.qformer.parameters(), *blip2.to_lm.parameters()):
+        nn.init.normal_(p, std=0.5)
+    batch = pictures([1, IMAGE, 5, 6], [1, IMAGE, 7])
+    scores = blip2.score(batch, torch.tensor([[[5, 61], [6, 61]]] * 2), torch.ones(2, 2, 2, dtype=torch.bool))
+    blank = blip2.score(replace(batch, media=batch.media * 0), torch.tensor([[[5, 61], [6, 61]]] * 2),
+                        torch.ones(2, 2, 2, dtype=torch.bool))  # fmt: skip
+    assert scores.shape == (2, 2) and not torch.allclose(scores, blank, atol=1e-4)
+
+
 def test_what_cannot_be_borrowed_is_one_line():
     with pytest.raises(ValueError, match="no causal language model"):
         TransformersLM(T5ForConditionalGeneration(T5Config(vocab_size=WORDS, d_model=16, d_kv=4, d_ff=16, num_layers=1,
                                                            num_heads=2)))  # fmt: skip
+    with pytest.raises(ValueError, match="is no T5"):
+        TransformersT5(MAKE["gpt2"]())
     with pytest.raises(ValueError, match="width 16 in states of width 32"):
         borrowed("opt", narrow=16)
     with pytest.raises(ValueError, match="beyond the context of 64"):

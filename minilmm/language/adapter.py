@@ -1,61 +1,51 @@
-"""Any causal LM of transformers, with the interface of `CausalLM`: no class rewritten, nothing left on its layers."""
+"""Any causal LM of transformers with the interface of `CausalLM`, any T5 with that of `EncoderDecoder`.
+
+No class is rewritten, and nothing stays on a layer.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from minilmm.document import Batch
 from minilmm.language.causal import Decoder, LMConfig
+from minilmm.language.encdec import EncDecCache, EncDecConfig, TextToText
 from minilmm.nn.attention import Cache, LayerCache
 
 InFront = Callable[[int, Tensor], Tensor]
 UNKNOWN_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
-class TransformersLM(Decoder, nn.Module):
-    """A `transformers` causal LM (GPT-2, OPT, Llama, ...) as the language model of Frozen or Flamingo.
+class Borrowed(nn.Module):
+    """A model of transformers with `added` tokens more than it knows, such as `<image>` and `<EOC>`.
 
-    added: so many tokens more than the model knows, such as `<image>` and `<EOC>`: ids from its vocabulary's size on,
-    with rows of their own, which begin as the mean of all words and can train while the model's stay. The model never
-    drops out, in training neither. ValueError for a model whose words are not as wide as its states, or that bends
-    its logits.
+    Their ids go on from its vocabulary's size; their rows begin as the mean of all words, and can train while the
+    model's stay. The model never drops out, in training neither. ValueError where words are not as wide as states, or
+    where logits are bent.
     """
 
-    sees = False
-
-    def __init__(self, model: PreTrainedModel, added: int = 0):
+    def __init__(self, model: PreTrainedModel, added: int):
         super().__init__()
         c: Any = model.config
         table: Any = model.get_input_embeddings()
         head: Any = model.get_output_embeddings()
-        if c.is_encoder_decoder or head is None:
-            raise ValueError(f"{type(model).__name__} is no causal language model: name one, such as GPT2LMHeadModel")
-        words, layers = table.weight.detach(), c.num_hidden_layers
+        words = table.weight.detach()
         if words.shape[1] != c.hidden_size:
             raise ValueError(f"words of width {words.shape[1]} in states of width {c.hidden_size}: choose another size")
         if bent := [name for name in UNKNOWN_HEADS if getattr(c, name, None) not in (None, 1.0)]:
             raise ValueError(f"{type(model).__name__} changes its logits by {bent[0]}: that is not supported")
-        self.model, self.known = model.eval(), len(words)
-        heads, feed = c.num_attention_heads, getattr(c, "intermediate_size", None) or getattr(c, "ffn_dim", None)
-        self.config = LMConfig(
-            self.known + added, c.hidden_size, layers, heads, getattr(c, "num_key_value_heads", None) or heads,
-            feed or 4 * c.hidden_size, c.max_position_embeddings, tied=bool(c.tie_word_embeddings),
-        )  # fmt: skip
+        self.model, self.known, self.tied = model.eval(), len(words), head.weight is table.weight
         self.added = nn.Parameter(words.mean(0).repeat(added, 1))
-        self.added_out = self.added if self.config.tied else nn.Parameter(head.weight.detach().mean(0).repeat(added, 1))
-        blocks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
-        self._blocks = list(blocks[0])  # a plain list: the model owns them
-        named = inspect.signature(model.base_model.forward).parameters
-        self._cache_name = "cache" if "cache" in named else "past_key_values"  # its name by version
+        self.added_out = self.added if self.tied else nn.Parameter(head.weight.detach().mean(0).repeat(added, 1))
 
-    def train(self, mode: bool = True) -> TransformersLM:
+    def train(self, mode: bool = True) -> Self:
         """As of any module, except that the borrowed model stays in evaluation mode."""
         super().train(mode)
         self.model.eval()
@@ -77,6 +67,27 @@ class TransformersLM(Decoder, nn.Module):
         logits = self.model.get_output_embeddings()(states)
         return torch.cat([logits, states @ self.added_out.T], -1) if len(self.added) else logits
 
+
+class TransformersLM(Decoder, Borrowed):
+    """A `transformers` causal LM (GPT-2, OPT, Llama, ...) as the language model of Frozen, Flamingo or BLIP-2."""
+
+    sees = False
+
+    def __init__(self, model: PreTrainedModel, added: int = 0):
+        if model.config.is_encoder_decoder or model.get_output_embeddings() is None:
+            raise ValueError(f"{type(model).__name__} is no causal language model: name one, such as GPT2LMHeadModel")
+        super().__init__(model, added)
+        c: Any = model.config
+        layers, heads = c.num_hidden_layers, c.num_attention_heads
+        feed = getattr(c, "intermediate_size", None) or getattr(c, "ffn_dim", None)
+        self.config = LMConfig(
+            self.known + added, c.hidden_size, layers, heads, getattr(c, "num_key_value_heads", None) or heads,
+            feed or 4 * c.hidden_size, c.max_position_embeddings, tied=self.tied,
+        )  # fmt: skip
+        blocks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
+        self._blocks = list(blocks[0])  # a plain list: the model owns them
+        self._cache_name = cache_name(model.base_model)
+
     @contextmanager
     def _standing(self, in_front: InFront | None) -> Iterator[None]:
         """While this lasts, `in_front` changes what each block reads."""
@@ -91,18 +102,6 @@ class TransformersLM(Decoder, nn.Module):
 
                 stack.callback(block.register_forward_pre_hook(before, with_kwargs=True).remove)
             yield
-
-    @contextmanager
-    def _eager(self, wanted: bool) -> Iterator[None]:
-        """Attention maps only come from the slow path."""
-        before = self.model.config._attn_implementation
-        try:
-            if wanted:
-                self.model.set_attn_implementation("eager")
-            yield
-        finally:
-            if wanted:
-                self.model.set_attn_implementation(before)
 
     def hidden(
         self,
@@ -120,10 +119,8 @@ class TransformersLM(Decoder, nn.Module):
         if int(positions.max()) >= self.config.context:
             raise ValueError(f"position {int(positions.max())} is beyond the context of {self.config.context}")
         seen = real if cache is None or cache.mask is None else torch.cat([cache.mask, real], 1)  # (B, K)
-        past: Any = DynamicCache() if cache is not None else None
-        for i, layer in enumerate([] if cache is None else cache.layers):
-            past.update(layer.keys, layer.values, i)
-        with self._eager(maps is not None), self._standing(in_front):
+        past: Any = filled(cache) if cache is not None else None
+        with eager(self.model, maps is not None), self._standing(in_front):
             out = self.model.base_model(
                 inputs_embeds=x, attention_mask=seen.long(), position_ids=positions, use_cache=cache is not None,
                 output_attentions=maps is not None, **{self._cache_name: past},
@@ -138,3 +135,73 @@ class TransformersLM(Decoder, nn.Module):
     def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, L, V) of every next token."""
         return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
+
+
+class TransformersT5(TextToText, Borrowed):
+    """A T5 of transformers (FlanT5 too) as the language model of BLIP-2."""
+
+    sees = False
+
+    def __init__(self, model: PreTrainedModel, added: int = 0):
+        if not model.config.is_encoder_decoder or not hasattr(model, "decoder"):
+            raise ValueError(f"{type(model).__name__} is no T5: name one, such as T5ForConditionalGeneration")
+        super().__init__(model, added)
+        c: Any = model.config
+        self.config = EncDecConfig(
+            self.known + added, c.d_model, c.num_layers, c.num_heads, c.d_ff, c.relative_attention_num_buckets,
+            c.relative_attention_max_distance, c.decoder_start_token_id,
+        )  # fmt: skip
+        scaled = getattr(c, "scale_decoder_outputs", c.tie_word_embeddings)
+        self._scale = c.d_model**-0.5 if scaled else 1.0
+        self._cache_name = cache_name(model.decoder)
+
+    def lm_head(self, states: Tensor) -> Tensor:
+        """Final states (..., D) -> logits (..., V); the first T5, whose head is its words, scales them down."""
+        return super().lm_head(states * self._scale)
+
+    def encode(self, x: Tensor, real: Tensor) -> Tensor:
+        """Embeddings (B, L, D), padded on either side where `real` (B, L) is False -> states (B, L, D)."""
+        encoder: Any = self.model.encoder
+        return encoder(inputs_embeds=x, attention_mask=real.long()).last_hidden_state
+
+    def decode(self, ids: Tensor, cache: EncDecCache, maps: list[Tensor] | None = None) -> Tensor:
+        """The next words (B, L), the first of all being the start token -> states (B, L, D); the cache is extended."""
+        decoder: Any = self.model.decoder
+        assert cache.real is not None
+        past: Any = EncoderDecoderCache(filled(cache), DynamicCache())
+        with eager(self.model, maps is not None):
+            out = decoder(
+                inputs_embeds=self.embed(ids), encoder_hidden_states=cache.memory, use_cache=True,
+                encoder_attention_mask=cache.real.long(), output_attentions=maps is not None,
+                **{self._cache_name: past},
+            )  # fmt: skip
+        cache.layers = [LayerCache(layer.keys, layer.values) for layer in past.self_attention_cache.layers]
+        if maps is not None:
+            maps += out.cross_attentions
+        return out.last_hidden_state
+
+
+def cache_name(reader: Any) -> str:
+    """What this version of transformers calls a cache."""
+    return "cache" if "cache" in inspect.signature(reader.forward).parameters else "past_key_values"
+
+
+def filled(cache: Cache) -> Any:
+    """Our cache as one of transformers."""
+    past: Any = DynamicCache()
+    for i, layer in enumerate(cache.layers):
+        past.update(layer.keys, layer.values, i)
+    return past
+
+
+@contextmanager
+def eager(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+    """Attention maps only come from the slow path."""
+    before = model.config._attn_implementation
+    try:
+        if wanted:
+            model.set_attn_implementation("eager")
+        yield
+    finally:
+        if wanted:
+            model.set_attn_implementation(before)

@@ -8,6 +8,7 @@ T5ForConditionalGeneration. The encoder reads a prompt, in both directions; the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -156,13 +157,49 @@ def unseen(real: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(real, dtype=dtype).masked_fill(~real, torch.finfo(dtype).min)[:, None, None]
 
 
-class EncoderDecoder(Decodes, nn.Module):
-    """A text-to-text model. Meets the multimodal LM's interface: prompts go into the encoder, what follows is decoded.
+class TextToText(Decodes):
+    """How an encoder-decoder meets the multimodal LM's interface: prompts are encoded, what follows is decoded.
 
     In training a document's words up to the first that counts are its prompt (a prefix LM).
     """
 
     sees = False
+    config: EncDecConfig
+    embed: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor, Tensor], Tensor]
+    decode: Callable[..., Tensor]
+    lm_head: Callable[[Tensor], Tensor]
+
+    def continued(self, x: Tensor, real: Tensor, words: Tensor, maps: list[Tensor] | None = None) -> Tensor:
+        """Logits (B, K, V) of the words (B, K) after prompts given as embeddings (B, L, D)."""
+        start = torch.full_like(words[:, :1], self.config.start)
+        cache = EncDecCache(memory=self.encode(x, real), real=real)
+        return self.lm_head(self.decode(torch.cat([start, words[:, :-1]], 1), cache, maps))
+
+    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+        """Logits (B, L, V) of the next token after every token from the prompt's last on; 0 before it."""
+        prompt, words, where = halves(batch)
+        logits = self.continued(self.embed(batch.ids), prompt, words, maps)
+        return placed(logits, where, batch.ids.shape[1])
+
+    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
+        """Read prompts: the logits of the first word of each answer, (B, V), and the cache to go on from."""
+        return self.begin(self.embed(batch.ids), batch.attention_mask)
+
+    def begin(self, x: Tensor, real: Tensor) -> tuple[Tensor, Cache]:
+        """The same for prompts given as embeddings (B, L, D)."""
+        cache = EncDecCache(memory=self.encode(x, real), real=real)
+        start = torch.full((len(x), 1), self.config.start, device=x.device)
+        return self.lm_head(self.decode(start, cache)[:, -1]), cache
+
+    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
+        """Append words (B, K), padded on the right if at all: logits (B, K, V) after each."""
+        assert isinstance(cache, EncDecCache)
+        return self.lm_head(self.decode(ids, cache))
+
+
+class EncoderDecoder(TextToText, nn.Module):
+    """A text-to-text model of ours, or a T5 with our names."""
 
     def __init__(self, config: EncDecConfig):
         super().__init__()
@@ -212,33 +249,6 @@ class EncoderDecoder(Decodes, nn.Module):
         for block, layer in zip(self.decoder, cache.layers, strict=True):
             x = block(x, bias, cache.memory, hides, layer, maps)
         return self.norm(x)
-
-    def continued(self, x: Tensor, real: Tensor, words: Tensor, maps: list[Tensor] | None = None) -> Tensor:
-        """Logits (B, K, V) of the words (B, K) after prompts given as embeddings (B, L, D)."""
-        start = torch.full_like(words[:, :1], self.config.start)
-        cache = EncDecCache(memory=self.encode(x, real), real=real)
-        return self.lm_head(self.decode(torch.cat([start, words[:, :-1]], 1), cache, maps))
-
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
-        """Logits (B, L, V) of the next token after every token from the prompt's last on; 0 before it."""
-        prompt, words, where = halves(batch)
-        logits = self.continued(self.embed(batch.ids), prompt, words, maps)
-        return placed(logits, where, batch.ids.shape[1])
-
-    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
-        """Read prompts: the logits of the first word of each answer, (B, V), and the cache to go on from."""
-        return self.begin(self.embed(batch.ids), batch.attention_mask)
-
-    def begin(self, x: Tensor, real: Tensor) -> tuple[Tensor, Cache]:
-        """The same for prompts given as embeddings (B, L, D)."""
-        cache = EncDecCache(memory=self.encode(x, real), real=real)
-        start = torch.full((len(x), 1), self.config.start, device=x.device)
-        return self.lm_head(self.decode(start, cache)[:, -1]), cache
-
-    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
-        """Append words (B, K), padded on the right if at all: logits (B, K, V) after each."""
-        assert isinstance(cache, EncDecCache)
-        return self.lm_head(self.decode(ids, cache))
 
 
 def halves(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

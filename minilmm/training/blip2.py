@@ -167,7 +167,7 @@ def train(
             return loss_of(model, captions(recipe.batch, generator, resolution))
         images, text, same = captioned(recipe.batch, generator, resolution)
         losses = model(model.see(images), text, text != 0, same, generator)
-        total = torch.stack([getattr(losses, name) for name in recipe.objectives])
+        total = torch.stack([losses[name] for name in recipe.objectives])
         for name, value in zip(recipe.objectives, total.detach().tolist(), strict=True):
             seen[name] += (value - seen[name]) / min(step + 1, 20)
         return total.sum()
