@@ -297,19 +297,22 @@ def train_blip2(
     lm: Annotated[str | None, typer.Option(help="Stage 2's language model: decoder (lm-nano), or a run.")] = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
     objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
-    bug: Annotated[str | None, typer.Option(help="A common mistake: skip-stage-1.")] = None,
+    bug: Annotated[
+        str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")
+    ] = None,
     lr: Rate = None,
     batch: Size = None,
     seed: RunSeed = None,
     device: Device = "auto",
 ) -> None:
     """Train BLIP-2: a Q-Former between frozen eyes and a frozen language model, in two stages."""
+    from minilmm.ablations import BLIP2_BUGS
     from minilmm.training import blip2
 
     if bug is not None:
-        chosen(bug, ("skip-stage-1",), "--bug")
-    if stage == 1 and (start, lm, bug) != (None, None, None):
-        raise ValueError("--stage 1: reads no language model and no other run: leave --from, --lm and --bug out")
+        chosen(bug, tuple(BLIP2_BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
+    if stage == 1 and (start, lm) != (None, None):
+        raise ValueError("--stage 1: reads no language model and no other run: leave --from and --lm out")
     if stage == 2 and objectives is not None:
         raise ValueError("--stage 2: has one objective, the language model's own: leave --objectives out")
     if stage == 2 and (start is None) == (bug is None) and not resume:
@@ -318,7 +321,7 @@ def train_blip2(
     changes = {
         "optimisation": {"steps": steps, "lr": lr}, "start": start, "lm": "lm-nano" if lm == "decoder" else lm,
         "vision": vision, "objectives": tuple(objectives.split(",")) if objectives else None, "batch": batch,
-        "seed": seed,
+        "variant": bug if stage == 1 else None, "seed": seed,
     }  # fmt: skip
     recipe = decide(lambda name: blip2.preset(name, stage), preset, "nano", place, resume, changes)
     with training_folder(place, resume):

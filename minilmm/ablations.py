@@ -1,15 +1,17 @@
 """What the papers compared their models with: other resamplers, other ways in, other gates and masks, and mistakes.
 
-`altered(model, name)` changes a freshly made Flamingo; its own file stays the paper (its tables of ablations).
+`altered(model, name)` changes a freshly made Flamingo, or BLIP-2's first stage; their own files stay the papers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from minilmm.blip2 import Stage1, causal_mask, hard_negatives
 from minilmm.flamingo import Flamingo, GatedCrossAttention, PerceiverResampler, media_mask
 from minilmm.language.causal import Block
 
@@ -131,10 +133,29 @@ BUGS: dict[str, Callable[[Flamingo], None]] = {
 }
 
 
-def altered(model: Flamingo, name: str) -> Flamingo:
+def _seeing_text(queries: int, real: Tensor) -> Tensor:
+    mask = causal_mask(queries, real)
+    mask[:, :queries, queries:] = real[:, None]  # a word to come reaches the words before it through the queries
+    return mask
+
+
+def _easy(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    return hard_negatives(torch.zeros_like(similar), same, generator)
+
+
+BLIP2_BUGS: dict[str, Callable[[Stage1], None]] = {
+    "queries-see-text": lambda model: setattr(model, "itg_mask", _seeing_text),
+    "itc-mean": lambda model: setattr(model, "over_queries", torch.mean),
+    "itm-easy-negatives": lambda model: setattr(model, "partners", _easy),
+}
+Altered = TypeVar("Altered", Flamingo, Stage1)
+
+
+def altered(model: Altered, name: str) -> Altered:
     """The model, changed in place as an ablation or a bug says; "" is the paper's. ValueError lists what there is."""
+    known: dict[str, Any] = BLIP2_BUGS if isinstance(model, Stage1) else {**ABLATIONS, **BUGS}
+    if name and name not in known:
+        raise ValueError(f"unknown variant {name!r}: choose from {', '.join(known)}")
     if name:
-        if name not in ABLATIONS | BUGS:
-            raise ValueError(f"unknown variant {name!r}: choose from {', '.join([*ABLATIONS, *BUGS])}")
-        (ABLATIONS | BUGS)[name](model)
+        known[name](model)
     return model

@@ -59,6 +59,7 @@ class Blip2Config:
     vision: VisionConfig = field(default_factory=VisionConfig)
     lm: LMConfig | EncDecConfig | None = None
     image_id: int = IMAGE_ID
+    variant: str = ""  # "" is the paper; others are made by `minilmm.ablations`
 
 
 def unimodal_mask(queries: int, real: Tensor) -> Tensor:
@@ -244,6 +245,7 @@ class Stage1(nn.Module):
         self.transform = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.norm_eps))
         self.word_bias = nn.Parameter(torch.zeros(c.vocab_size))
         self.temperature = nn.Parameter(torch.tensor(0.07))
+        self.over_queries, self.partners, self.itg_mask = torch.amax, hard_negatives, causal_mask
 
     @torch.no_grad()
     def see(self, images: Tensor) -> Tensor:
@@ -259,18 +261,26 @@ class Stage1(nn.Module):
         _, states = self.qformer(ids=ids, mask=real[:, None].expand(-1, ids.shape[1], -1))
         return F.normalize(self.text_proj(states[:, 0]), dim=-1)
 
+    def similarity(self, image: Tensor, text: Tensor) -> Tensor:
+        """ITC: of pictures (N, Q, E) and texts (M, E) the best query's cosine, (N, M)."""
+        return self.over_queries(torch.einsum("iqe,te->itq", image, text), dim=-1)
+
     def match(self, x_f: Tensor, ids: Tensor, real: Tensor) -> Tensor:
         """ITM: logits (B, 2) that picture and text do not, or do, belong together: the mean over queries."""
         states, _ = self.qformer(x_f, ids, bidirectional_mask(self.qformer.config.queries, real))
         return self.itm_head(states).mean(1)
 
-    def words_after(self, ids: Tensor, real: Tensor, past: Past) -> Tensor:
-        """ITG: logits (B, L, V) of the word after each, from the queries' keys and values.
+    def words_after(self, ids: Tensor, real: Tensor, x_f: Tensor, past: Past | None = None) -> Tensor:
+        """ITG: logits (B, L, V) of the word after each.
 
-        Queries never see text, so what they computed alone is what they would compute beside it.
+        Queries never see text, so what they computed alone is what they would compute beside it: `past`, their keys and
+        values, saves computing it again.
         """
-        Q = self.qformer.config.queries
-        _, states = self.qformer(ids=ids, mask=causal_mask(Q, real)[:, Q:], past=past)
+        Q, mask = self.qformer.config.queries, self.itg_mask(self.qformer.config.queries, real)
+        if past is None or bool(mask[:, :Q, Q:].any()):
+            _, states = self.qformer(x_f, ids, mask)
+        else:
+            _, states = self.qformer(ids=ids, mask=mask[:, Q:], past=past)
         return self.transform(states) @ self.qformer.words.weight.T + self.word_bias
 
     def forward(
@@ -290,19 +300,19 @@ class Stage1(nn.Module):
         kept: Past = []
         queries, _ = self.qformer(x_f, keep=kept)
         image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
-        similar = torch.einsum("iqe,te->itq", image, text).amax(-1) / self.temperature.clamp(0.01, 0.5)  # (B, B)
+        similar = self.similarity(image, text) / self.temperature.clamp(0.01, 0.5)  # (B, B)
         right = same / same.sum(1, keepdim=True)
         itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, right)) / 2
         with torch.no_grad():
-            wrong_text = hard_negatives(similar, same, generator)
-            wrong_image = hard_negatives(similar.T, same, generator)
+            wrong_text = self.partners(similar, same, generator)
+            wrong_image = self.partners(similar.T, same, generator)
         rows = torch.arange(len(ids), device=ids.device)
         pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
         logits = self.match(x_f[pictures], ids[texts], real[texts])
         itm = F.cross_entropy(logits, (pictures == texts).long())
         said = ids.clone()
         said[:, 0] = self.qformer.config.dec
-        after = self.words_after(said, real, kept)
+        after = self.words_after(said, real, x_f, kept)
         wanted = real[:, 1:]
         itg = F.cross_entropy(after[:, :-1][wanted], ids[:, 1:][wanted])
         return {"itc": itc, "itm": itm, "itg": itg}

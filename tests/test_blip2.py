@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from minilmm.ablations import altered
 from minilmm.blip2 import (
     Blip2,
     Blip2Config,
@@ -234,9 +235,9 @@ def test_reusing_the_queries_keys_and_values_changes_nothing():
     stage.qformer(x_f, keep=kept)
     _, states = stage.qformer(x_f, ids, causal_mask(C.queries, real))
     whole = stage.transform(states) @ stage.qformer.words.weight.T + stage.word_bias
-    torch.testing.assert_close(stage.words_after(ids, real, kept)[real], whole[real])
+    torch.testing.assert_close(stage.words_after(ids, real, x_f, kept)[real], whole[real])
     a, b = (torch.autograd.grad(x[real].square().mean(), stage.qformer.blocks[0].attention.k_proj.weight)[0]
-            for x in (stage.words_after(ids, real, kept), whole))  # fmt: skip
+            for x in (stage.words_after(ids, real, x_f, kept), whole))  # fmt: skip
     torch.testing.assert_close(a, b)
 
 
@@ -262,12 +263,36 @@ def test_a_word_to_come_is_never_seen_by_itg():
     x_f, ids, real = batch(6, 6)
     kept = []
     stage.qformer(x_f, keep=kept)
-    before = stage.words_after(ids, real, kept)
+    before = stage.words_after(ids, real, x_f, kept)
     changed = ids.clone()
     changed[:, 4] = 7
-    after = stage.words_after(changed, real, kept)
+    after = stage.words_after(changed, real, x_f, kept)
     torch.testing.assert_close(after[:, :4], before[:, :4])
     assert not torch.allclose(after[:, 4:], before[:, 4:])
+
+
+def test_mistakes_do_what_they_are_called():
+    torch.manual_seed(0)
+    x_f, ids, real = batch(6, 6, 6)
+    changed = ids.clone()
+    changed[:, 4] = 7
+    leaks = altered(Stage1(BOTH).eval(), "queries-see-text")
+    kept = []
+    leaks.qformer(x_f, keep=kept)
+    nn.init.normal_(leaks.qformer.query_tokens)
+    assert not torch.allclose(leaks.words_after(ids, real, x_f, kept)[:, :4],
+                              leaks.words_after(changed, real, x_f, kept)[:, :4], atol=1e-7)  # fmt: skip
+    image = torch.nn.functional.normalize(torch.randn(3, 5, 16), dim=-1)
+    text = torch.nn.functional.normalize(torch.randn(4, 16), dim=-1)
+    best, mean = Stage1(BOTH).similarity(image, text), altered(Stage1(BOTH), "itc-mean").similarity(image, text)
+    assert bool((best > mean).all())
+    g = torch.Generator().manual_seed(0)
+    similar, own = torch.tensor([[0.0, 9.0, 0.0]] * 3), torch.eye(3, dtype=torch.bool)
+    easy = altered(Stage1(BOTH), "itm-easy-negatives").partners
+    drawn = torch.stack([easy(similar, own, g) for _ in range(300)])[:, 0]
+    assert 0.4 < float((drawn == 1).float().mean()) < 0.6
+    with pytest.raises(ValueError, match="unknown variant 'x': choose from queries-see-text"):
+        altered(Stage1(BOTH), "x")
 
 
 def test_losses_of_a_model_that_knows_nothing_are_the_baselines():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minilmm.ablations import altered
 from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1, in_text_half
 from minilmm.evaluation.retrieval import ranks
 from minilmm.language import CausalLM
@@ -54,11 +55,11 @@ def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, list[nn.Parameter]]:
     vocabulary = len(tokenizer())
     qformer = QFormerConfig(dual.vision.width, vocabulary + 1, layers=recipe.layers, heads=recipe.heads,
                             hidden=recipe.hidden, queries=recipe.queries, context=CONTEXT, dec=vocabulary)  # fmt: skip
-    config = Blip2Config(qformer, VisionConfig(**card["config"]["vision"]))
+    config = Blip2Config(qformer, VisionConfig(**card["config"]["vision"]), variant=recipe.variant)
     torch.manual_seed(recipe.seed)
     model: Stage1 | Blip2
     if recipe.stage == 1:
-        model = Stage1(config, dual.vision)
+        model = altered(Stage1(config, dual.vision), recipe.variant)
     else:
         model = _second(recipe, config, dual)
     model.encoder.requires_grad_(False)
@@ -119,7 +120,7 @@ def retrieval(
     images = render(scenes, torch.Generator(device).manual_seed(1_000_033 + seed), model.config.vision.resolution)
     x_f = model.see(images)
     image, written = model.image_embeddings(model.qformer(x_f)[0]), model.text_embeddings(text, real)
-    similar = torch.einsum("iqe,te->itq", image, written).amax(-1)  # (N, N)
+    similar = model.similarity(image, written)  # (N, N)
     rows = []
     for by in ("ITC", "ITM") if candidates else ("ITC",):
         for direction, scores in (("TR", similar), ("IR", similar.T)):

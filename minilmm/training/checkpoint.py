@@ -148,7 +148,8 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
     if kind in ("blip2-stage1", "blip2"):
         lm = _lm(config["lm"]) if config["lm"] is not None else None
         parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
-        return (Blip2 if kind == "blip2" else Stage1)(Blip2Config(**{**config, **parts}))
+        whole = Blip2Config(**{**config, **parts})
+        return Blip2(whole) if kind == "blip2" else altered(Stage1(whole), whole.variant)
     raise KeyError(f"unknown kind of model {kind!r}")
 
 

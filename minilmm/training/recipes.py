@@ -144,6 +144,7 @@ class Blip2Recipe:
     stage       1: a Q-Former learns what of a picture text speaks of. 2: a language model learns to read it
     start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former that knows nothing
     objectives  of stage 1
+    variant     of stage 1; "" is the paper, see `minilmm.ablations`
     """
 
     optimisation: Optimisation
@@ -152,6 +153,7 @@ class Blip2Recipe:
     lm: str = "lm-nano"
     vision: str = "vision-nano"
     objectives: tuple[str, ...] = ("itc", "itm", "itg")
+    variant: str = ""
     queries: int = 8
     layers: int = 4
     heads: int = 4
