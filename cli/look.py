@@ -70,16 +70,50 @@ def qformer_masks(out: Path) -> None:
         console.print(f"  {title}: a query sees {next(told)}; the second word sees {next(told)}", soft_wrap=True)
 
 
+def queries(run: str, model: Any, out: Path, seed: int) -> None:
+    """queries.png: what each query of a Q-Former looks at, in four pictures of the held-out pairs."""
+    import torch
+
+    from minilmm import plots
+    from minilmm.evaluation.looks import query_looks
+    from minilmm.world.render import render
+    from minilmm.world.scenes import sample_scenes
+
+    generator = torch.Generator().manual_seed(seed)
+    scenes = sample_scenes(4, generator, objects=torch.tensor([1, 1, 2, 3]), split="held-out")
+    images = render(scenes, generator, model.config.vision.resolution)
+    looks = query_looks(model, images)  # (4, Q, S)
+    Q, side = looks.shape[1], int(looks.shape[-1] ** 0.5)
+    titles = [f"query {q + 1}" for _ in images for q in range(Q)]
+    figure = plots.patch_overlay(
+        images.repeat_interleave(Q, 0), looks.flatten(0, 1).unflatten(-1, (side, side)), titles,
+        label="attention to a patch", columns=Q,
+    )  # fmt: skip
+    console = out_console()
+    console.print(
+        f"{plots.save(figure, writable_folder(out) / 'queries.png')}: what each query looks at", soft_wrap=True
+    )
+    alike = torch.nn.functional.cosine_similarity(looks[:, :, None], looks[:, None], dim=-1).mean(0)
+    others = (alike.sum() - Q) / max(1, Q * (Q - 1))
+    console.print(f"{run}: two queries look alike by {float(others):.2f} (cosine of their maps, mean over pairs)")
+
+
 def attention(run: str, out: Path, seed: int) -> None:
-    """words.png and patches.png: which pictures' tokens each word looks at, and where in the pictures that is."""
+    """words.png and patches.png: which pictures' tokens each word looks at, and where in the pictures that is.
+
+    Of a Q-Former queries.png.
+    """
     import torch
 
     from minilmm import plots
     from minilmm.evaluation.looks import openness, patch_looks, token_looks
     from minilmm.evaluation.prompts import prompts
+    from minilmm.training.checkpoint import load, read_card
     from minilmm.world.tasks import TASKS, Settings
     from minilmm.world.vocabulary import tokenizer
 
+    if read_card(run)["kind"].startswith("blip2"):
+        return queries(run, load(run)[0], out, seed)
     model, _ = flamingo_named(run, "attention")
     generator, resolution = torch.Generator().manual_seed(seed), model.config.vision.resolution
     episodes = TASKS["naming"].sample(1, generator, Settings(ways=2, shots=1))

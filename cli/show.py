@@ -27,7 +27,7 @@ def show(
     if runs and what in ("world", "words"):
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs or []) != 1:
-        raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano")
+        raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano, or for attention a BLIP-2")
     out = out or Path("runs") / what
     if what == "words":
         return words()

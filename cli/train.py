@@ -297,9 +297,7 @@ def train_blip2(
     lm: Annotated[str | None, typer.Option(help="Stage 2's language model: decoder (lm-nano), or a run.")] = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
     objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
-    bug: Annotated[
-        str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")
-    ] = None,
+    bug: Annotated[str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")] = None,
     lr: Rate = None,
     batch: Size = None,
     seed: RunSeed = None,

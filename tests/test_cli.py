@@ -263,6 +263,8 @@ def test_blip2_in_two_stages(runs, call, fails, tmp_path):
     code, out, err = call("eval", second, "--task", "vqa", "--shots", "0,1", "--episodes", "6")
     assert code == 0 and "prior" in out, err
     for run in (first, second):
+        code, out, err = call("show", "attention", run, "--out", tmp_path / "looks")
+        assert code == 0 and (tmp_path / "looks" / "queries.png").is_file() and "look alike by" in out, err
         code, out, _ = call("params", run)
         assert code == 0 and max(map(len, out.splitlines())) <= 80
     fails("eval", first, "--task", "vqa", holds="reads no prompts")

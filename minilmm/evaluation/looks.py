@@ -1,4 +1,4 @@
-"""Where Flamingo's words look: through the gated layers to the pictures' tokens, and through those to the patches."""
+"""Where models look: Flamingo's words, through the gated layers and the resampler; a Q-Former's queries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from minilmm.blip2 import Blip2, Stage1
 from minilmm.document import Batch
 from minilmm.flamingo import Flamingo
 
@@ -54,6 +55,14 @@ def patch_looks(model: Flamingo, batch: Batch) -> Tensor:
     patches = seen.new_zeros(*batch.media.shape[:2], *seen.shape[1:])
     patches[batch.media_mask] = seen
     return torch.einsum("blnr,bnrs->blns", words, patches)
+
+
+@torch.no_grad()
+def query_looks(model: Stage1 | Blip2, images: Tensor) -> Tensor:
+    """What each query takes from each patch of pictures (M, C, H, W): (M, Q, S), the last block's, over heads."""
+    looks: list[Tensor] = []
+    model.qformer(model.encoder(images), looks=looks)
+    return looks[-1].mean(1)
 
 
 @contextmanager
