@@ -95,7 +95,7 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     )
     alike = torch.nn.functional.cosine_similarity(looks[:, :, None], looks[:, None], dim=-1).mean(0)
     others = (alike.sum() - Q) / max(1, Q * (Q - 1))
-    console.print(f"{run}: two queries look alike by {float(others):.2f} (cosine of their maps, mean over pairs)")
+    console.print(f"two queries look alike by {float(others):.2f} (cosine of their maps, mean over pairs)")
 
 
 def attention(run: str, out: Path, seed: int) -> None:
