@@ -48,6 +48,10 @@ results: .venv/.installed-dev  # every table of results/README.md
 	for task in vqa induction-vqa fast-vqa; do $(EVAL) flamingo-nano --task $$task --shots 0,1,4,8 --json results/flamingo-nano-$$task.json; done
 	$(EVAL) flamingo-nano --task vqa --shots 0,4,8 --rices --json results/flamingo-nano-vqa-rices.json
 	$(EVAL) flamingo-nano --task vqa --shots 0 --zero-shot-texts 2 --json results/flamingo-nano-vqa-texts.json
+	$(EVAL) flamingo-nano --task vqa --shots 0 --split train --json results/flamingo-nano-vqa-train.json
+	rm -rf runs/tuned && $(RUN) train flamingo --start flamingo-nano --data vqa --steps 300 --out runs/tuned
+	$(EVAL) runs/tuned --task vqa --shots 0 --json results/flamingo-nano-vqa-finetuned.json
+	$(EVAL) runs/tuned --task vqa --shots 0 --split train --json results/flamingo-nano-vqa-finetuned-train.json
 	$(EVAL) flamingo-nano --task glyph-naming --shots 1,4 --json results/flamingo-nano-glyph.json
 	for run in frozen-nano flamingo-nano; do $(EVAL) $$run --task caption --shots 0,4 --beams 3 --json results/$$run-caption.json; done
 	for task in retrieval zero-shot; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
@@ -55,11 +59,11 @@ results: .venv/.installed-dev  # every table of results/README.md
 # The claims: ten fresh seeds each, and the pilots, sweeps and mistakes beside them; runs on record are not made again.
 PILOT = $(RUN) claims run --seeds
 claims: .venv/.installed-core
-	for claim in gating interleaved last-image; do $(PILOT) 0-2 $$claim; done
+	for claim in gating interleaved last-image; do $(PILOT) 0-2 $$claim || exit 1; done
 	$(RUN) claims run gating-rates
 	$(RUN) claims run mistakes
-	for claim in gating interleaved last-image; do $(RUN) claims run $$claim; done
-	$(RUN) claims report --figure docs/images/claims.png
+	for claim in gating interleaved last-image; do $(RUN) claims run $$claim || exit 1; done
+	$(RUN) claims report --figure results/figures/claims.png
 
 # The arms of chapter 03, three seeds each: half an hour. The recipe is the quickstart's; only what is named changes.
 define arm

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"document", "tokenizer", "nn", "metrics", "plots"},
     {"language", "vision", "world", "data"},
-    {"frozen", "flamingo"},
+    {"frozen", "flamingo", "blip2"},
     {"ablations"},
     {"evaluation"},
     {"training"},

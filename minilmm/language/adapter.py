@@ -169,7 +169,7 @@ class TransformersT5(TextToText, Borrowed):
         decoder: Any = self.model.decoder
         assert cache.real is not None
         past: Any = EncoderDecoderCache(filled(cache), DynamicCache())
-        with eager(self.model, maps is not None):
+        with eager(decoder, maps is not None):  # the stack's own: its configuration is a copy of the model's
             out = decoder(
                 inputs_embeds=self.embed(ids), encoder_hidden_states=cache.memory, use_cache=True,
                 encoder_attention_mask=cache.real.long(), output_attentions=maps is not None,
