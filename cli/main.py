@@ -28,6 +28,7 @@ exercises_app = typer.Typer(help="The exercises: take one home, ask for a hint."
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(pretrain_app, name="pretrain")
 pretrain_app.command("lm")(train.pretrain_lm)
+pretrain_app.command("t5")(train.pretrain_t5)
 pretrain_app.command("vision")(train.pretrain_vision)
 app.add_typer(train_app, name="train")
 train_app.command("frozen")(train.train_frozen)

@@ -146,6 +146,25 @@ def pretrain_lm(
     finish(place)
 
 
+def pretrain_t5(
+    preset: Preset = None,
+    out: Out = None,
+    steps: Steps = None,
+    lr: Rate = None,
+    seed: RunSeed = None,
+    device: Device = "auto",
+    resume: Resume = False,
+) -> None:
+    """Train the encoder-decoder language model on the same text, as a prefix LM."""
+    from minilmm.training import t5
+
+    where, place = device_named(device), out or Path(f"runs/t5-{preset or 'nano'}")
+    recipe = decide(t5.preset, preset, "nano", place, resume, {"optimisation": {"steps": steps, "lr": lr}, "seed": seed})
+    with training_folder(place, resume):
+        run(t5.pretrain, recipe, place, resume, where)
+    finish(place)
+
+
 def pretrain_vision(
     preset: Preset = None,
     out: Out = None,
