@@ -38,26 +38,13 @@ def claim_named(name: str) -> Any:
     return every[name]
 
 
-def differences(
-    claim: Any, rows: list[dict[str, Any]], arm: str, measure: str, seeds: tuple[int, ...] = ()
-) -> list[float]:
-    """The first arm minus another, by seed, on the claim's seeds unless others are given; a run that diverged is 0."""
-    values = {(row["arm"], row["seed"]): row.get("values", {}).get(measure, 0.0) for row in rows}
-    first = claim.arms[0].name
-    return [
-        values[first, seed] - values[arm, seed]
-        for seed in seeds or claim.seeds
-        if (first, seed) in values and (arm, seed) in values
-    ]
-
-
 def list_(out: Folder = RESULTS) -> None:
     """The claims, what the papers found, and what was found here."""
     from minilmm.claims import CLAIMS, read_results, verdict
 
     console = out_console()
     for claim in CLAIMS.values():
-        gaps = differences(claim, read_results(out, claim), claim.arms[1].name, claim.measure.name)
+        gaps = claim.differences(read_results(out, claim), claim.arms[1])
         found = verdict(gaps)[0] if len(gaps) > 1 else "not run"
         console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {found}, {len(gaps)} seeds", highlight=False)
         console.print(f"  {claim.says}", highlight=False)
@@ -116,14 +103,14 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
                 view.add_row(arm.name, str(len(mine)), *map(share, means), str(sum(r.get("spikes", 0) for r in mine)))
         console.print(view)
     for arm in claim.arms[1:]:
-        gaps = differences(claim, rows, arm.name, claim.measure.name)
+        gaps = claim.differences(rows, arm)
         if len(gaps) > 1:
             found, interval = verdict(gaps)
             what = f"{claim.arms[0].name} minus {arm.name}, {claim.measure.name}"
             decides = f": [bold]{found}[/bold]" if arm is claim.arms[1] else " (beside)"
             ends = f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f}), {len(gaps)} seeds"
             console.print(f"{what}: {ends}{decides}", highlight=False)
-    pilot = differences(claim, rows, claim.arms[1].name, claim.measure.name, PILOT)
+    pilot = claim.differences(rows, claim.arms[1], PILOT)
     if len(pilot) > 1:
         least = detectable(pilot, len(claim.seeds))
         console.print(
@@ -141,7 +128,7 @@ def report(
     console, gaps, found = out_console(), {}, {}
     for claim in CLAIMS.values():
         found[claim.name] = read_results(out, claim)
-        here = differences(claim, found[claim.name], claim.arms[1].name, claim.measure.name)
+        here = claim.differences(found[claim.name], claim.arms[1])
         if len(here) > 1:
             gaps[claim.name] = here
     if not gaps:
@@ -158,8 +145,7 @@ def report(
     if figure is not None:
         from minilmm import plots
 
-        panels = {name: {arm.name: [r.get("values", {}).get(CLAIMS[name].measure.name, 0.0) for r in found[name]
-                         if r["arm"] == arm.name and r["seed"] in CLAIMS[name].seeds] for arm in CLAIMS[name].arms}
+        panels = {name: {arm.name: list(CLAIMS[name].values(found[name], arm).values()) for arm in CLAIMS[name].arms}
                   for name in gaps}  # fmt: skip
         drawn = [plots.arms_chart({f"{name}: {CLAIMS[name].measure.name}": arms}, {}) for name, arms in panels.items()]
         for name, chart in zip(panels, drawn, strict=True):

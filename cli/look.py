@@ -71,11 +71,17 @@ def qformer_masks(out: Path) -> None:
 
 
 def queries(run: str, model: Any, out: Path, seed: int) -> None:
-    """queries.png: what each query of a Q-Former looks at, in four pictures of the held-out pairs."""
+    """queries.png: what each query of a Q-Former looks at, in four pictures of the held-out pairs.
+
+    Of a run of stage 1 also queries-training.png: the same in one picture, over training.
+    """
     import torch
+    from safetensors.torch import load_file
 
     from minilmm import plots
     from minilmm.evaluation.looks import query_looks
+    from minilmm.training.blip2 import LOOKS, STAGE_1
+    from minilmm.training.checkpoint import find
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
 
@@ -93,9 +99,31 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     console.print(
         f"{plots.save(figure, writable_folder(out) / 'queries.png')}: what each query looks at", soft_wrap=True
     )
-    alike = torch.nn.functional.cosine_similarity(looks[:, :, None], looks[:, None], dim=-1).mean(0)
-    others = (alike.sum() - Q) / max(1, Q * (Q - 1))
-    console.print(f"two queries look alike by {float(others):.2f} (cosine of their maps, mean over pairs)")
+    alike = likeness(looks)
+    console.print(f"two queries look alike by {sum(alike) / len(alike):.2f} (cosine of their maps, mean over pairs)")
+    path = next((p for p in (find(run) / LOOKS, find(run) / STAGE_1 / LOOKS) if p.is_file()), None)
+    if path is not None:
+        stored = load_file(path)
+        over = stored["looks"]  # (P, Q, S)
+        titles = [f"query {q + 1}, look {p + 1}" for p in range(len(over)) for q in range(Q)]
+        figure = plots.patch_overlay(
+            stored["image"].expand(len(titles), -1, -1, -1), over.flatten(0, 1).unflatten(-1, (side, side)), titles,
+            label="attention to a patch", columns=Q,
+        )  # fmt: skip
+        console.print(
+            f"{plots.save(figure, out / 'queries-training.png')}: over training, in one picture", soft_wrap=True
+        )
+        told = ", ".join(f"{value:.2f}" for value in likeness(over))
+        console.print(f"  alike by {told}", soft_wrap=True)
+
+
+def likeness(looks: Any) -> list[float]:
+    """How alike the maps (P, Q, S) of different queries are: for each of P the mean cosine over pairs."""
+    import torch
+
+    Q = looks.shape[1]
+    alike = torch.nn.functional.cosine_similarity(looks[:, :, None], looks[:, None], dim=-1)  # (P, Q, Q)
+    return ((alike.sum((1, 2)) - Q) / max(1, Q * (Q - 1))).tolist()
 
 
 def attention(run: str, out: Path, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""`minilmm quickstart`: train Frozen and Flamingo through the shipped language model, draw both on one figure."""
+"""`minilmm quickstart`: train all three bridges through the shipped language model, draw them on one figure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import typer
 
 from .common import Device, Episodes, Seed, command_line, device_named, new_table, out_console, share, writable_folder
 from .measure import few_shot
-from .train import decide, finish, run, training_folder
+from .train import decide, finish, rebuild, run, training_folder
 
-BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo"}
+BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
+FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
 PANELS = (  # title, task, ways, shots
     ("naming, 2 ways", "naming", 2, (0, 1, 2, 4)),
     ("naming, 5 ways", "naming", 5, (0, 1, 2, 4)),
@@ -23,9 +24,10 @@ PANELS = (  # title, task, ways, shots
 LEGEND = """
 What each line means:
 
-- **Frozen**, **Flamingo**: real pictures, pairs of colour and shape that training never showed. In naming the pictures
-  bear names that nothing was ever called before the prompt; *shots* are examples per class, in VQA whole examples.
-- The controls are Flamingo's. **blank images** (all pictures grey), **shuffled images** (those of other episodes),
+- **Frozen**, **Flamingo**, **BLIP-2**: real pictures, pairs of colour and shape that training never showed. In naming
+  the pictures bear names that nothing was ever called before the prompt; *shots* are examples per class, in VQA whole
+  examples.
+- The controls are BLIP-2's. **blank images** (all pictures grey), **shuffled images** (those of other episodes),
   **text-only demonstrations** (pictures and tags taken out, except the query's): what is left when the pictures tell
   nothing. They belong at chance,
   or at the prior; about one interval in forty lies above it by luck. Text-only demonstrations leave the query its
@@ -36,10 +38,11 @@ What each line means:
 
 
 def clear(place: Path) -> None:
-    """Takes an earlier quickstart's run away: its own four files, nothing else."""
+    """Takes an earlier quickstart's run away: its own files, nothing else."""
+    from minilmm.training.blip2 import LOOKS
     from minilmm.training.checkpoint import CARD, CHECKPOINT, LOG, MODEL
 
-    for name in (CARD, MODEL, CHECKPOINT, LOG):
+    for name in (CARD, MODEL, CHECKPOINT, LOG, LOOKS):
         (place / name).unlink(missing_ok=True)
 
 
@@ -52,7 +55,7 @@ def quickstart(
     lm: Annotated[str, typer.Option(help="The language model to train through.")] = "lm-nano",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was stopped.")] = False,
 ) -> None:
-    """Train Frozen and Flamingo in two or three minutes, then draw their few-shot curves beside every control."""
+    """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
     from minilmm.training.checkpoint import CARD, LOG, load, read_card
 
     if episodes < 1:
@@ -60,13 +63,13 @@ def quickstart(
     start, where, console = time.perf_counter(), device_named(device), out_console()
     load(lm)  # a missing or damaged one shows before anything is written
     writable_folder(out)
+    if not resume:
+        for name in (*BRIDGES, FIRST):
+            clear(out / name)
     for number, kind in enumerate(BRIDGES, 1):
-        place = out / kind
-        if not resume:
-            clear(place)
-        if not (place / CARD).is_file():
+        if not (out / kind / CARD).is_file():
             console.print(f"{number}. {BRIDGES[kind]} through {lm}, which stays frozen")
-            bridge(kind, place, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
+            bridge(kind, out, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
     trained = time.perf_counter()
     console.print(f"{len(BRIDGES) + 1}. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
     results = {
@@ -81,22 +84,62 @@ def quickstart(
     seconds["all"] = round(time.perf_counter() - start, 1)
     facts = {"command": command_line(), "seed": seed, "device": where, "seconds": seconds, "episodes": episodes}
     (out / "results.json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
-    (out / "report.md").write_text(report(results, facts, cards))
+    table = differences(out)
+    (out / "report.md").write_text(report(results, facts, cards, table))
     console.print(summary(results))
+    view = new_table("what changes", *BRIDGES.values(), left=4)
+    for title, *cells in table:
+        view.add_row(title, *cells)
+    console.print(view)
     console.print(f"{seconds['all']:.0f} s, of which {time.perf_counter() - trained:.0f} s measuring; written:")
-    for name in ("few_shot.png", "training.png", "report.md", "results.json", *(f"{kind}/" for kind in BRIDGES)):
+    for name in (
+        "few_shot.png",
+        "training.png",
+        "report.md",
+        "results.json",
+        *(f"{kind}/" for kind in (*BRIDGES, FIRST)),
+    ):
         console.print(f"  {out / name}", soft_wrap=True)
 
 
-def bridge(kind: str, place: Path, changes: dict[str, Any], resume: bool, device: str) -> None:
-    """Train one bridge by its quick recipe."""
+def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str) -> None:
+    """Train one bridge by its quick recipe; BLIP-2 in its two stages."""
     import importlib
 
+    from minilmm.training.checkpoint import CARD
+
     training = importlib.import_module(f"minilmm.training.{kind}")
-    recipe = decide(training.preset, "quick", "quick", place, resume, changes)
-    with training_folder(place, resume):
-        run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
-    finish(place)
+    stages: list[tuple[Path, Any, dict[str, Any]]] = [(out / kind, training.preset, changes)]
+    if kind == "blip2":
+        first, alone = out / FIRST, {name: value for name, value in changes.items() if name != "lm"}
+        stages = [(first, lambda name: training.preset(name, 1), alone),
+                  (out / kind, lambda name: training.preset(name, 2), changes | {"start": str(first)})]  # fmt: skip
+    for place, preset, asked in stages:
+        if (place / CARD).is_file():
+            continue
+        recipe = decide(preset, "quick", "quick", place, resume, asked)
+        with training_folder(place, resume):
+            run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
+        finish(place)
+
+
+def differences(out: Path) -> list[tuple[str, ...]]:
+    """What changes from bridge to bridge, a row each: (title, Frozen, Flamingo, BLIP-2)."""
+    from minilmm.training import blip2, flamingo, frozen
+    from minilmm.training.checkpoint import read_card
+    from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe, FrozenRecipe
+
+    def trained(name: str, kind: Any, module: Any) -> int:
+        return sum(p.numel() for p in module.compose(rebuild(kind, read_card(out / name)["recipe"]))[1])
+
+    sizes = [trained("frozen", FrozenRecipe, frozen), trained("flamingo", FlamingoRecipe, flamingo)]
+    both = [trained(name, Blip2Recipe, blip2) for name in (FIRST, "blip2")]
+    seconds = [read_card(out / name)["metrics"]["seconds"] for name in (*BRIDGES, FIRST)]
+    return [
+        *CHANGED,
+        ("parameters trained", *(f"{n / 1e6:.2f}M" for n in sizes), " and ".join(f"{n / 1e6:.2f}M" for n in both)),
+        ("seconds", *(f"{s:.0f}" for s in seconds[:2]), f"{seconds[3]:.0f} and {seconds[2]:.0f}"),
+    ]
 
 
 def measured(model: Any, name: str, episodes: int, seed: int, device: str) -> dict[str, Any]:
@@ -121,6 +164,7 @@ def draw(results: dict[str, Any], logs: dict[str, list[dict[str, Any]]], out: Pa
     plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
     key, label = "naming_5way_real", "naming, 5 ways"
     probes = {name: [{"seconds": r["seconds"], label: r[key]} for r in log if key in r] for name, log in logs.items()}
+    probes = {name: rows for name, rows in probes.items() if rows}
     plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
 
 
@@ -155,15 +199,13 @@ def summary(results: dict[str, Any]) -> Any:
     return view
 
 
-def report(results: dict[str, Any], facts: dict[str, Any], cards: dict[str, Any]) -> str:
+def report(results: dict[str, Any], facts: dict[str, Any], cards: dict[str, Any], table: list[tuple[str, ...]]) -> str:
     """report.md: the figure, all numbers, what they mean, how they were made."""
-    text = ["# Quickstart: Frozen and Flamingo", "", "| | where vision enters | what trains | data | steps | seconds |",
-            "|---|---|---|---|--:|--:|"]  # fmt: skip
-    for name, card in cards.items():
-        recipe, metrics = card["recipe"], card["metrics"]
-        text.append(f"| {name} | {CHANGED[name]} | {recipe['optimisation']['steps']} | {metrics['seconds']} |")
+    heads = ["", *BRIDGES.values()]
+    text = ["# Quickstart: Frozen, Flamingo and BLIP-2", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    text += [f"| {' | '.join(row)} |" for row in table]
     through = next(iter(cards.values()))["recipe"]["lm"]
-    text += ["", f"Both through the language model {through}, which kept every byte.", "",
+    text += ["", f"All through the language model {through}, which kept every byte.", "",
              "![few-shot curves](few_shot.png)", LEGEND]  # fmt: skip
     for title, *_ in PANELS:
         for name in results:
@@ -176,10 +218,12 @@ def report(results: dict[str, Any], facts: dict[str, Any], cards: dict[str, Any]
     return "\n".join([*text, ""])
 
 
-CHANGED = {
-    "Frozen": "as two vectors in the place of words | the eyes, through the LM | captions, one picture each",
-    "Flamingo": "cross-attention in front of each block | resampler and gated layers | pages of pictures, captions",
-}
+CHANGED = (
+    ("vision enters", "as two words", "between the blocks", "as eight words"),
+    ("what trains", "the eyes, through the LM", "resampler, gated layers", "Q-Former, in two stages"),
+    ("who sees whom", "text: all before it", "text: the last picture", "three masks, then as Frozen"),
+    ("data", "captions", "pages, captions, questions", "captions"),
+)
 
 
 def rows_of(title: str, result: dict[str, Any]) -> list[str]:

@@ -23,6 +23,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's 
 Rate = Annotated[float | None, typer.Option("--lr", min=1e-9, help="Peak learning rate.")]
 Size = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures per step.")]
 
+LMS = {"decoder": "lm-nano", "encoder-decoder": "t5-nano"}
+
 
 def rebuild(kind: Any, values: dict[str, Any]) -> Any:
     """A dataclass from its JSON: nested ones and tuples come back."""
@@ -159,7 +161,9 @@ def pretrain_t5(
     from minilmm.training import t5
 
     where, place = device_named(device), out or Path(f"runs/t5-{preset or 'nano'}")
-    recipe = decide(t5.preset, preset, "nano", place, resume, {"optimisation": {"steps": steps, "lr": lr}, "seed": seed})
+    recipe = decide(
+        t5.preset, preset, "nano", place, resume, {"optimisation": {"steps": steps, "lr": lr}, "seed": seed}
+    )
     with training_folder(place, resume):
         run(t5.pretrain, recipe, place, resume, where)
     finish(place)
@@ -275,6 +279,7 @@ def train_flamingo(
     videos: Annotated[int | None, typer.Option(min=0, help="Captioned videos per step.")] = None,
     p_next: Annotated[float | None, typer.Option(min=0, max=1, help="Share of pages whose text looks ahead.")] = None,
     all_text: Annotated[bool | None, typer.Option("--all-text", help="The loss counts all text of a page.")] = None,
+    scaled: Annotated[bool | None, typer.Option("--scaled/--unscaled", help="Add in units of the LM's states?")] = None,
     lr: Rate = None,
     seed: RunSeed = None,
     device: Device = "auto",
@@ -296,7 +301,7 @@ def train_flamingo(
     changes = {
         "optimisation": {"steps": steps, "lr": lr}, "lm": lm, "vision": vision, "every": every, "latents": latents,
         "variant": variant or bug, "mixing": mixing, "pages": pages, "pairs": pairs, "videos": videos,
-        "p_next": p_next, "all_text": all_text, "start": start, "data": data, "seed": seed,
+        "p_next": p_next, "all_text": all_text, "scaled": scaled, "start": start, "data": data, "seed": seed,
     }  # fmt: skip
     if data is not None and data != "world":
         changes["first"] = 0
@@ -313,9 +318,12 @@ def train_blip2(
     steps: Steps = None,
     out: Out = None,
     resume: Resume = False,
-    lm: Annotated[str | None, typer.Option(help="Stage 2's language model: decoder (lm-nano), or a run.")] = None,
+    lm: Annotated[
+        str | None, typer.Option(help="Stage 2: decoder (lm-nano), encoder-decoder (t5-nano) or a run.")
+    ] = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
     objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
+    data: Annotated[str | None, typer.Option(help="Stage 2: world, or vqa: fine-tunes a run of stage 2.")] = None,
     bug: Annotated[str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")] = None,
     lr: Rate = None,
     batch: Size = None,
@@ -328,19 +336,22 @@ def train_blip2(
 
     if bug is not None:
         chosen(bug, tuple(BLIP2_BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
-    if stage == 1 and (start, lm) != (None, None):
-        raise ValueError("--stage 1: reads no language model and no other run: leave --from and --lm out")
+    if stage == 1 and (start, lm, data) != (None, None, None):
+        raise ValueError("--stage 1: reads no language model and no other run: leave --from, --lm and --data out")
     if stage == 2 and objectives is not None:
         raise ValueError("--stage 2: has one objective, the language model's own: leave --objectives out")
     if stage == 2 and (start is None) == (bug is None) and not resume:
         raise ValueError("--stage 2: name the run of stage 1 with --from (--bug skip-stage-1 goes without)")
     where, place = device_named(device), out or Path(f"runs/blip2-stage{stage}")
     changes = {
-        "optimisation": {"steps": steps, "lr": lr}, "start": start, "lm": "lm-nano" if lm == "decoder" else lm,
-        "vision": vision, "objectives": tuple(objectives.split(",")) if objectives else None, "batch": batch,
+        "optimisation": {"steps": steps, "lr": lr}, "start": start, "lm": LMS.get(lm or "", lm), "vision": vision,
+        "data": data, "objectives": tuple(objectives.split(",")) if objectives else None, "batch": batch,
         "variant": bug if stage == 1 else None, "seed": seed,
     }  # fmt: skip
     recipe = decide(lambda name: blip2.preset(name, stage), preset, "nano", place, resume, changes)
     with training_folder(place, resume):
         run(blip2.train, recipe, place, resume, where)
     finish(place)
+    if stage == 1:
+        known = ", ".join(f"{name} {value:.3f}" for name, value in blip2.baselines(recipe).items())
+        out_console().print(f"  a model that knows nothing: {known}")

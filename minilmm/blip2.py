@@ -58,6 +58,7 @@ class Blip2Config:
     qformer: QFormerConfig
     vision: VisionConfig = field(default_factory=VisionConfig)
     lm: LMConfig | EncDecConfig | None = None
+    asked: bool = False  # the Q-Former reads what is asked about a picture, as in VQA fine-tuning (section 4.3)
     image_id: int = IMAGE_ID
     variant: str = ""  # "" is the paper; others are made by `minilmm.ablations`
 
@@ -359,11 +360,32 @@ class Blip2(PrefixLM):
         self.qformer = QFormer(config.qformer)
         self.to_lm = nn.Linear(config.qformer.width, config.lm.width)
 
-    def prefix(self, images: Tensor) -> Tensor:
-        """Pictures (M, C, H, W) -> soft visual prompts (M, Q, D)."""
+    def prefix(self, images: Tensor, heard: Tensor | None = None) -> Tensor:
+        """Pictures (M, C, H, W), and what is asked (M, K) if anything -> soft visual prompts (M, Q, D)."""
         with torch.no_grad():
             x_f = self.encoder(images)
-        return self.to_lm(self.qformer(x_f)[0])
+        mask = None if heard is None else bidirectional_mask(self.prefix_tokens, heard != 0)
+        return self.to_lm(self.qformer(x_f, heard, mask)[0])
+
+    def prefixes(self, batch: Batch) -> Tensor:
+        """As of any prefix; of a model that was fine-tuned for questions, each with the words behind it."""
+        if not self.config.asked:
+            return super().prefixes(batch)
+        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
+        M, T = media.shape[:2]
+        heard = self.question(batch).repeat_interleave(T, 0)
+        return self.prefix(media.flatten(0, 1), heard).unflatten(0, (M, T)).mean(1)
+
+    def question(self, batch: Batch) -> Tensor:
+        """[CLS] and the words behind each picture, up to the next, without those to be learned: (M, K) ids, 0 pads."""
+        tag = (batch.ids == self.image_id) & batch.attention_mask
+        row, _ = tag.nonzero(as_tuple=True)  # (M,)
+        number = tag.long().cumsum(1)  # (B, L), of the last picture, from 1
+        told = batch.attention_mask & ~batch.loss_mask & ~tag
+        words = batch.ids[row] * (told[row] & (number[row] == number[tag][:, None]))  # (M, L), 0 elsewhere
+        order = (words == 0).to(torch.uint8).argsort(dim=1, stable=True)
+        words = words.gather(1, order)[:, : self.config.qformer.context - 1]
+        return F.pad(words, (1, 0), value=self.config.qformer.cls)
 
     def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
         """Logits of the next token after every token, (B, L, V); of an encoder-decoder from the prompt's last on."""

@@ -1,6 +1,7 @@
 """The Q-Former: one transformer, three masks, held to transformers' at random weights; and the losses of stage 1."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import test_encdec
@@ -9,6 +10,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from minilmm.ablations import altered
 from minilmm.blip2 import (
@@ -23,7 +25,9 @@ from minilmm.blip2 import (
     unimodal_mask,
 )
 from minilmm.document import Batch, left_padded
+from minilmm.language import CausalLM, LMConfig
 from minilmm.language.adapter import TransformersLM
+from minilmm.training.blip2 import baselines, prefixed, preset
 from minilmm.training.loop import loss_of
 from minilmm.vision import VisionConfig
 
@@ -348,6 +352,49 @@ def test_an_empty_caption_is_a_caption_and_all_of_them_are_none():
         stage(x_f, ids[:, :1], real[:, :1], torch.eye(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="use a larger batch"):
         stage(x_f[:1], ids[:1], real[:1], torch.eye(1, dtype=torch.bool))
+
+
+def test_what_is_asked_stands_behind_a_picture_and_is_not_the_answer():
+    q = QFormerConfig(seen=24, vocab_size=50, width=32, layers=2, hidden=40, queries=5, context=6, cls=7)
+    lm = CausalLM(LMConfig(50, width=32, layers=1, heads=4, kv_heads=2, hidden=32))
+    model = Blip2(Blip2Config(q, BOTH.vision, lm.config, asked=True), lm).eval()
+    ids = torch.tensor([[1, 3, 10, 11, 3, 12, 13, 14], [0, 0, 0, 1, 5, 3, 15, 16]])
+    media = torch.rand(2, 2, 1, 3, 8, 8)
+    learn = torch.tensor([[0, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]).bool()
+    batch = Batch.of(ids, media, loss_mask=learn)
+    assert model.question(batch).tolist() == [[7, 10, 0, 0, 0, 0], [7, 12, 13, 14, 0, 0], [7, 15, 0, 0, 0, 0]]
+    prompt = replace(batch, loss_mask=torch.zeros_like(learn))
+    assert model.question(prompt).tolist()[0] == [7, 10, 11, 0, 0, 0]
+    with torch.no_grad():
+        nn.init.normal_(model.qformer.query_tokens)
+        heard = model.prefixes(prompt)
+        other = replace(prompt, ids=prompt.ids.clone().masked_fill(prompt.ids == 12, 20))
+        changed = (model.prefixes(other) - heard).abs().amax((1, 2)) > 1e-6
+        assert changed.tolist() == [False, True, False]  # one question is about one picture
+        deaf = Blip2(replace(model.config, asked=False), lm, model.encoder).eval()
+        assert torch.equal(deaf.prefixes(prompt), deaf.prefixes(other))
+        logits, cache = model.prefill(prompt)
+        assert torch.allclose(logits, model(prompt)[:, -1], atol=1e-5)
+        later = model.step(torch.tensor([[9], [9]]), cache)[:, 0]
+        longer = Batch.of(
+            torch.cat([ids, torch.tensor([[9], [9]])], 1), media, loss_mask=F.pad(learn & False, (0, 1), value=True)
+        )
+        assert torch.allclose(later, model(longer)[:, -1], atol=1e-5)
+
+
+def test_a_prefix_lm_says_what_stands_behind_a_cut():
+    g = torch.Generator().manual_seed(0)
+    ids = torch.tensor([[1, 3, 5, 6, 7, 8], [1, 3, 5, 0, 0, 0]]).repeat(200, 1)
+    batch = prefixed(Batch.of(ids, torch.zeros(400, 1, 1, 3, 8, 8)), g)
+    said = batch.loss_mask.sum(1)
+    assert set(said[::2].tolist()) == {1, 2, 3, 4} and set(said[1::2].tolist()) == {1}
+    assert not batch.loss_mask[:, :2].any() and not (batch.loss_mask & (ids == 0)).any()
+
+
+def test_baselines_by_hand():
+    found = baselines(preset("nano", 1))
+    assert found["itc"] == pytest.approx(4.1589, abs=1e-4) and found["itm"] == pytest.approx(0.6365, abs=1e-4)
+    assert baselines(replace(preset("nano", 1), objectives=("itm",))).keys() == {"itm"}
 
 
 def test_what_cannot_be_read_is_one_line():

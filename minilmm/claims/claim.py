@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minilmm.metrics import Interval, paired_interval, student_t_central, student_t_quantile
-from minilmm.training.recipes import FlamingoRecipe
+from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe
 
 FRESH = tuple(range(100, 110))  # a verdict's seeds; choices are made on seeds 0 to 4
 PILOT = tuple(range(5))
@@ -16,29 +16,70 @@ PILOT = tuple(range(5))
 
 @dataclass(frozen=True)
 class Measure:
-    """An accuracy: a task, its ways and its number of shots."""
+    """An accuracy: a task, its ways and its number of shots; or what it gains over so many shots (`minus`)."""
 
     task: str
     shots: int
     ways: int = 2
+    minus: int | None = None
 
     @property
     def name(self) -> str:
         """ "naming, 5 ways, 4 shots"."""
         ways = f", {self.ways} ways" if self.task == "naming" else ""
-        return f"{self.task}{ways}, {self.shots} shot{'s' if self.shots != 1 else ''}"
+        less = f" minus {self.minus}" if self.minus is not None else ""
+        return f"{self.task}{ways}, {self.shots} shot{'s' if self.shots != 1 else ''}{less}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Retrieval among near-duplicates by BLIP-2's first stage: the mean of TR@1 and IR@1, by "ITC" or "ITM"."""
+
+    by: str
+
+    @property
+    def name(self) -> str:
+        """ "R@1 by ITC"."""
+        return f"R@1 by {self.by}"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """BLIP-2's two stages as one run; without a first, stage 1 is skipped."""
+
+    first: Blip2Recipe | None
+    second: Blip2Recipe
+
+    @property
+    def seed(self) -> int:
+        """Of both."""
+        return self.second.seed
+
+
+Recipe = FlamingoRecipe | Stages
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A recipe by what it changes in the claim's; `lr` is that of the arm's own best run on the pilot's seeds."""
+    """A recipe by what it changes in the claim's; `lr` is that of the arm's own best run on the pilot's seeds.
+
+    base: another recipe than the claim's to begin from. reads: the measure that it is judged by, where not the claim's.
+    Changes of `Stages` are stage 1's, except "first".
+    """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     lr: float | None = None
+    base: Recipe | None = None
+    reads: str = ""
 
-    def recipe(self, base: FlamingoRecipe, seed: int) -> FlamingoRecipe:
+    def recipe(self, base: Recipe, seed: int) -> Recipe:
         """The arm's recipe with a seed."""
+        base = self.base or base
+        if isinstance(base, Stages):
+            skips = "first" in self.changes or base.first is None
+            first = None if skips or base.first is None else replace(base.first, seed=seed, **self.changes)
+            return Stages(first, replace(base.second, seed=seed))
         optimisation = replace(base.optimisation, lr=self.lr or base.optimisation.lr)
         return replace(base, optimisation=optimisation, seed=seed, **self.changes)
 
@@ -61,18 +102,29 @@ class Claim:
     number: int
     says: str
     source: str
-    base: FlamingoRecipe
+    base: Recipe
     arms: tuple[Arm, ...]
-    measure: Measure
-    beside: tuple[Measure, ...]
+    measure: Measure | Ranking
+    beside: tuple[Measure | Ranking, ...]
     detects: float | None = None
     note: str = ""
     seeds: tuple[int, ...] = FRESH
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
+    def measures(self) -> tuple[Measure | Ranking, ...]:
         """What decides, and what is reported beside it."""
         return (self.measure, *self.beside)
+
+    def values(self, rows: Sequence[Mapping[str, Any]], arm: Arm, seeds: Sequence[int] = ()) -> dict[int, float]:
+        """What an arm is judged by, by seed: the claim's seeds unless others are given; a run that diverged has 0."""
+        name = arm.reads or self.measure.name
+        mine = (row for row in rows if row["arm"] == arm.name and row["seed"] in (seeds or self.seeds))
+        return {row["seed"]: row.get("values", {}).get(name, 0.0) for row in mine}
+
+    def differences(self, rows: Sequence[Mapping[str, Any]], arm: Arm, seeds: Sequence[int] = ()) -> list[float]:
+        """The first arm minus another, in the order of the seeds that both have."""
+        ours, theirs = (self.values(rows, which, seeds) for which in (self.arms[0], arm))
+        return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
 
 
 def verdict(differences: Sequence[float]) -> tuple[str, Interval]:

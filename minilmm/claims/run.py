@@ -10,14 +10,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from minilmm.claims.claim import Arm, Claim
+from minilmm.blip2 import Stage1
+from minilmm.claims.claim import Arm, Claim, Measure, Recipe
 from minilmm.evaluation.fewshot import evaluate
-from minilmm.training import flamingo
+from minilmm.flamingo import Flamingo
+from minilmm.training import blip2, flamingo
 from minilmm.training.checkpoint import recipe_json, replacing
 from minilmm.training.recipes import FlamingoRecipe
 from minilmm.world.tasks import Settings
@@ -26,10 +29,44 @@ Row = dict[str, Any]
 EPISODES = 200
 
 
-def digest(claim: Claim, recipe: FlamingoRecipe) -> str:
+def digest(claim: Claim, recipe: Recipe) -> str:
     """Names a run: its recipe and what is measured of it."""
-    measured = sorted((m.task, m.ways, m.shots) for m in claim.measures)
+    measured = sorted(m.name for m in claim.measures)
     return hashlib.sha256(f"{recipe_json(recipe)} {measured} {EPISODES}".encode()).hexdigest()[:16]
+
+
+def trained(recipe: Recipe, folder: Path, device: str, losses: list[float]) -> tuple[Any, Stage1 | None]:
+    """The model of a recipe, and BLIP-2's first stage where it has one; losses get those of the last training."""
+    if isinstance(recipe, FlamingoRecipe):
+        return flamingo.train(recipe, folder, device=device, losses=losses, probe_every=0), None
+    first, second = None, recipe.second
+    if recipe.first is not None:
+        (folder / "first").mkdir()
+        seeing = blip2.train(recipe.first, folder / "first", device=device, probe_every=0)
+        first = seeing if isinstance(seeing, Stage1) else None
+        second = replace(second, start=str(folder / "first"))
+    return blip2.train(second, folder, device=device, losses=losses, probe_every=0), first
+
+
+def measured(claim: Claim, model: Any, first: Stage1 | None, seed: int, device: str) -> dict[str, float]:
+    """What a claim asks of a model, by the measures' names."""
+    found: dict[str, float] = {}
+    ranked: list[Row] = []
+    for m in claim.measures:
+        if isinstance(m, Measure):
+            accuracies = [
+                evaluate(
+                    model, m.task, shots=(shots,), settings=Settings(ways=m.ways), episodes=EPISODES,
+                    conditions=("real",), seed=seed, device=device, resolution=model.config.vision.resolution,
+                )["rows"][0]["value"]
+                for shots in (m.shots, m.minus) if shots is not None
+            ]  # fmt: skip
+            found[m.name] = round(accuracies[0] - sum(accuracies[1:]), 4)
+        elif first is not None:
+            ranked = ranked or blip2.retrieval(first, EPISODES, seed, device)
+            at_one = [row["value"] for row in ranked if row["metric"] in (f"TR@1, {m.by}", f"IR@1, {m.by}")]
+            found[m.name] = round(sum(at_one) / len(at_one), 4)
+    return found
 
 
 def one(claim: Claim, arm: Arm, seed: int, device: str) -> Row:
@@ -41,18 +78,13 @@ def one(claim: Claim, arm: Arm, seed: int, device: str) -> Row:
     row: Row = {"arm": arm.name, "seed": seed, "digest": digest(claim, recipe)}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            model = flamingo.train(recipe, Path(folder), device=device, losses=losses, probe_every=0)
+            model, first = trained(recipe, Path(folder), device, losses)
         except ArithmeticError as error:
             return row | {"diverged": str(error), "seconds": round(time.perf_counter() - start)}
-    row["values"] = {
-        m.name: evaluate(
-            model, m.task, shots=(m.shots,), settings=Settings(ways=m.ways), episodes=EPISODES, conditions=("real",),
-            seed=seed, device=device, resolution=model.config.vision.resolution,
-        )["rows"][0]["value"]
-        for m in claim.measures
-    }  # fmt: skip
-    row |= {"loss": round(sum(losses[-50:]) / 50, 4), "spikes": spikes(losses)}
-    row["gates"] = {name: round(float(gate.detach().tanh()), 3) for name, gate in flamingo.gates(model).items()}
+    row["values"] = measured(claim, model, first, seed, device)
+    row |= {"loss": round(sum(losses[-50:]) / min(50, len(losses)), 4), "spikes": spikes(losses)}
+    if isinstance(model, Flamingo):
+        row["gates"] = {name: round(float(gate.detach().tanh()), 3) for name, gate in flamingo.gates(model).items()}
     return row | {"seconds": round(time.perf_counter() - start)}
 
 
@@ -81,11 +113,17 @@ def write_results(folder: Path, claim: Claim, rows: list[Row], device: str) -> N
     told = {"claim": claim.name, "says": claim.says, "source": claim.source, "measure": claim.measure.name,
             "episodes": EPISODES, "detects": claim.detects, "note": claim.note, "torch": torch.__version__,
             "device": device, "recipe": json.loads(recipe_json(claim.base)),
-            "arms": {arm.name: {"lr": arm.lr, **arm.changes} for arm in claim.arms}}  # fmt: skip
+            "arms": {arm.name: told_of(arm) for arm in claim.arms}}  # fmt: skip
     ordered = sorted(rows, key=lambda row: ([arm.name for arm in claim.arms].index(row["arm"]), row["seed"]))
     lines = ",\n ".join(json.dumps(row) for row in ordered)
     with replacing(folder / f"{claim.name}.json") as path:
         path.write_text(json.dumps(told, indent=1)[:-2] + f',\n "rows": [\n {lines}\n ]\n}}\n')
+
+
+def told_of(arm: Arm) -> dict[str, Any]:
+    """An arm as JSON."""
+    more = {"base": json.loads(recipe_json(arm.base))} if arm.base is not None else {}
+    return {"lr": arm.lr, **arm.changes, **more} | ({"reads": arm.reads} if arm.reads else {})
 
 
 def progress(claim: Claim, rows: list[Row], seeds: tuple[int, ...]) -> list[tuple[Arm, int]]:
@@ -101,13 +139,17 @@ def run_claim(
     """Make the runs that `folder` has no record of, `jobs` at a time with a thread each, and return all rows."""
     rows = read_results(folder, claim)
     known = _recorded(folder)
+    todo: dict[str, list[tuple[Arm, int]]] = {}
     for arm, seed in progress(claim, rows, seeds):
-        if (row := known.get(digest(claim, arm.recipe(claim.base, seed)))) is not None:
-            rows.append(row | {"arm": arm.name})  # another claim has this very run
+        name = digest(claim, arm.recipe(claim.base, seed))
+        if name in known:
+            rows.append(known[name] | {"arm": arm.name})  # another claim has this very run
+        else:
+            todo.setdefault(name, []).append((arm, seed))  # arms that read one run differently share it
     if rows:
         write_results(folder, claim, rows, device)
-    for row in _made(claim, progress(claim, rows, seeds), jobs, device):
-        rows.append(row)
+    for row in _made(claim, [who[0] for who in todo.values()], jobs, device):
+        rows += [row | {"arm": arm.name} for arm, _ in todo[row["digest"]]]
         write_results(folder, claim, rows, device)
         report(row)
     return read_results(folder, claim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,11 @@ class PrefixLM(Decodes, nn.Module):
         """Pictures (M, C, H, W) -> what the language model reads in their place, (M, n, D)."""
         raise NotImplementedError
 
+    def prefixes(self, batch: Batch) -> Tensor:
+        """The prefix of every picture or video of a batch, in the order of the tags: (M, n, D)."""
+        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
+        return self.prefix(media.flatten(0, 1)).unflatten(0, media.shape[:2]).mean(1)
+
     def splice(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Put every picture's prefix where its tag stands.
 
@@ -48,9 +54,7 @@ class PrefixLM(Decodes, nn.Module):
         x = torch.zeros(B, L + extra, words.shape[-1], device=ids.device, dtype=words.dtype)
         x = x.scatter(1, last[..., None].expand(-1, -1, x.shape[-1]), words)
         if int(counts.sum()):
-            media = batch.media[batch.media_mask]  # (M, T, C, H, W), in the order of the tags
-            M, T = media.shape[:2]
-            prefix = self.prefix(media.flatten(0, 1)).unflatten(0, (M, T)).mean(1)  # (M, n, D)
+            prefix = self.prefixes(batch)  # (M, n, D)
             row, column = tag.nonzero(as_tuple=True)  # (M,)
             where = last[row, column][:, None] - torch.arange(n - 1, -1, -1, device=ids.device)  # (M, n)
             x = x.index_put((row[:, None].expand(-1, n), where), prefix.to(x.dtype))
@@ -69,7 +73,8 @@ class PrefixLM(Decodes, nn.Module):
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""
-        x, mask, _ = self.splice(batch)
+        asked = replace(batch, loss_mask=torch.zeros_like(batch.loss_mask))  # of a prompt nothing is to be learned
+        x, mask, _ = self.splice(asked)
         return self.lm.begin(x, mask)
 
     def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from minilmm.ablations import altered
 from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1, in_text_half
+from minilmm.document import Batch
+from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import ranks
 from minilmm.language import CausalLM
-from minilmm.language.encdec import EncoderDecoder
+from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import BOS
-from minilmm.training.checkpoint import CheckpointError, load, save
-from minilmm.training.frozen import captions, probe
+from minilmm.training.checkpoint import CARD, LOG, MODEL, CheckpointError, find, load, read_card, replacing, save
+from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
+from minilmm.training.mixture import pages
 from minilmm.training.recipes import Blip2Recipe, Optimisation
 from minilmm.training.vision import near_duplicates, texts
 from minilmm.vision import VisionConfig
@@ -28,20 +35,25 @@ from minilmm.world.render import render
 from minilmm.world.scenes import integers, sample_scenes
 from minilmm.world.vocabulary import ids, tokenizer
 
-OBJECTIVES, CONTEXT = ("itc", "itm", "itg"), 49  # the dual encoder's texts, and [CLS] in front
+OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
+CONTEXT = 49  # the dual encoder's texts, and [CLS] in front
+STAGE_1 = "stage1"  # in a run of stage 2: the run of stage 1 that it went on from
+LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
 
 
 def preset(name: str, stage: int) -> Blip2Recipe:
-    """ "nano": minutes on 2 CPU cores. "small": one GPU."""
+    """ "quick": what the quickstart trains in about a minute. "nano": minutes on 2 CPU cores. "small": one GPU."""
     if stage not in (1, 2):
         raise ValueError(f"--stage {stage}: choose 1 or 2")
+    if name == "quick":
+        return Blip2Recipe(Optimisation(steps={1: 150, 2: 150}[stage], lr=2e-3), stage=stage)
     if name == "nano":
         steps = {1: 400, 2: 400}[stage]
         return Blip2Recipe(Optimisation(steps=steps, lr=2e-3), stage=stage)
     if name == "small":
         optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
         return Blip2Recipe(optimisation, stage=stage, queries=16, layers=6, hidden=1024, batch=512)
-    raise ValueError(f"unknown preset {name!r}: choose nano or small")
+    raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
 
 
 def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, list[nn.Parameter]]:
@@ -67,23 +79,39 @@ def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, list[nn.Parameter]]:
 
 
 def _second(recipe: Blip2Recipe, config: Blip2Config, dual: DualEncoder) -> Blip2:
-    lm, _ = load(recipe.lm)
-    if not isinstance(lm, CausalLM | EncoderDecoder):
-        raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
-    first = None
-    if recipe.start:
-        first, _ = load(recipe.start)
-        if not isinstance(first, Stage1):
-            raise CheckpointError(f"{recipe.start}: is no first stage: name a run of train blip2 --stage 1 with --from")
-        config = first.config
-    model = Blip2(Blip2Config(config.qformer, config.vision, lm.config), lm, dual.vision)
+    if recipe.data not in DATA:
+        raise ValueError(f"data {recipe.data!r}: choose from {', '.join(DATA)}")
+    asked, first = recipe.data == "vqa", load(recipe.start)[0] if recipe.start else None
+    if isinstance(first, Blip2):
+        model = Blip2(replace(first.config, asked=asked), first.lm, first.encoder)
+        model.to_lm.load_state_dict(first.to_lm.state_dict())
+    else:
+        lm, _ = load(recipe.lm)
+        if not isinstance(lm, CausalLM | EncoderDecoder):
+            raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
+        if first is not None and not isinstance(first, Stage1):
+            raise CheckpointError(f"{recipe.start}: is no BLIP-2: name a run of train blip2 with --from")
+        config = first.config if first is not None else config
+        eyes = first.encoder if first is not None else dual.vision
+        model = Blip2(Blip2Config(config.qformer, config.vision, lm.config, asked), lm, eyes)
     if first is not None:
         model.qformer.load_state_dict(first.qformer.state_dict())
-        model.encoder.load_state_dict(first.encoder.state_dict())
     model.lm.requires_grad_(False)
     for name, p in model.qformer.named_parameters():
-        p.requires_grad_(not in_text_half(name))
+        p.requires_grad_(asked or not in_text_half(name))
     return model
+
+
+def baselines(recipe: Blip2Recipe) -> dict[str, float]:
+    """What stage 1's losses are of a model that knows nothing, in nats: ITC ln B of the larger batches, ITM the entropy
+    of one right pair in three, ITG ln V.
+    """
+    known = {
+        "itc": math.log(recipe.batch),
+        "itm": math.log(3) - 2 / 3 * math.log(2),
+        "itg": math.log(len(tokenizer()) + 1),
+    }
+    return {name: known[name] for name in recipe.objectives}
 
 
 def captioned(batch: int, generator: torch.Generator, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,6 +132,17 @@ def captioned(batch: int, generator: torch.Generator, resolution: int) -> tuple[
     same = same_text(said) | (same_text(like) & alone[:, None] & alone)
     text = torch.cat([ids(BOS).to(said.device).expand(count, 1), said], 1)
     return render(scenes, generator, resolution), text, same
+
+
+def prefixed(batch: Batch, generator: torch.Generator) -> Batch:
+    """Captions as a prefix LM reads them: each cut anywhere behind its picture, and only what stands behind the cut is
+    to be said (section 3.3).
+    """
+    words = batch.attention_mask.sum(1) - 2  # behind <bos> and <image>
+    share = torch.rand(len(batch), generator=generator, device=words.device)
+    cut = 2 + (share * words).long().clamp(max=words - 1)
+    behind = torch.arange(batch.ids.shape[1], device=words.device) >= cut[:, None]
+    return replace(batch, loss_mask=batch.loss_mask & behind)
 
 
 @torch.no_grad()
@@ -148,6 +187,39 @@ def reranked(
     return found
 
 
+@torch.no_grad()
+def snapshot(model: Stage1, path: Path, device: torch.device | str) -> None:
+    """Add what each query looks at in one held-out picture of two objects to the file's "looks" (P, Q, S)."""
+    generator = torch.Generator(device).manual_seed(0)
+    image = render(sample_scenes(1, generator, objects=2, split="held-out"), generator, model.config.vision.resolution)
+    looks = query_looks(model, image).cpu()  # (1, Q, S)
+    before = [load_file(path)["looks"]] if path.is_file() else []
+    with replacing(path) as temporary:
+        save_file({"looks": torch.cat([*before, looks]), "image": image[0].cpu()}, temporary)
+
+
+def keep_first(first: Path, place: Path) -> None:
+    """Copy a run of stage 1 into the run that goes on from it: retrieval is stage 1's work, and needs its heads."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL, CARD, LOG, LOOKS):
+        if (first / name).is_file():
+            with replacing(place / name) as path:
+                shutil.copyfile(first / name, path)
+
+
+def first_stage(run: str | Path) -> Stage1:
+    """The first stage of a run of BLIP-2, whichever stage the run is of. CheckpointError where there is none."""
+    place = find(run)
+    if read_card(place)["kind"] == "blip2":
+        if not (place / STAGE_1 / CARD).is_file():
+            raise CheckpointError(f"{run}: came without its stage 1, which alone can match: name that run")
+        place = place / STAGE_1
+    model, _ = load(place)
+    if not isinstance(model, Stage1):
+        raise CheckpointError(f"{run}: is no BLIP-2: name a run of train blip2, such as blip2-nano")
+    return model
+
+
 def train(
     recipe: Blip2Recipe,
     out: Path,
@@ -157,32 +229,52 @@ def train(
     report: Report = quiet,
     command: str = "",
     probe_every: int = 100,
+    losses: list[float] | None = None,
 ) -> Stage1 | Blip2:
-    """Train one stage of BLIP-2 and save it under `out`. Stage 1's log has every objective's loss."""
+    """Train one stage of BLIP-2 and save it under `out`. Stage 1's log has every objective's loss.
+
+    probe_every: 0 never measures on the way. losses: gets the loss of every step.
+    """
     model, parameters = compose(recipe)
     model.to(device)
     resolution, seen = model.config.vision.resolution, dict.fromkeys(recipe.objectives, 0.0)
 
-    def loss(generator: torch.Generator, step: int) -> Tensor:
-        if isinstance(model, Blip2):
-            return loss_of(model, captions(recipe.batch, generator, resolution))
+    def spoken(generator: torch.Generator) -> Tensor:
+        if recipe.data == "vqa":
+            return loss_of(model, pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))[0])
+        batch = captions(recipe.batch, generator, resolution)
+        return loss_of(model, prefixed(batch, generator) if isinstance(model.lm, TextToText) else batch)
+
+    def matched(generator: torch.Generator, step: int) -> Tensor:
+        assert isinstance(model, Stage1)
         images, text, same = captioned(recipe.batch, generator, resolution)
-        losses = model(model.see(images), text, text != 0, same, generator)
-        total = torch.stack([losses[name] for name in recipe.objectives])
+        found = model(model.see(images), text, text != 0, same, generator)
+        total = torch.stack([found[name] for name in recipe.objectives])
         for name, value in zip(recipe.objectives, total.detach().tolist(), strict=True):
             seen[name] += (value - seen[name]) / min(step + 1, 20)
         return total.sum()
 
+    def loss(generator: torch.Generator, step: int) -> Tensor:
+        total = spoken(generator) if isinstance(model, Blip2) else matched(generator, step)
+        if losses is not None:
+            losses.append(float(total.detach()))
+        return total
+
     def probed() -> dict[str, float]:
         if isinstance(model, Blip2):
-            return probe(model, device, resolution)
-        found = {row["metric"]: round(row["value"], 4) for row in retrieval(model, 100, device=device, candidates=0)}
-        return {k.removesuffix(", ITC"): v for k, v in found.items() if "@1," in k} | {
-            name: round(v, 4) for name, v in seen.items()
-        }
+            how: dict[str, Any] = {"episodes": 200, "conditions": ("real", "blank_images"), "seed": 11}
+            rows = evaluate(model, "vqa", shots=(0,), device=device, resolution=resolution, **how)["rows"]
+            return {f"vqa_{row['condition']}": row["value"] for row in rows}
+        snapshot(model, out / LOOKS, device)
+        ranked = {row["metric"]: round(row["value"], 4) for row in retrieval(model, 100, device=device, candidates=0)}
+        found = {k.removesuffix(", ITC"): v for k, v in ranked.items() if "@1," in k}
+        return found | {name: round(v, 4) for name, v in seen.items()}
 
     rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
-               evaluate=probed, evaluate_every=probe_every)  # fmt: skip
+               evaluate=probed if probe_every else None,
+               evaluate_every=probe_every or recipe.optimisation.steps)  # fmt: skip
+    if isinstance(model, Blip2) and recipe.start and recipe.data != "vqa":
+        keep_first(find(recipe.start), out / STAGE_1)
     kind = "blip2" if isinstance(model, Blip2) else "blip2-stage1"
     save(out, model, kind, config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
          command=command, device=str(device))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,13 +55,31 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
             raise CheckpointError(f"{recipe.vision}: is no vision encoder: name one with --vision")
         sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
         torch.manual_seed(recipe.seed)
-        config = FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes)
+        config = FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes,
+                                units=units(lm) if recipe.scaled else ())  # fmt: skip
         model = altered(Flamingo(config, lm, dual.vision), recipe.variant)
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
     for block in model.lm.layers[model.config.lm.layers :]:  # what grafting adds
         block.requires_grad_(True)
     return model, [p for p in model.parameters() if p.requires_grad]
+
+
+@torch.no_grad()
+def units(lm: CausalLM) -> tuple[float, ...]:
+    """How large the LM's states are in front of each block, to the nearest power of two: the median over random words
+    of their root mean square.
+    """
+    found: list[float] = []
+
+    def measured(block: int, y: Tensor) -> Tensor:
+        size = float(y.square().mean(-1).sqrt().median())
+        found.append(2.0 ** round(math.log2(size)))
+        return y
+
+    words = torch.randint(lm.config.vocab_size, (16, 128), generator=torch.Generator().manual_seed(0))
+    lm.hidden(lm.embed(words), in_front=measured)
+    return tuple(found)
 
 
 def gates(model: Flamingo) -> dict[str, Tensor]:

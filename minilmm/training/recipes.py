@@ -107,6 +107,7 @@ class FlamingoRecipe:
     p_next      how often a page's text stands in front of its pictures and looks ahead
     all_text    the loss counts all text of a page, as in the paper, and not what can be known alone
     gate_rate   the gates' learning rate, as a multiple of the others'
+    scaled      what gated layers add is measured in the size of the language model's states where they stand
     variant     "" is the paper; see `minilmm.ablations`
     start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
     data        "world" is the mixture above; else the name of a task, whose examples without shots are all there is
@@ -131,6 +132,7 @@ class FlamingoRecipe:
     p_next: float = 0.0
     all_text: bool = False
     gate_rate: float = 10.0
+    scaled: bool = True
     variant: str = ""
     start: str = ""
     data: str = "world"
@@ -142,7 +144,9 @@ class Blip2Recipe:
     """BLIP-2, one stage at a time: eyes, and in stage 2 a language model, that stay as they are.
 
     stage       1: a Q-Former learns what of a picture text speaks of. 2: a language model learns to read it
-    start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former that knows nothing
+    start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former that knows nothing. A run of
+                stage 2 is fine-tuned
+    data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions (section 4.3)
     objectives  of stage 1
     variant     of stage 1; "" is the paper, see `minilmm.ablations`
     """
@@ -150,6 +154,7 @@ class Blip2Recipe:
     optimisation: Optimisation
     stage: int = 1
     start: str = ""
+    data: str = "world"
     lm: str = "lm-nano"
     vision: str = "vision-nano"
     objectives: tuple[str, ...] = ("itc", "itm", "itg")

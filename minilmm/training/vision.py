@@ -47,8 +47,8 @@ def texts(scenes: Scenes, generator: torch.Generator) -> Tensor:
 def reticent(scenes: Scenes, generator: torch.Generator, unsaid: str) -> Tensor:
     """Descriptions of which none says the colour, or the shape: "striped circle", "striped red shape", as `texts`.
 
-    What such texts do say must be told from a picture whatever the other attribute is. With full captions alone a pair of
-    colour and shape may as well be one thing, and pairs that were never shown are not known.
+    What such texts do say must be told from a picture whatever the other attribute is. With full captions alone a pair
+    of colour and shape may as well be one thing, and pairs that were never shown are not known.
     """
     said = describe(scenes, full=optional(generator, 1).expand(len(scenes)))  # the same for all: no text fits two
     if unsaid == "colour":
