@@ -36,9 +36,11 @@ def ask(
 
 def converted(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str) -> str:
     """The answer of a checkpoint of transformers in our modules, in the words of its own tokenizer."""
+    from minilmm.convert import transformers
     from minilmm.convert.asking import Reader
     from minilmm.training.checkpoint import load
 
+    transformers.logging.set_verbosity_error()
     reader = Reader(run)
     batch = reader.batch(prompt, paths)
     model, _ = load(run, device)

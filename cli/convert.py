@@ -15,11 +15,8 @@ def convert(
     to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
 ) -> None:
     """BLIP-2 or IDEFICS in our own modules: `minilmm convert Salesforce/blip2-opt-2.7b --to runs/blip2`, and back."""
-    try:
-        import transformers
-    except ImportError:
-        raise ValueError('transformers is missing: pip install "minilmm[real]"') from None
     from minilmm.convert import convert as converted
+    from minilmm.convert import transformers
     from minilmm.training.checkpoint import CARD, read_card
 
     transformers.logging.set_verbosity_error()
@@ -30,4 +27,4 @@ def convert(
         return
     card = read_card(to)
     asks = f': minilmm ask {to} --image a.png --prompt "..."' if card["tokenizer"] else ", without a tokenizer"
-    console.print(f"{to}: a {card['kind']} run from {source}{asks}", soft_wrap=True, markup=False)
+    console.print(f"{to}: {card['kind']}, from {source}{asks}", soft_wrap=True, markup=False)

@@ -14,11 +14,13 @@ import torch
 import transformers
 from minilmm_cli.main import main
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 
-from minilmm.convert import asking, convert
+from minilmm.convert import asking, convert, weights
+from minilmm.convert import models as parts
 from minilmm.document import Batch
 from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.language.encdec import EncoderDecoder
@@ -186,6 +188,32 @@ def test_equal_logits_there_and_equal_bytes_back(name, shards, saved, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["back", name, "ours"])
 
 
+IDEFICS_9B = {
+    "architectures": ["IdeficsForVisionText2Text"], "additional_vocab_size": 2, "cross_layer_interval": 4,
+    "qk_layer_norms": True, "use_resampler": True, "vision_config": {"embed_dim": 1280},
+    "perceiver_config": {"qk_layer_norms_perceiver": True},
+}  # fmt: skip
+FLAN_T5_XL = {
+    "architectures": ["Blip2ForConditionalGeneration"], "image_token_index": 32100,
+    "text_config": {"model_type": "t5", "d_model": 2048, "d_kv": 64, "d_ff": 5120, "num_layers": 24, "num_heads": 32,
+                    "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "decoder_start_token_id": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("theirs, billions", [(IDEFICS_9B, 8.93), (FLAN_T5_XL, 3.94)])
+def test_at_full_size_every_weight_has_its_place(theirs, billions):
+    """Without memory: on the meta device."""
+    skeleton = parts.skeleton(theirs)
+    config = {"theirs": theirs, "image": None, "image_id": 32001, "tied": False}
+    with torch.device("meta"):
+        ours = parts.build(config)
+    stored, same, shapes = weights.unique(ours), weights.aliases(skeleton), skeleton.state_dict()
+    placed = weights.pairs(ours, parts.table_of(config, ours))
+    assert sum(t.numel() for t in stored.values()) / 1e9 == pytest.approx(billions, abs=0.01)
+    assert all(stored[name].numel() == sum(shapes[n].numel() for n in names) for name, names in placed.items())
+    assert {same[n][0] for names in placed.values() for n in names} == {group[0] for group in same.values()}
+
+
 def test_our_own_modules_stand_wherever_they_can(saved, tmp_path):
     kinds = {"opt": TransformersLM, "flan-t5": EncoderDecoder, "first-t5": TransformersT5}
     for name, kind in kinds.items():
@@ -248,7 +276,7 @@ def test_ask_speaks_as_transformers_does(name, saved, tmp_path, capsys):
     words, path, run = tokenizer(name), picture(tmp_path), tmp_path / "ours"
     assert main(["convert", str(folder), "--to", str(run)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert f"{run}: a {'idefics' if name == 'idefics' else 'blip2'}-converted run from {folder}" in told
+    assert f"{run}: {'idefics' if name == 'idefics' else 'blip2'}-converted, from {folder}" in told
     prompt = "Question: what is this? Answer:"
     asked = ["ask", str(run), "--image", str(path), "--prompt", prompt, "--max-tokens", "6", "--device", "cpu"]
     assert main(asked) == 0
@@ -352,6 +380,7 @@ def test_every_bad_source_is_one_line_and_leaves_nothing(saved, tmp_path, fails)
     words = spoilt("words")
     (words / "tokenizer.json").write_text('{"model": 3}')
     fails("convert", words, *to, holds="its tokenizer cannot be read")
+    fails("convert", words, "--to", tmp_path / "new" / "deep" / "ours", holds="its tokenizer cannot be read")
     fails("convert", good, "--to", gap, holds="exists already")
 
 
@@ -371,10 +400,6 @@ def test_what_our_modules_are_not_is_refused(saved, tmp_path, fails):
 
 
 def test_a_full_disk_leaves_nothing(saved, tmp_path, fails, monkeypatch):
-    from safetensors import SafetensorError
-
-    from minilmm.convert import weights
-
     def full(tensors, path, metadata):
         Path(path).write_bytes(b"half")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -398,7 +423,7 @@ def test_runs_that_cannot_go_back_or_cannot_be_asked_say_so(saved, tmp_path, fai
     with pytest.raises(ValueError, match="no head for ITG"):
         load(tmp_path / "itm")[0].words_after(torch.ones(1, 2).long(), torch.ones(1, 2).bool(), torch.zeros(1, 5, 24))
     zoo = Path(__file__).parents[1] / "minilmm" / "zoo" / "frozen-nano"
-    fails("convert", zoo, "--to", tmp_path / "back", holds="a frozen run was not converted")
+    fails("convert", zoo, "--to", tmp_path / "back", holds="was not converted (its kind is frozen)")
     with open(run / "model.safetensors", "r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x01")

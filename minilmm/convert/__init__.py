@@ -14,12 +14,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+try:
+    import transformers  # noqa: F401
+except ImportError:
+    raise ModuleNotFoundError('transformers is missing: pip install "minilmm[real]"') from None
 
 from minilmm.convert import models, weights
 from minilmm.convert.models import KINDS, build
@@ -76,7 +81,9 @@ def to_transformers(run: Path, place: Path) -> str:
     """Write a converted run as a folder that from_pretrained loads."""
     card = read_card(run)
     if card["kind"] not in KINDS.values():
-        raise CheckpointError(f"{run}: a {card['kind']} run was not converted, and transformers has no model for it")
+        raise CheckpointError(
+            f"{run}: was not converted (its kind is {card['kind']}), and transformers has no model for it"
+        )
     if not (run / MODEL).is_file() or digest(run / MODEL) != card["sha256"]:
         raise CheckpointError(f"{run / MODEL}: missing, damaged or replaced: convert the checkpoint again")
     config = card["config"]
@@ -196,6 +203,7 @@ def image_id_of(architecture: str, c: Any, tokenizer: Any) -> int | None:
 def appearing(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that takes its name only when all is written, and else is removed."""
     place = target.parent / f".{target.name}.{os.getpid()}"
+    new = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     place.mkdir()
     try:
@@ -203,6 +211,9 @@ def appearing(target: Path) -> Iterator[Path]:
         place.rename(target)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # parents that nothing came into
+            for parent in new:
+                parent.rmdir()
 
 
 __all__ = ["KINDS", "build", "convert", "fill", "filled"]

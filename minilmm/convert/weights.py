@@ -159,5 +159,5 @@ def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
         save_file(tensors, path, metadata=metadata)
     except SafetensorError as error:
         if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, "No space left on device", str(path.parent)) from None
+            raise OSError(errno.ENOSPC, "No space left on device", str(path.parent.parent)) from None
         raise CheckpointError(f"{path}: cannot be written ({error})") from None
