@@ -2,12 +2,12 @@
 
 Both read the same ids and the same features of pictures, with scaled_dot_product_attention; both give logits
 everywhere, the loss at the words, and the gradients of the resampler and of the gated layers; the language model is
-frozen. Idefics' norm and feed-forwards stand in our new layers, since its own differ from the paper's.
+frozen. Idefics' norm and feed-forwards stand in our new layers, as `minilmm.convert` puts them there, since its own
+differ from the paper's.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.document import Batch
-from minilmm.flamingo import Flamingo, FlamingoConfig, GatedCrossAttention
-from minilmm.language import CausalLM, LMConfig
+from minilmm.flamingo import Flamingo
 
 VOCABULARY, IMAGE = 512, 3
 
@@ -51,18 +50,6 @@ class Eyes(nn.Module):
         self.width = width
 
 
-class SwiGLU(nn.Module):
-    """Idefics' feed-forward."""
-
-    def __init__(self, theirs: Any):
-        super().__init__()
-        self.theirs = theirs
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
-        return self.theirs.down_proj(F.silu(self.theirs.gate_proj(x)) * self.theirs.up_proj(x))
-
-
 def idefics(size: Size, every: int = 1, attention: str = "sdpa") -> Any:
     """A random Idefics with open gates: 0.3 to 1, norms .5 to 1.5."""
     import transformers
@@ -90,39 +77,12 @@ def idefics(size: Size, every: int = 1, attention: str = "sdpa") -> Any:
     return model.eval()
 
 
-def ours_from(theirs: Any, gated: type[GatedCrossAttention] = GatedCrossAttention) -> Flamingo:
-    """Our Flamingo with Idefics' weights, and with its norm and its feed-forwards in the new layers."""
-    c, p = theirs.config, theirs.config.perceiver_config
-    config = LMConfig(c.vocab_size, c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.num_attention_heads,
-                      c.intermediate_size, smear=0, tied=False)  # fmt: skip
-    lm, source, seen = CausalLM(config), theirs.model, c.vision_config.embed_dim
-    names = dict(source.named_parameters()) | {"lm_head.weight": theirs.lm_head.weight}
-    sizes = {"latents": p.resampler_n_latents, "heads": p.resampler_n_heads, "every": c.cross_layer_interval}
-    model = Flamingo(FlamingoConfig(config, resampler_layers=2, frames=1, image_id=IMAGE, **sizes), lm, Eyes(seen))  # type: ignore[arg-type]
-    pairs = [(parameter, names[name]) for name, parameter in lm.named_parameters()]
-    r, t = model.resampler, source.perceiver_resampler
-    nn.init.zeros_(r.time_embeddings)  # theirs has none
-    pairs += [(r.latents, t.latents), (r.norm.weight, t.layer_norm.weight), (r.norm.bias, t.layer_norm.bias)]
-    for i, (attention, mlp) in enumerate(t.blocks):
-        ffw: Any = r.ffw[i]
-        ffw[2] = nn.ReLU()
-        pairs += [(getattr(r.attention[i], f"{a}_proj").weight, getattr(attention, f"{b}_proj").weight)
-                  for a, b in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "output"))]  # fmt: skip
-        pairs += [(ffw[1].weight, mlp.fc.weight), (ffw[3].weight, mlp.c_proj.weight)]
-        for mine, norm in ((r.context_norm[i], attention.context_layer_norm),
-                           (r.latents_norm[i], attention.latents_layer_norm), (ffw[0], mlp.ln)):  # fmt: skip
-            pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
-    model.xattn = nn.ModuleDict({name: gated(c.hidden_size, seen, c.num_attention_heads) for name in model.xattn})
-    layers: Any = model.xattn.values()
-    for layer, block in zip(layers, source.gated_cross_attn_layers, strict=True):
-        layer.norm = copy.deepcopy(block.input_layernorm)
-        layer.ffw = nn.Sequential(copy.deepcopy(block.post_attention_layernorm), SwiGLU(copy.deepcopy(block.mlp)))
-        pairs += [(getattr(layer.attention, f"{n}_proj").weight, getattr(block.cross_attn, f"{n}_proj").weight)
-                  for n in "qkvo"]  # fmt: skip
-        pairs += [(layer.alpha_xattn, block.alpha_cross_attn), (layer.alpha_dense, block.alpha_dense)]
-    with torch.no_grad():
-        for a, b in pairs:
-            a.copy_(b.view_as(a))
+def ours_from(theirs: Any) -> Flamingo:
+    """Our Flamingo with Idefics' weights and parts; features of pictures come from outside."""
+    from minilmm.convert import filled
+
+    model: Any = filled(theirs, IMAGE)
+    model.encoder = Eyes(theirs.config.vision_config.embed_dim)
     return model.eval()
 
 

@@ -18,11 +18,8 @@ def ask(
     device: Device = "auto",
 ) -> None:
     """Go on with a prompt: `minilmm ask RUN --image a.png --prompt "question : what color is the shape ? answer :"`."""
-    from minilmm.data.pictures import load_picture
-    from minilmm.document import Document, Image, Text, collate
-    from minilmm.tokenizer import EOC, IMAGE
-    from minilmm.training.checkpoint import load
-    from minilmm.world.vocabulary import tokenizer
+    from minilmm.tokenizer import IMAGE
+    from minilmm.training.checkpoint import read_card
 
     paths, where = image or [], device_named(device)
     if len(paths) == 1 and IMAGE not in prompt:
@@ -31,9 +28,36 @@ def ask(
         raise ValueError(f"{prompt.count(IMAGE)} {IMAGE} tags but {len(paths)} pictures: give each tag one --image")
     if not prompt.strip():
         raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
+    if read_card(run)["kind"].endswith("-converted"):
+        typer.echo(converted(run, prompt, paths, max_tokens, where))
+    else:
+        typer.echo(nano(run, prompt, paths, max_tokens, where))
+
+
+def converted(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str) -> str:
+    """The answer of a checkpoint of transformers in our modules, in the words of its own tokenizer."""
+    from minilmm.convert import transformers
+    from minilmm.convert.asking import Reader
+    from minilmm.training.checkpoint import load
+
+    transformers.logging.set_verbosity_error()
+    reader = Reader(run)
+    batch = reader.batch(prompt, paths)
+    model, _ = load(run, device)
+    return reader.text(model.generate(batch.to(device), max_tokens, reader.stop)[0])
+
+
+def nano(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str) -> str:
+    """The answer of a run of this course, in the words of the mini-world."""
+    from minilmm.data.pictures import load_picture
+    from minilmm.document import Document, Image, Text, collate
+    from minilmm.tokenizer import EOC, IMAGE
+    from minilmm.training.checkpoint import load
+    from minilmm.world.vocabulary import tokenizer
+
     words = tokenizer()
     words.encode(prompt)  # unknown words are refused before anything is loaded
-    model, card = load(run, where)
+    model, card = load(run, device)
     if not hasattr(model, "generate"):
         raise ValueError(f"{run}: a {card['kind']} run says nothing: name a language model or a bridge")
     if paths and not model.sees:
@@ -46,5 +70,5 @@ def ask(
         if part.strip():
             document.append(Text(part))
     stop = words.convert_tokens_to_ids(EOC)
-    answer = model.generate(collate([document], words).to(where), max_tokens, stop)[0].tolist()
-    typer.echo(words.decode(answer[: answer.index(stop)] if stop in answer else answer))
+    answer = model.generate(collate([document], words).to(device), max_tokens, stop)[0].tolist()
+    return words.decode(answer[: answer.index(stop)] if stop in answer else answer)

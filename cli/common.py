@@ -101,6 +101,15 @@ def share(value: float, digits: int = 3) -> str:
     return text.removeprefix("0") if text.startswith("0.") else text[:-1]
 
 
+def of_the_mini_world(run: str) -> str:
+    """The run, if it speaks the mini-world's words; ValueError for a converted one."""
+    from minilmm.training.checkpoint import read_card
+
+    if read_card(run)["kind"].endswith("-converted"):
+        raise ValueError(f"{run}: a converted checkpoint reads with its own tokenizer: use `minilmm ask`")
+    return run
+
+
 def writable_folder(path: Path) -> Path:
     """Makes the folder and proves that a file can be written into it, before hours are spent; OSError otherwise."""
     path.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .common import new_table, out_console, share, writable_folder
+from .common import new_table, of_the_mini_world, out_console, share, writable_folder
 
 QUERIES, QFORMER_TEXT = 4, "[CLS/DEC] a red circle . <EOC>"
 MASK_TEXT = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
@@ -140,7 +140,7 @@ def attention(run: str, out: Path, seed: int) -> None:
     from minilmm.world.tasks import TASKS, Settings
     from minilmm.world.vocabulary import tokenizer
 
-    if read_card(run)["kind"].startswith("blip2"):
+    if read_card(of_the_mini_world(run))["kind"].startswith("blip2"):
         return queries(run, load(run)[0], out, seed)
     model, _ = flamingo_named(run, "attention")
     generator, resolution = torch.Generator().manual_seed(seed), model.config.vision.resolution

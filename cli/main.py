@@ -10,7 +10,21 @@ import warnings
 
 import typer
 
-from . import ask, claims, common, doctor, exercises, measure, notebooks, params, quickstart, show, trace, train
+from . import (
+    ask,
+    claims,
+    common,
+    convert,
+    doctor,
+    exercises,
+    measure,
+    notebooks,
+    params,
+    quickstart,
+    show,
+    trace,
+    train,
+)
 
 app = typer.Typer(
     help="Frozen, Flamingo and BLIP-2 from scratch, in a world small enough for a laptop.",
@@ -37,6 +51,7 @@ train_app.command("blip2")(train.train_blip2)
 app.command("eval")(measure.evaluate_run)
 app.command("curve")(measure.curve)
 app.command("ask")(ask.ask)
+app.command("convert")(convert.convert)
 app.command("show")(show.show)
 app.command("trace")(trace.trace)
 app.command("params")(params.params)

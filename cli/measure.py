@@ -21,6 +21,7 @@ from .common import (
     chosen,
     device_named,
     new_table,
+    of_the_mini_world,
     out_console,
     progress_bar,
     share,
@@ -198,7 +199,7 @@ def evaluate_run(
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in asked))
     where = device_named(device)
     check_json(json)
-    model, _ = load(run, where)
+    model, _ = load(of_the_mini_world(run), where)
     if task in VISION_TASKS:
         result = see(run, model, task, episodes, seed, where)
     else:
@@ -235,7 +236,7 @@ def curve(
     where = device_named(device)
     writable_file(out)
     check_json(json)
-    models = [(run, load(run, where)[0]) for run in dict.fromkeys(runs)]
+    models = [(run, load(of_the_mini_world(run), where)[0]) for run in dict.fromkeys(runs)]
     console, results, series = out_console(quiet=json == "-"), [], []
     for i, (run, model) in enumerate(models):
         result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,

@@ -25,9 +25,14 @@ LATENTS, FRAMES, WORDS = 64, 8, 32_000  # section 2.1; frames of training; Chinc
 
 
 def trained_names(kind: str, recipe: dict[str, Any], names: Iterable[str]) -> set[str]:
-    """Which parameters a run of this recipe trains: all of a half's; of Frozen's, those its variant and eyes say."""
+    """Which parameters a run of this recipe trains: all of a half's; of Frozen's, those its variant and eyes say.
+
+    A converted checkpoint has no recipe and trains none.
+    """
     from minilmm.blip2 import in_text_half
 
+    if kind.endswith("-converted"):
+        return set()
     if kind == "flamingo":
         return {name for name in names if not name.startswith(("lm.", "encoder."))}
     if kind == "blip2-stage1":

@@ -5,6 +5,7 @@ import torch
 import transformers
 from torch import nn
 
+from minilmm.convert import fill, names
 from minilmm.document import Batch, left_padded
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, bucket, halves
 from minilmm.training.loop import loss_of
@@ -26,27 +27,8 @@ def theirs():
 
 
 def ours_from(model):
-    ours, pairs = EncoderDecoder(C).eval(), []
-    for mine, stack, distances in ((ours.encoder, model.encoder, ours.encoder_distances),
-                                   (ours.decoder, model.decoder, ours.decoder_distances)):  # fmt: skip
-        pairs += [(distances.bias.weight, stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight)]
-        for block, other in zip(mine, stack.block, strict=True):
-            parts = [(block.attention, block.norm, other.layer[0].SelfAttention, other.layer[0].layer_norm)]
-            if block.cross is not None:
-                parts += [(block.cross, block.cross_norm, other.layer[1].EncDecAttention, other.layer[1].layer_norm)]
-            for attention, norm, inner, outer in parts:
-                pairs += [(getattr(attention, f"{n}_proj").weight, getattr(inner, n).weight) for n in "qkvo"]
-                pairs += [(norm.weight, outer.weight)]
-            ffw = other.layer[-1]
-            pairs += [(getattr(block.ffw, n).weight, getattr(ffw.DenseReluDense, n).weight)
-                      for n in ("wi_0", "wi_1", "wo")]  # fmt: skip
-            pairs += [(block.ffw_norm.weight, ffw.layer_norm.weight)]
-    pairs += [(ours.embed_tokens.weight, model.shared.weight), (ours.lm_head.weight, model.lm_head.weight),
-              (ours.encoder_norm.weight, model.encoder.final_layer_norm.weight),
-              (ours.norm.weight, model.decoder.final_layer_norm.weight)]  # fmt: skip
-    with torch.no_grad():
-        for a, b in pairs:
-            a.copy_(b)
+    ours = EncoderDecoder(C).eval()
+    fill(ours, model, names.t5(C.layers))
     return ours
 
 

@@ -11,7 +11,7 @@ FLOORS = [
     {"frozen", "flamingo", "blip2"},
     {"ablations"},
     {"evaluation"},
-    {"training"},
+    {"training", "convert"},
     {"course", "claims"},
 ]
 

@@ -49,6 +49,15 @@ def load_pixels(path: str | Path, resolution: int) -> Tensor:
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()  # (R, R, 3) -> (3, R, R)
 
 
+def load_stretched(path: str | Path, resolution: int) -> Tensor:
+    """The picture as (3, R, R) float in [0, 1], both sides scaled to R whatever its shape.
+
+    That is how the processors of BLIP-2 and IDEFICS prepare pictures. Raises BadPicture.
+    """
+    stretched = _read(path).resize((resolution, resolution), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(stretched)).permute(2, 0, 1).contiguous().float() / 255
+
+
 def fingerprint(path: str | Path) -> str:
     """A hash of the decoded pixels: equal for equal pictures, however they are named, tagged or compressed."""
     picture = _read(path)

@@ -77,6 +77,11 @@ def save(directory: Path, model: nn.Module, kind: str, **facts: Any) -> None:
         save_file(
             {k: v.cpu() for k, v in unique_state(model).items()}, path, metadata={"format": "minilmm", "kind": kind}
         )
+    write_card(directory, kind, **facts)
+
+
+def write_card(directory: Path, kind: str, **facts: Any) -> None:
+    """card.json for the weights that lie in the directory."""
     card = {
         "kind": kind,
         "version": minilmm.__version__,
@@ -150,6 +155,10 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
         parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
         whole = Blip2Config(**{**config, **parts})
         return Blip2(whole) if kind == "blip2" else altered(Stage1(whole), whole.variant)
+    if kind.endswith("-converted"):
+        from minilmm import convert  # wants transformers, which nothing else here does
+
+        return convert.build(config)
     raise KeyError(f"unknown kind of model {kind!r}")
 
 

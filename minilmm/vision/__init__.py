@@ -4,7 +4,8 @@ Every encoder meets one interface, and the bridges know no other:
     encoder(images (M, 3, H, W) in [0, 1]) -> features (M, S, D)   S positions of the grid, row by row from the top left
     encoder.pool(features (M, S, D)) -> (M, D)                     the picture as one vector
     encoder.width = D, encoder.positions = S
-The pictures are centred inside. M counts pictures: a video is T of them, which the caller folds into M and unfolds.
+The pictures are centred inside. Encoders of transformers and torchvision meet it too (`adapter`); some put a class
+token in front of the grid. M counts pictures: a video is T of them, which the caller folds into M and unfolds.
 """
 
 from __future__ import annotations
