@@ -17,8 +17,9 @@ import torch
 
 from minilmm.claims.claim import Arm, Claim
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.files import replacing
 from minilmm.training import flamingo
-from minilmm.training.checkpoint import recipe_json, replacing
+from minilmm.training.checkpoint import recipe_json
 from minilmm.training.recipes import FlamingoRecipe
 from minilmm.world.tasks import Settings
 
