@@ -32,7 +32,9 @@ def test_nothing_imports_upwards():
 def test_no_pickle_and_no_secrets():
     for path in [*(ROOT / "minilmm").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]:
         text = path.read_text()
-        assert not re.search(r"torch\.load\((?!.*weights_only=True)|^import pickle|^from pickle", text, re.MULTILINE), path
+        assert not re.search(r"torch\.load\((?!.*weights_only=True)|^import pickle|^from pickle", text, re.MULTILINE), (
+            path
+        )
         assert not re.search(r"\b(TODO|FIXME|XXX)\b", text), path
 
 

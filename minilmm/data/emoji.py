@@ -28,11 +28,11 @@ SIZE, CANVAS = 109, 160  # the one size of bitmap fonts, and room around it
 LONGEST = 4  # words in a name
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def load(resolution: int, vendors: tuple[str, ...] = VENDORS) -> Named:
     """All things that every vendor draws, at R x R pixels: some 800, of them 15 % held out, by a hash of the name.
 
-    Kept in memory once loaded: 60 MB at 112 pixels, 240 at 224. AssetError where a vendor is missing.
+    The last two loads are kept in memory: 60 MB each at 112 pixels, 240 at 224. AssetError where a vendor is missing.
     """
     if not vendors or len(set(vendors)) < len(vendors):
         raise ValueError(f"vendors {vendors}: name one or more, each once")

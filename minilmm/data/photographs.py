@@ -20,9 +20,9 @@ DRAWN = {"cartoon", "symbols", "flags", "roadsigns", "00_symbols"}  # folders of
 FORM = Form(after=" Caption:")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def load(resolution: int, folder: Path | None = None) -> Named:
-    """The stamps (one "vendor") at R x R pixels, a fifth of the files held out, kept in memory once loaded.
+    """The stamps (one "vendor") at R x R pixels, a fifth of the files held out. The last two loads are kept in memory.
 
     Names are captions without the full stop, and may repeat. AssetError where the system has no stamps; BadFolder and
     BadPicture name what is wrong with a folder.
