@@ -12,6 +12,7 @@ import typer
 
 from . import (
     ask,
+    assets,
     claims,
     common,
     convert,
@@ -37,6 +38,7 @@ pretrain_app = typer.Typer(help="Train a frozen half from nothing.", no_args_is_
 train_app = typer.Typer(help="Train a bridge between frozen halves.", no_args_is_help=True)
 claims_app = typer.Typer(help="The papers' findings as seeded experiments, with verdicts.", no_args_is_help=True)
 notebooks_app = typer.Typer(help="Build the notebooks of the course, and run them again.", no_args_is_help=True)
+assets_app = typer.Typer(help="Real models and pictures: what there is, and getting it.", no_args_is_help=True)
 exercises_app = typer.Typer(help="The exercises: take one home, ask for a hint.", no_args_is_help=True)
 
 app.command("quickstart")(quickstart.quickstart)
@@ -71,6 +73,9 @@ exercises_app.command("mutants")(exercises.mutants)
 exercises_app.command("build")(exercises.build)
 exercises_app.command("gradescope")(exercises.gradescope)
 app.command("grade")(exercises.grade)
+app.add_typer(assets_app, name="assets")
+assets_app.command("list")(assets.list_)
+assets_app.command("get")(assets.get)
 app.command("doctor")(doctor.doctor)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from minilmm import assets
 from minilmm.data import easy_vqa
 from minilmm.data.folder import BadFolder, folder_documents, read_folder, split_folder
 from minilmm.data.pictures import BadPicture, fingerprint, load_picture, load_pixels
@@ -294,10 +295,20 @@ def test_easy_vqa_documents(test):
     assert easy_vqa.documents(test, torch.tensor([], dtype=torch.long)) == []
 
 
-def test_easy_vqa_without_its_package(monkeypatch):
+def test_easy_vqa_without_its_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "easy_vqa", None)
+    monkeypatch.setenv("MINILMM_CACHE", str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match=r'pip install "minilmm\[easy-vqa\]"'):
         easy_vqa.load("test", 64)
+
+
+@needs_easy_vqa
+@pytest.mark.skipif(assets.state("easy-vqa") != "here", reason="the asset is missing: minilmm assets get easy-vqa")
+def test_easy_vqa_from_the_asset_is_the_package(monkeypatch, test):
+    monkeypatch.setitem(sys.modules, "easy_vqa", None)
+    found = easy_vqa.load("test", 64)
+    assert torch.equal(found.images, test.images) and torch.equal(found.image_index, test.image_index)
+    assert (found.questions, found.answers) == (test.questions, test.answers)
 
 
 def test_kinds():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"document", "tokenizer", "nn", "metrics", "plots"},
+    {"document", "tokenizer", "nn", "metrics", "plots", "files", "assets"},
     {"language", "vision", "world", "data"},
     {"frozen", "flamingo", "blip2"},
     {"ablations"},
@@ -32,7 +32,9 @@ def test_nothing_imports_upwards():
 def test_no_pickle_and_no_secrets():
     for path in [*(ROOT / "minilmm").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]:
         text = path.read_text()
-        assert not re.search(r"torch\.load\(|^import pickle|^from pickle", text, re.MULTILINE), path
+        assert not re.search(r"torch\.load\((?!.*weights_only=True)|^import pickle|^from pickle", text, re.MULTILINE), (
+            path
+        )
         assert not re.search(r"\b(TODO|FIXME|XXX)\b", text), path
 
 

@@ -19,9 +19,10 @@ import torch
 from minilmm.blip2 import Stage1
 from minilmm.claims.claim import Arm, Claim, Measure, Recipe
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.files import replacing
 from minilmm.flamingo import Flamingo
 from minilmm.training import blip2, flamingo
-from minilmm.training.checkpoint import recipe_json, replacing
+from minilmm.training.checkpoint import recipe_json
 from minilmm.training.recipes import FlamingoRecipe
 from minilmm.world.tasks import Settings
 

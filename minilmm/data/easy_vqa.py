@@ -1,19 +1,23 @@
 """easy-vqa (Victor Zhou, 2019): 5000 pictures of one shape, 48,000 questions, 13 answers. Nobody here wrote it.
 
-It comes with `pip install "minilmm[easy-vqa]"` and has its own training and test split, with no picture in common.
+It comes with `pip install "minilmm[easy-vqa]"` or `minilmm assets get easy-vqa`, and has its own training and test
+split, with no picture in common.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from minilmm.assets import located, state
 from minilmm.data.pictures import load_pixels
 from minilmm.document import Document, Image, Text
 from minilmm.tokenizer import EOC
@@ -45,21 +49,32 @@ class EasyVQA:
 
 
 def load(split: Literal["train", "test"], resolution: int) -> EasyVQA:
-    """A split, with all its pictures in memory (4000 or 1000). ModuleNotFoundError if the package is missing."""
+    """A split, with all its pictures in memory (4000 or 1000). ModuleNotFoundError with neither package nor asset."""
+    if split not in ("train", "test"):
+        raise ValueError(f'easy-vqa has the splits "train" and "test", not {split!r}')
     try:
         import easy_vqa
     except ModuleNotFoundError:
-        raise ModuleNotFoundError('easy-vqa is not installed: pip install "minilmm[easy-vqa]"') from None
-    if split == "train":
-        (questions, answers, numbers), paths = easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths()
-    elif split == "test":
-        (questions, answers, numbers), paths = easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths()
+        questions, answers, numbers, paths = from_asset(split)
     else:
-        raise ValueError(f'easy-vqa has the splits "train" and "test", not {split!r}')
+        ask = easy_vqa.get_train_questions if split == "train" else easy_vqa.get_test_questions
+        find = easy_vqa.get_train_image_paths if split == "train" else easy_vqa.get_test_image_paths
+        (questions, answers, numbers), paths = ask(), find()
     order = sorted(paths)
     row = {number: i for i, number in enumerate(order)}
     images = torch.stack([load_pixels(paths[number], resolution) for number in order])  # (N, 3, R, R)
     return EasyVQA(images, torch.tensor([row[number] for number in numbers]), questions, answers)
+
+
+def from_asset(split: str) -> tuple[list[str], list[str], list[int], dict[int, Path]]:
+    """Questions, answers, numbers of pictures and their files, read without the package."""
+    if state("easy-vqa") != "here":
+        remedy = 'pip install "minilmm[easy-vqa]", or minilmm assets get easy-vqa'
+        raise ModuleNotFoundError(f"easy-vqa is not installed: {remedy}")
+    folder = located("easy-vqa") / "easy_vqa" / "data" / split
+    rows = json.loads((folder / "questions.json").read_text())
+    questions, answers, numbers = ([row[i] for row in rows] for i in range(3))
+    return questions, answers, numbers, {int(file.stem): file for file in (folder / "images").glob("*.png")}
 
 
 def kind(question: str) -> Kind:

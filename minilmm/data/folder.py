@@ -91,7 +91,11 @@ def split_folder(path: str | Path, test: float = 0.2) -> tuple[Pairs, Pairs]:
     picture is ever trained on.
     BadFolder: a side would be empty. BadPicture: a file that cannot be read.
     """
-    folder, pairs = Path(path), read_folder(path)
+    return split_pairs(Path(path), read_folder(path), test)
+
+
+def split_pairs(folder: Path, pairs: Pairs, test: float = 0.2) -> tuple[Pairs, Pairs]:
+    """The same for pictures of a folder that were listed in another way."""
     prints = {file: fingerprint(file) for file, _ in pairs}
     first: dict[str, str] = {}
     for file, key in prints.items():

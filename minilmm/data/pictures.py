@@ -38,7 +38,11 @@ def load_pixels(path: str | Path, resolution: int) -> Tensor:
     """
     if resolution < 1:
         raise ValueError(f"resolution must be at least 1 pixel, not {resolution}")
-    picture = _read(path, at_least=resolution)
+    return squared(_read(path, at_least=resolution), resolution)
+
+
+def squared(picture: Image.Image, resolution: int) -> Tensor:
+    """An RGB picture as (3, R, R) uint8, scaled to fit, the rest of the square in the colour of its border."""
     scale = resolution / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     fitted = picture.resize((width, height), Image.Resampling.BICUBIC)  # antialiased where it shrinks

@@ -24,8 +24,8 @@ from minilmm.evaluation.observers import ideal
 from minilmm.evaluation.prompts import CONDITIONS, prompts, reordered
 from minilmm.metrics import bootstrap_interval, exact_match
 from minilmm.nn.decoding import MultimodalLM
-from minilmm.tokenizer import EOC
-from minilmm.world.grammar import ABSENT, compact, ids
+from minilmm.tokenizer import EOC, Tokenizer
+from minilmm.world.grammar import ABSENT, compact
 from minilmm.world.tasks import TASKS, Episodes, Settings, Task
 from minilmm.world.tasks.episodes import check_split
 from minilmm.world.vocabulary import tokenizer
@@ -59,14 +59,23 @@ def ranked(model: MultimodalLM, batch: Batch, episodes: Episodes) -> Tensor:
     return torch.cat(scores).masked_fill(~here[..., 0], float("-inf"))
 
 
-def answered(model: MultimodalLM, batch: Batch, room: int, beams: int = 1) -> tuple[Tensor, Tensor]:
+def answered(
+    model: MultimodalLM, batch: Batch, room: int, beams: int = 1, words: Tokenizer | None = None
+) -> tuple[Tensor, Tensor]:
     """What the model says, (B, room), and whether it came to an end there, (B,)."""
-    end, size = int(ids(EOC)), max(1, BUDGET // (batch.ids.shape[1] * beams))
+    end, size = (words or tokenizer()).convert_tokens_to_ids(EOC), max(1, BUDGET // (batch.ids.shape[1] * beams))
     said = torch.cat([model.generate(batch[rows], room, end, beams) for rows in _chunks(len(batch), size)])
     return said, (said == end).any(1)
 
 
-def correct(model: MultimodalLM, batch: Batch, episodes: Episodes, scoring: str, beams: int = 1) -> Tensor:
+def correct(
+    model: MultimodalLM,
+    batch: Batch,
+    episodes: Episodes,
+    scoring: str,
+    beams: int = 1,
+    words: Tokenizer | None = None,
+) -> Tensor:
     """Which answers are right, (B,) bool: the best-scored candidate, or what it says where that ends and matches.
 
     "Matches" is after normalisation (`minilmm.metrics.normalise_answer`); an answer must end with `<EOC>`, and has room
@@ -75,10 +84,9 @@ def correct(model: MultimodalLM, batch: Batch, episodes: Episodes, scoring: str,
     if scoring == "rank":
         return ranked(model, batch, episodes).argmax(1) == episodes.target
     answers = compact(episodes.answers, fill=0)
-    said, ended = answered(model, batch, answers.shape[1] + 2, beams)
-    match = exact_match(
-        [tokenizer().decode(row) for row in said.tolist()], [tokenizer().decode(row) for row in answers.tolist()]
-    )
+    words = words or tokenizer()
+    said, ended = answered(model, batch, answers.shape[1] + 2, beams, words)
+    match = exact_match([words.decode(row) for row in said.tolist()], [words.decode(row) for row in answers.tolist()])
     return match.bool().to(ended.device) & ended
 
 
@@ -138,7 +146,7 @@ class _Pool:
 @torch.no_grad()
 def evaluate(
     model: MultimodalLM,
-    task: str,
+    task: str | Task,
     *,
     shots: tuple[int, ...] | None = None,
     settings: Settings | None = None,
@@ -153,9 +161,11 @@ def evaluate(
     """Score a model on a task at several numbers of shots, under every condition: the object that `eval --json` prints.
 
     rows: {"shots", "condition", "metric", "value", "low", "high", "ideal"?}, intervals by bootstrap over episodes.
+    task: a name (`task_named`), or a task itself, whose name is then "task"; its words may be another tokenizer's.
     Pictures are drawn from a seed that depends on `seed` and the block, so that all conditions see the same episodes.
     """
-    kind, start = task_named(task, resolution), time.perf_counter()
+    start = time.perf_counter()
+    kind, task = (task_named(task, resolution), task) if isinstance(task, str) else (task, "task")
     shots = kind.shots if shots is None else shots
     settings, scoring, method = settings or Settings(), scoring or kind.scoring, method or Method()
     _check(kind, task, shots, episodes, scoring, method, model.sees)
@@ -174,22 +184,23 @@ def evaluate(
                 drawn = pool.draw(kind, k, generator, resolution)
             else:
                 drawn = kind.sample(BLOCK, generator, setting)
-                check_split(drawn, setting)
+                if kind.words is None:
+                    check_split(drawn, setting)
             media = drawn.paint(generator, resolution) if model.sees else None
             keep = min(BLOCK, episodes - block)
             for condition in conditions:
                 if method.orders > 1:
                     turned = [reordered(drawn, media, generator) for _ in range(method.orders)]
-                    batches = [(prompts(d, m, condition, generator, texts_only), d) for d, m in turned]
+                    batches = [(prompts(d, m, condition, generator, texts_only, kind.words), d) for d, m in turned]
                     best = torch.stack([ranked(model, batch, d) for batch, d in batches]).mean(0).argmax(1)
                     found[condition] += (best == drawn.target)[:keep].tolist()
                     continue
-                batch = prompts(drawn, media, condition, generator, texts_only)
+                batch = prompts(drawn, media, condition, generator, texts_only, kind.words)
                 if scoring == "caption":
                     said, _ = answered(model, batch, drawn.candidates.shape[-1], method.beams)
                     found[condition] += [_plain(row) for row in said[:keep].tolist()]
                 else:
-                    found[condition] += correct(model, batch, drawn, scoring, method.beams)[:keep].tolist()
+                    found[condition] += correct(model, batch, drawn, scoring, method.beams, kind.words)[:keep].tolist()
             groups.append(drawn.group[:keep].cpu())
             if scoring == "caption":
                 references += [[_plain(row) for row in rows] for rows in drawn.candidates[:keep].tolist()]
@@ -247,6 +258,8 @@ def _check(
     """ValueError for what cannot be measured."""
     if min(shots, default=0) < 0 or episodes < 1:
         raise ValueError(f"shots {shots} and episodes {episodes}: shots must be 0 or more, episodes 1 or more")
+    if kind.words is not None and (scoring == "caption" or method.rices):
+        raise ValueError(f"{task}: captions and rices read the mini-world's words: choose rank or generate")
     if scoring not in ("rank", "generate", "caption") or (scoring == "caption") != (kind.scoring == "caption"):
         raise ValueError(f"unknown scoring {scoring!r} for {task}: choose rank or generate; captions have their own")
     if method.rices and not (kind.pooled and sees):

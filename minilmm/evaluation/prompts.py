@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from minilmm.document import Batch
-from minilmm.tokenizer import BOS, IMAGE
-from minilmm.world.grammar import ABSENT, compact, ids, join
+from minilmm.tokenizer import BOS, IMAGE, Tokenizer
+from minilmm.world.grammar import ABSENT, compact, join
 from minilmm.world.render import blank
 from minilmm.world.tasks import Episodes
+from minilmm.world.vocabulary import tokenizer
 
 CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
 
@@ -27,15 +28,22 @@ def shuffle_across(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def prompts(
-    episodes: Episodes, media: Tensor | None, condition: str, generator: torch.Generator, texts_only: bool = False
+    episodes: Episodes,
+    media: Tensor | None,
+    condition: str,
+    generator: torch.Generator,
+    texts_only: bool = False,
+    words: Tokenizer | None = None,
 ) -> Batch:
     """Episodes as a batch of prompts, under a condition. media (B, n + 1, T, C, H, W), or None for a text LM.
 
     texts_only: the demonstrations lose their pictures whatever the condition, as in Flamingo's prompt for zero shots.
+    words: whose ids the episodes are in; None: the mini-world's.
     """
     if condition not in CONDITIONS:
         raise ValueError(f"unknown condition {condition!r}: choose from {', '.join(CONDITIONS)}")
-    B, m = episodes.source.shape
+    (B, m), words = episodes.source.shape, words or tokenizer()
+    tag, bos = (torch.tensor([words.convert_tokens_to_ids(t)], device=episodes.texts.device) for t in (IMAGE, BOS))
     if media is None:
         stands = episodes.descriptions
         if condition == "shuffled_images":
@@ -43,7 +51,7 @@ def prompts(
         elif condition == "blank_images":
             stands = torch.full_like(stands, ABSENT)
     else:
-        stands = ids(IMAGE).to(episodes.texts.device).expand(B, m, 1)
+        stands = tag.expand(B, m, 1)
         if condition == "shuffled_images":
             media = shuffle_across(media, generator)
         elif condition == "blank_images":
@@ -51,8 +59,9 @@ def prompts(
     if condition == "text_only" or texts_only:  # demonstrations lose their pictures and tags, the query keeps its own
         stands = torch.cat([torch.full_like(stands[:, :-1], ABSENT), stands[:, -1:]], 1)
         media = media[:, -1:] if media is not None else None
-    words = torch.cat([stands, episodes.texts], -1).flatten(1)
-    return Batch.of(compact(join(BOS, episodes.first, words), fill=0), media)
+    said = torch.cat([stands, episodes.texts], -1).flatten(1)
+    pad = words.pad_token_id
+    return Batch.of(compact(join(bos, episodes.first, said), fill=pad), media, pad=pad, image=int(tag))
 
 
 def reordered(episodes: Episodes, media: Tensor | None, generator: torch.Generator) -> tuple[Episodes, Tensor | None]:

@@ -6,12 +6,8 @@ metrics, command, SHA-256 of the weights); an unfinished one holds `checkpoint.s
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ from torch import Tensor, nn
 import minilmm
 from minilmm.ablations import altered
 from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1
+from minilmm.files import digest, replacing
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
@@ -41,23 +38,6 @@ class CheckpointError(ValueError):
 def shipped() -> list[str]:
     """Names of the checkpoints that come with the package."""
     return sorted(p.parent.name for p in ZOO.glob(f"*/{CARD}"))
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place only when it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unique_state(model: nn.Module) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from minilmm.document import Batch
-from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, replacing, save_training
+from minilmm.files import replacing
+from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, save_training
 from minilmm.training.recipes import Optimisation
 
 Metrics = dict[str, Any]

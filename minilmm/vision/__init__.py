@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from minilmm.vision.efficientnet import EfficientNetLite0
 from minilmm.vision.resnet import NFResNet
 from minilmm.vision.vit import ViT
 
@@ -24,9 +25,11 @@ class VisionConfig:
     resolution                        pixels per side
     stem, widths, blocks              resnet: channels after the stem; channels and residual blocks of each stage
     patch, vit_width, layers, heads   vit: pixels per patch side; channels; blocks; attention heads
+
+    "efficientnet-lite0" has one size; its weights are an asset (`minilmm.vision.efficientnet`).
     """
 
-    kind: Literal["resnet", "vit"] = "resnet"
+    kind: Literal["resnet", "vit", "efficientnet-lite0"] = "resnet"
     resolution: int = 48
     stem: int = 32
     widths: tuple[int, ...] = (64, 128)
@@ -39,23 +42,27 @@ class VisionConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON gives lists
         object.__setattr__(self, "blocks", tuple(self.blocks))
-        if self.kind not in ("resnet", "vit"):
-            raise ValueError(f'kind is {self.kind!r}, expected "resnet" or "vit"')
+        if self.kind not in ("resnet", "vit", "efficientnet-lite0"):
+            raise ValueError(f'kind is {self.kind!r}, expected "resnet", "vit" or "efficientnet-lite0"')
 
     @property
     def width(self) -> int:
         """D, the channels of the features."""
+        if self.kind == "efficientnet-lite0":
+            return 1280
         return self.widths[-1] if self.kind == "resnet" else self.vit_width
 
 
-Encoder = NFResNet | ViT
+Encoder = NFResNet | ViT | EfficientNetLite0
 
 
 def build_encoder(config: VisionConfig) -> Encoder:
     """The encoder that a config describes, freshly initialised. ValueError names sizes that do not fit together."""
+    if config.kind == "efficientnet-lite0":
+        return EfficientNetLite0(config.resolution)
     if config.kind == "resnet":
         return NFResNet(config.resolution, config.stem, config.widths, config.blocks)
     return ViT(config.resolution, config.patch, config.vit_width, config.layers, config.heads)
 
 
-__all__ = ["Encoder", "NFResNet", "ViT", "VisionConfig", "build_encoder"]
+__all__ = ["EfficientNetLite0", "Encoder", "NFResNet", "ViT", "VisionConfig", "build_encoder"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from minilmm.tokenizer import Tokenizer
 from minilmm.world.questions import KINDS
 from minilmm.world.tasks import ambiguous, caption, naming, vqa
 from minilmm.world.tasks.episodes import SPLITS, Episodes, Settings
@@ -27,6 +28,7 @@ class Task:
     shots: tuple[int, ...] = (0, 1, 2, 4, 8)
     pooled: bool = False
     groups: tuple[str, ...] = ()  # names of the kinds that `Episodes.group` counts
+    words: Tokenizer | None = None  # whose ids the episodes are in; None: the mini-world's
 
 
 TASKS = {

