@@ -10,11 +10,11 @@ from minilmm.course.checking import check, close, equal, generator, refuses
 @check(points=2, stage="values", hint="Softmax: exp of the similarities, over the sum of the wrong ones.")
 def alike_is_likely(ex):
     """Among the wrong ones the odds stand as exp(similarity)."""
-    similar = torch.tensor([[1.0, math.log(2), 0.0, math.log(5)], [-math.log(4), 0.5, 0.0, -math.log(2)]])
+    similar = torch.tensor([[0.3, math.log(4), math.log(3), math.log(5)], [-math.log(2), 0.5, math.log(0.75), 0.0]])
     fits = torch.tensor([[True, False, False, False], [False, True, False, False]])
     wrong = ex.odds(similar, fits)[~fits].view(2, 3)
-    expected = torch.tensor([[2 / 8, 1 / 8, 5 / 8], [1 / 7, 4 / 7, 2 / 7]])
-    close(wrong / wrong.sum(1, keepdim=True), expected, "shares of the wrong ones, exp: (2, 1, 5) and (1/4, 1, 1/2)")
+    expected = torch.tensor([[4 / 12, 3 / 12, 5 / 12], [2 / 9, 3 / 9, 4 / 9]])
+    close(wrong / wrong.sum(1, keepdim=True), expected, "shares of the wrong ones, exp: (4, 3, 5) and (1/2, 3/4, 1)")
 
 
 @check(points=2, stage="mask", hint="Put -inf where a column fits, before the softmax.")

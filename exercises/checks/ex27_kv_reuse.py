@@ -126,6 +126,7 @@ def when_it_is_right(ex):
     itm = [[x, x, x, x]] * 4
     leak = [itg[0], [x, x, x, o], *itg[2:]]
     order = [[x, o, o, o], *itg[1:]]
-    got = [ex.may_reuse(torch.tensor([itg, mask]), 2) for mask in (itc, itg, itm, leak, order)]
-    told = "may_reuse for ITC, ITG, ITM, a query that sees a word, queries in order"
-    equal(got, [True, True, False, False, False], told)
+    batches = [itc], [itg, itg], [itm], [leak], [itg, leak], [order]
+    got = [ex.may_reuse(torch.tensor(batch), 2) for batch in batches]
+    told = "may_reuse for ITC, ITG, ITM, a query that sees a word, the same in one row of two, queries in order"
+    equal(got, [True, True, False, False, False, False], told)
