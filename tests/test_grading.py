@@ -234,6 +234,8 @@ def test_messages_keep_values_and_never_execute_anything():
     again = decode(data[HEAD.size : HEAD.size + head], data[HEAD.size + head :])
     assert len(data) == HEAD.size + head + body
     assert again[:7] == value[:7] and torch.equal(again[7]["k"], value[7]["k"]) and again[8].shape == (0, 2)
+    column = encode(torch.tensor([[1.0, 2.0]])[:, 1])  # of one number, two apart from the next, which is not there
+    assert column == encode(torch.tensor([2.0]))
     for bad in (b'{"tensor": ["torch.float32", [9], 4]}', b'{"x": 1}', b"{", b'{"tensor": ["os.system", [1], 4]}'):
         with pytest.raises(ValueError, match="cannot be read"):
             decode(bad, b"\0\0\0\0")

@@ -43,7 +43,7 @@ def encode(value: Any) -> bytes:
         if isinstance(x, Tensor):
             if str(x.dtype) not in DTYPES:
                 raise TypeError(f"a tensor of {x.dtype} instead of whole numbers, truths or real numbers")
-            flat = x.detach().cpu().contiguous().flatten()
+            flat = x.detach().cpu().flatten().clone(memory_format=torch.contiguous_format)
             blobs.append(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
             return {"tensor": [str(x.dtype), list(x.shape), len(blobs[-1])]}
         if isinstance(x, list):

@@ -1,0 +1,71 @@
+"""Known-wrong answers to exercise 25."""
+
+from minilmm.course.exercises import Mutant
+
+PICTURES, TEXTS = "pictures = torch.cat([rows, rows, wrong_image])", "texts = torch.cat([rows, wrong_text, rows])"
+LABELS = "(torch.arange(len(texts)) < len(rows)).long()"
+MEAN = "return each.mean(1)"
+LOSS, SCORE = "return F.cross_entropy(logits, labels)", "return logits.softmax(-1)[:, 1]"
+TRIVIAL = "return -(share * math.log(share) + (1 - share) * math.log(1 - share))"
+
+MUTANTS = [
+    Mutant("labels-upside-down", ((LABELS, "(torch.arange(len(texts)) >= len(rows)).long()"),),
+           "0 stands for a match and 1 for none", caught_by="one_to_two"),
+    Mutant("one-to-one", ((PICTURES, "pictures = torch.cat([rows, rows])"), (TEXTS, "texts = torch.cat([rows, wrong_text])")),
+           "each picture gets a wrong text, but no text a wrong picture: 1 : 1", caught_by="one_to_two"),
+    Mutant("both-wrong", ((PICTURES, "pictures = torch.cat([rows, wrong_image])"), (TEXTS, "texts = torch.cat([rows, wrong_text])")),
+           "wrong pictures are put beside wrong texts: such a pair may be right by chance", caught_by="one_to_two"),
+    Mutant("partners-swapped", ((PICTURES, "pictures = torch.cat([rows, rows, wrong_text])"),
+                                (TEXTS, "texts = torch.cat([rows, wrong_image, rows])")),
+           "wrong pictures serve as texts and wrong texts as pictures", caught_by="one_to_two"),
+    Mutant("no-right-pair", ((PICTURES, "pictures = torch.cat([rows, wrong_image])"), (TEXTS, "texts = torch.cat([wrong_text, rows])"),
+                             (LABELS, "torch.zeros(2 * len(rows), dtype=torch.long)")),
+           "there are wrong pairs only: always saying no is perfect", caught_by="one_to_two"),
+    Mutant("sum-over-queries", ((MEAN, "return each.sum(1)"),),
+           "the queries' logits are summed: with 32 queries everything is certain", caught_by="the_mean_over_queries"),
+    Mutant("max-over-queries", ((MEAN, "return each.amax(1)"),),
+           "the highest logit of any query counts: that is ITC's rule, ITM takes the mean", caught_by="the_mean_over_queries"),
+    Mutant("first-query", ((MEAN, "return each[:, 0]"),),
+           "the first query decides alone, as [CLS] does in ALBEF", caught_by="the_mean_over_queries"),
+    Mutant("mean-of-probabilities", ((MEAN, "return each.softmax(-1).mean(1)"),),
+           "the softmax comes before the mean: what is called logits are probabilities, and the loss takes a second softmax",
+           caught_by="the_mean_over_queries"),
+    Mutant("bias-per-query", ((MEAN, "return each.mean(1) + (states.shape[1] - 1) * bias"),),
+           "the bias is counted once for every query", caught_by="the_mean_over_queries"),
+    Mutant("squeezed", ((MEAN, "return each.mean(1).squeeze()"),),
+           "squeeze() takes away the batch of one", caught_by="a_batch_of_one"),
+    Mutant("queries-squeezed", ((MEAN, "return each.squeeze(1).mean(-2)"),),
+           "a single query's dimension is squeezed, and the mean then goes over the batch", caught_by="a_batch_of_one"),
+    Mutant("score-squeezed", ((SCORE, SCORE + ".squeeze()"),),
+           "squeeze() makes the score of one pair a number without a batch", caught_by="a_batch_of_one"),
+    Mutant("loss-softmax-twice", ((LOSS, "return F.cross_entropy(logits.softmax(-1), labels)"),),
+           "softmax is taken twice: no loss can fall below .31", caught_by="the_loss"),
+    Mutant("loss-balanced", ((LOSS, "each = F.cross_entropy(logits, labels, reduction=\"none\")\n"
+                              "    return (each[labels == 1].mean() + each[labels == 0].mean()) / 2"),),
+           "right and wrong pairs weigh the same in all, though there are twice as many wrong ones", caught_by="the_loss"),
+    Mutant("loss-of-the-right", ((LOSS, "return F.cross_entropy(logits[labels == 1], labels[labels == 1])"),),
+           "only right pairs count: always saying yes is perfect", caught_by="the_loss"),
+    Mutant("loss-summed", ((LOSS, 'return F.cross_entropy(logits, labels, reduction="sum")'),),
+           "the loss is the sum and not the mean", caught_by="the_loss"),
+    Mutant("two-sigmoids", ((LOSS, "return F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, 2).float())"),),
+           "each logit has a sigmoid of its own: the two classes do not exclude each other", caught_by="the_loss"),
+    Mutant("score-softmax-twice", ((SCORE, "return logits.softmax(-1).softmax(-1)[:, 1]"),),
+           "softmax is taken twice: all scores lie between .27 and .73", caught_by="the_score"),
+    Mutant("score-of-none", ((SCORE, "return logits.softmax(-1)[:, 0]"),),
+           "the probability is that of no match: the worst candidate comes first", caught_by="the_score"),
+    Mutant("score-is-a-logit", ((SCORE, "return logits[:, 1]"),),
+           "the second logit alone is no score: it says nothing without the first", caught_by="the_score"),
+    Mutant("score-is-a-verdict", ((SCORE, "return (logits[:, 1] > logits[:, 0]).float()"),),
+           "the score is yes or no: candidates cannot be ranked by it", caught_by="the_score"),
+    Mutant("score-is-a-sigmoid", ((SCORE, "return logits[:, 1].sigmoid()"),),
+           "the second logit's sigmoid leaves out the first logit", caught_by="the_score"),
+    Mutant("always-ln-2", ((TRIVIAL, "return math.log(2)"),),
+           "ln 2 is the cost of a coin: with one right pair in three one does better without looking",
+           caught_by="looking_at_nothing"),
+    Mutant("log-of-the-share", ((TRIVIAL, "return -math.log(share)"),),
+           "only the right pairs' cost is counted", caught_by="looking_at_nothing"),
+    Mutant("in-bits", ((TRIVIAL, TRIVIAL + " / math.log(2)"),),
+           "the cost is in bits and not in nats", caught_by="looking_at_nothing"),
+    Mutant("always-no", ((TRIVIAL, "return share"),),
+           "the share of errors of always saying no is no cross-entropy", caught_by="looking_at_nothing"),
+]  # fmt: skip

@@ -1,0 +1,53 @@
+"""A block of the Q-Former: shared self-attention, a look at the picture, two feed-forwards (section 3.1, figure 2).
+
+The Q-Former is a BERT, so its norms come *after* each part and its residual: norm(x + part(x)). (Flamingo's blocks and
+most language models of today normalise before.) Several heads, biases and the gains of the norms are left out here;
+norm is `F.layer_norm(x, x.shape[-1:])`.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Weights = dict[str, Tensor]
+
+
+def attention(x: Tensor, context: Tensor, mask: Tensor | None, weights: Weights) -> Tensor:
+    """x (B, L, D) looks at context (B, K, D_c) where the mask (B, L, K) is True, None: everywhere -> (B, L, D).
+
+    One head: queries x @ weights["q"], keys and values context @ weights["k"] and @ weights["v"], scores divided by the
+    square root of their width D. What is seen goes through weights["o"] (D, D), is added to x, and the sum is normed.
+    """
+    # BEGIN SOLUTION
+    q, k, v = x @ weights["q"], context @ weights["k"], context @ weights["v"]
+    scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5  # (B, L, K)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    seen = scores.softmax(-1) @ v @ weights["o"]  # (B, L, D)
+    return F.layer_norm(x + seen, x.shape[-1:])
+    # END SOLUTION
+
+
+def feed_forward(x: Tensor, weights: Weights) -> Tensor:
+    """weights["up"] (D, H), GELU, weights["down"] (H, D), added to x, normed: (B, L, D) -> (B, L, D)."""
+    # BEGIN SOLUTION
+    thought = F.gelu(x @ weights["up"]) @ weights["down"]
+    return F.layer_norm(x + thought, x.shape[-1:])
+    # END SOLUTION
+
+
+def block(x: Tensor, queries: int, x_f: Tensor, mask: Tensor | None, weights: dict[str, Weights]) -> Tensor:
+    """One block: x (B, Q + L, D), of which the first Q are queries -> (B, Q + L, D).
+
+    1. weights["self"]: queries and words together, in one self-attention, under the mask (B, Q + L, Q + L).
+    2. weights["cross"]: the queries, and they alone, look at all of the picture's features x_f (B, S, D_s). Every other
+       block has no such weights: there this step is left out.
+    3. weights["ffw_query"] for the queries, weights["ffw_text"] for the words.
+    """
+    # BEGIN SOLUTION
+    x = attention(x, x, mask, weights["self"])
+    q, text = x[:, :queries], x[:, queries:]
+    if "cross" in weights:
+        q = attention(q, x_f, None, weights["cross"])
+    return torch.cat([feed_forward(q, weights["ffw_query"]), feed_forward(text, weights["ffw_text"])], 1)
+    # END SOLUTION

@@ -1,0 +1,43 @@
+"""Image-text matching (ITM): do these two belong together? One right pair, two wrong ones (section 3.2)."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def pairs(wrong_text: Tensor, wrong_image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which picture goes with which text: wrong partners (B,) and (B,) -> pictures, texts, labels, each (3 B,) long.
+
+    First the B right pairs; then each picture with its wrong text; then each text with its wrong picture. Labels: 1 for
+    a right pair, 0 for a wrong one.
+    """
+    raise NotImplementedError("your code here")
+
+
+def match_logits(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Queries that have seen picture and text, (N, Q, D) -> two logits per pair (N, 2): no match, match.
+
+    Each query gets two logits, state @ weight.T + bias with weight (2, D) and bias (2,). The pair's are their mean over
+    the queries.
+    """
+    raise NotImplementedError("your code here")
+
+
+def itm_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy in nats: logits (N, 2) as they come from `match_logits`, labels (N,) long -> a number."""
+    raise NotImplementedError("your code here")
+
+
+def match_score(logits: Tensor) -> Tensor:
+    """The probability that a pair matches, by which candidates are ranked: (N, 2) -> (N,)."""
+    raise NotImplementedError("your code here")
+
+
+def trivial_loss(labels: Tensor) -> float:
+    """The loss of the best guess that looks at nothing, and so gives every pair the same probability: (N,) -> nats.
+
+    A loss that stays here has learned the share of right pairs and no more. N labels, some 1 and some 0.
+    """
+    raise NotImplementedError("your code here")
