@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import blip2
 import idefics
 import llama
 import torch
@@ -60,6 +61,7 @@ class Plan:
     nano: tuple[int, int] = (128, 16)  # rows, length of the comparison: a batch of captions
     large: tuple[int, int, int, int] = (16, 128, 768, 6)  # rows, length, width, layers: 2048 tokens
     flamingo: tuple[idefics.Size, ...] = (NANO, LARGE)
+    blip2: tuple[blip2.Size, ...] = (blip2.NANO, blip2.LARGE)
     cost: idefics.Size = COST
     cost_words: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
     captions: int = 128
@@ -68,8 +70,8 @@ class Plan:
     few_shot: tuple[int, int, int] = (500, 5, 5)  # episodes, ways, shots
 
 
-QUICK = Plan(3, (128, 256), 8, (2, 32), (4, 12), (2, 16, 128, 1), (TINY,), replace(TINY, padded=False), (4, 8), 4, 2,
-             (1, 2), (20, 2, 1))  # fmt: skip
+QUICK = Plan(3, (128, 256), 8, (2, 32), (4, 12), (2, 16, 128, 1), (TINY,), (blip2.TINY,),
+             replace(TINY, padded=False), (4, 8), 4, 2, (1, 2), (20, 2, 1))  # fmt: skip
 
 
 @dataclass
@@ -159,13 +161,24 @@ class Bench:
         for n in self.plan.cost_words:
             yield from self._in_turn("by words", f"{n} words", replace(size, words=n // size.images))
 
+    def against_blip2(self) -> Iterator[Row]:
+        """The steps that train BLIP-2, ITM's pass of stage 1 and the whole of stage 2 over a T5; above 1, ours is faster."""
+        for size in self.plan.blip2:
+            for stage in (1, 2):
+                both = blip2.Contest(size, stage, self.device)
+                both.check()
+                yield from self._contest("blip2", f"{size.name}, stage {stage}", both, size.rows)
+
     def _in_turn(self, group: str, name: str, size: idefics.Size, check: bool = False) -> Iterator[Row]:
         both = idefics.contest(size, self.device)
         if check:
             both.check()
+        yield from self._contest(group, name, both, size.rows)
+
+    def _contest(self, group: str, name: str, both: Any, documents: int) -> Iterator[Row]:
         ours, theirs = in_turn([both.step_ours, both.step_theirs], self.plan.repetitions, self.device)
         for who, times in (("ours", ours), ("transformers", theirs)):
-            spread = Spread.of([1000 * t / size.rows for t in times])
+            spread = Spread.of([1000 * t / documents for t in times])
             yield Row.of(group, f"{name}: {who}", "ms/doc", spread)
         yield Row.of(group, f"{name}: ratio", "x", Spread.of([b / a for a, b in zip(ours, theirs, strict=True)]))
 
@@ -244,7 +257,7 @@ class Bench:
         """Everything. The peak is taken at both ends, and shares are of the higher."""
         groups = [self.world, self.language, self.frozen_step, self.pictures_per_prompt, self.few_shot]
         if has_transformers():
-            groups[2:2] = [self.against_transformers, self.against_idefics, self.flamingo_costs]
+            groups[2:2] = [self.against_transformers, self.against_idefics, self.flamingo_costs, self.against_blip2]
         plan = (self.plan.peak_sizes, self.plan.repetitions, self.device)
         before = matrix_peak(*plan)
         rows = [row for group in groups for row in group()]

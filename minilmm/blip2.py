@@ -285,7 +285,13 @@ class Stage1(nn.Module):
         return self.transform(states) @ self.qformer.words.weight.T + self.word_bias
 
     def forward(
-        self, x_f: Tensor, ids: Tensor, real: Tensor, same: Tensor, generator: torch.Generator | None = None
+        self,
+        x_f: Tensor,
+        ids: Tensor,
+        real: Tensor,
+        same: Tensor,
+        generator: torch.Generator | None = None,
+        hardness: float = 1.0,
     ) -> dict[str, Tensor]:
         """The losses "itc", "itm" and "itg" in nats; who knows nothing has log B, H(1/3) = .64 and log V.
 
@@ -293,8 +299,8 @@ class Stage1(nn.Module):
 
         ITC: a picture's similarity to a text is that of its best query; texts that say the same are all right.
         ITM: every pair, and for every picture and every text a wrong partner, drawn by ITC's similarity and never one
-        that says the same. ITG: the caption, word by word. ValueError where a caption has no wrong partner, or all are
-        empty.
+        that says the same; hardness 0 draws at random. ITG: the caption, word by word. ValueError where a caption has
+        no wrong partner, or all are empty.
         """
         if not bool(real[:, 1:].any()):
             raise ValueError("every caption is empty: there is no word to say")
@@ -305,8 +311,8 @@ class Stage1(nn.Module):
         right = same / same.sum(1, keepdim=True)
         itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, right)) / 2
         with torch.no_grad():
-            wrong_text = self.partners(similar, same, generator)
-            wrong_image = self.partners(similar.T, same, generator)
+            wrong_text = self.partners(hardness * similar, same, generator)
+            wrong_image = self.partners(hardness * similar.T, same, generator)
         rows = torch.arange(len(ids), device=ids.device)
         pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
         logits = self.match(x_f[pictures], ids[texts], real[texts])

@@ -69,6 +69,21 @@ def test_both_implementations_do_the_same(padded):
         both.check()
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_both_implementations_of_blip2_do_the_same(stage):
+    pytest.importorskip("transformers")
+    import blip2
+
+    both = blip2.Contest(blip2.TINY, stage, "cpu")
+    assert both.check() < 1e-5
+    sizes = [sum(p.numel() for p in m.parameters() if p.grad is not None) for m in (both.ours, both.theirs)]
+    assert sizes[0] == sizes[1] > 0  # as many parameters train on either side
+    with torch.no_grad():
+        both.theirs.query_tokens.normal_()
+    with pytest.raises(AssertionError):
+        both.check()
+
+
 def test_what_llama_lacks_is_refused():
     with pytest.raises(ValueError, match="smear"):
         llama.contest(llama.Size("tiny", replace(SMALL, smear=4), 1, 4, False), "cpu")

@@ -75,6 +75,7 @@ MISTAKES = replace(
     arms=(
         Arm("paper"),
         *(Arm(bug, {"variant": bug}) for bug in BUGS),
+        Arm("unscaled", {"scaled": False}),
         Arm("all-text", {"all_text": True}),
     ),
     seeds=(0, 1),

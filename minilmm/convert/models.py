@@ -124,7 +124,7 @@ def blip2_of(c: Any, image: dict[str, Any], config: dict[str, Any], first: bool)
     if first:
         return without_itg(Stage1(Blip2Config(qformer, eyes), encoder))
     lm: Any = language_model(c.text_config, config["tied"])
-    whole = Blip2Config(qformer, eyes, lm.config, config["image_id"])
+    whole = Blip2Config(qformer, eyes, lm.config, image_id=config["image_id"])
     model = Blip2(whole, lm, encoder)
     without_text(model.qformer)
     return model

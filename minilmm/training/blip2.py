@@ -46,10 +46,11 @@ def preset(name: str, stage: int) -> Blip2Recipe:
     if stage not in (1, 2):
         raise ValueError(f"--stage {stage}: choose 1 or 2")
     if name == "quick":
-        return Blip2Recipe(Optimisation(steps={1: 150, 2: 150}[stage], lr=2e-3), stage=stage)
+        steps, lr = {1: (200, 1e-3), 2: (150, 2e-3)}[stage]
+        return Blip2Recipe(Optimisation(steps=steps, lr=lr), stage=stage, hardening=150)
     if name == "nano":
-        steps = {1: 400, 2: 400}[stage]
-        return Blip2Recipe(Optimisation(steps=steps, lr=2e-3), stage=stage)
+        steps, lr = {1: (600, 1e-3), 2: (400, 2e-3)}[stage]
+        return Blip2Recipe(Optimisation(steps=steps, lr=lr), stage=stage)
     if name == "small":
         optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
         return Blip2Recipe(optimisation, stage=stage, queries=16, layers=6, hidden=1024, batch=512)
@@ -248,7 +249,8 @@ def train(
     def matched(generator: torch.Generator, step: int) -> Tensor:
         assert isinstance(model, Stage1)
         images, text, same = captioned(recipe.batch, generator, resolution)
-        found = model(model.see(images), text, text != 0, same, generator)
+        hardness = min(1.0, step / max(1, recipe.hardening))
+        found = model(model.see(images), text, text != 0, same, generator, hardness)
         total = torch.stack([found[name] for name in recipe.objectives])
         for name, value in zip(recipe.objectives, total.detach().tolist(), strict=True):
             seen[name] += (value - seen[name]) / min(step + 1, 20)

@@ -148,6 +148,8 @@ class Blip2Recipe:
                 stage 2 is fine-tuned
     data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions (section 4.3)
     objectives  of stage 1
+    hardening   steps over which ITM's wrong partners grow from random ones to those that ITC takes for right; hard from
+                the first step on, ITM learns nothing but how often it is asked a right pair, for hundreds of steps
     variant     of stage 1; "" is the paper, see `minilmm.ablations`
     """
 
@@ -158,6 +160,7 @@ class Blip2Recipe:
     lm: str = "lm-nano"
     vision: str = "vision-nano"
     objectives: tuple[str, ...] = ("itc", "itm", "itg")
+    hardening: int = 300
     variant: str = ""
     queries: int = 8
     layers: int = 4
