@@ -162,7 +162,7 @@ class Bench:
             yield from self._in_turn("by words", f"{n} words", replace(size, words=n // size.images))
 
     def against_blip2(self) -> Iterator[Row]:
-        """The steps that train BLIP-2, ITM's pass of stage 1 and the whole of stage 2 over a T5; above 1, ours is faster."""
+        """The steps that train BLIP-2: ITM's pass, and stage 2 over a T5; above 1, ours is faster."""
         for size in self.plan.blip2:
             for stage in (1, 2):
                 both = blip2.Contest(size, stage, self.device)

@@ -29,7 +29,7 @@ def preset(name: str) -> FlamingoRecipe:
     if name == "quick":
         return FlamingoRecipe(Optimisation(steps=400, lr=3e-3), first=120, questions=280)
     if name == "nano":
-        return FlamingoRecipe(Optimisation(steps=900, lr=3e-3))
+        return FlamingoRecipe(Optimisation(steps=1300, lr=3e-3), first=250)
     if name == "small":
         optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
         return FlamingoRecipe(optimisation, latents=16, first=500, questions=4000, pages=128, pairs=256, videos=32)
