@@ -279,7 +279,9 @@ def train_flamingo(
     videos: Annotated[int | None, typer.Option(min=0, help="Captioned videos per step.")] = None,
     p_next: Annotated[float | None, typer.Option(min=0, max=1, help="Share of pages whose text looks ahead.")] = None,
     all_text: Annotated[bool | None, typer.Option("--all-text", help="The loss counts all text of a page.")] = None,
-    scaled: Annotated[bool | None, typer.Option("--scaled/--unscaled", help="Add in units of the LM's states?")] = None,
+    loud: Annotated[
+        float | None, typer.Option(min=0, help="Gated layers add in LM states times this; 0: as is.")
+    ] = None,
     lr: Rate = None,
     seed: RunSeed = None,
     device: Device = "auto",
@@ -301,7 +303,7 @@ def train_flamingo(
     changes = {
         "optimisation": {"steps": steps, "lr": lr}, "lm": lm, "vision": vision, "every": every, "latents": latents,
         "variant": variant or bug, "mixing": mixing, "pages": pages, "pairs": pairs, "videos": videos,
-        "p_next": p_next, "all_text": all_text, "scaled": scaled, "start": start, "data": data, "seed": seed,
+        "p_next": p_next, "all_text": all_text, "loud": loud, "start": start, "data": data, "seed": seed,
     }  # fmt: skip
     if data is not None and data != "world":
         changes["first"] = 0

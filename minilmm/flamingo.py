@@ -28,8 +28,8 @@ class FlamingoConfig:
     """Sizes. latents: R tokens per picture or video. every: a gated layer in front of every n-th block of the LM.
 
     frames: as many time embeddings are learned; more frames interpolate between them (section 2.1 and appendix A).
-    units: how large the LM's states are in front of each block, in powers of two; () for 1, which is the paper. A small
-    LM's embeddings can be fifty times smaller than its later states: what is a whisper there drowns every word here.
+    units: by what each block's gated layer is multiplied, in powers of two; () for 1, which is the paper. A small LM's
+    embeddings can be fifty times smaller than its later states: what is a whisper there drowns every word here.
     variant: "" is the paper; others are made by `minilmm.ablations`.
     """
 

@@ -305,6 +305,21 @@ def test_info_nce_meets_its_definition(seed, labels, scale):
     assert info_nce(logits).item() == pytest.approx(slow_info_nce(logits.tolist(), list(range(len(labels)))), abs=1e-9)
 
 
+@pytest.mark.parametrize("unsaid", ["colour", "shape"])
+def test_reticent_texts_leave_one_attribute_out(unsaid):
+    from minilmm.training.vision import pictures as scenes_of
+    from minilmm.training.vision import reticent
+    from minilmm.world.vocabulary import COLOURS, SHAPES, tokenizer
+
+    generator = torch.Generator().manual_seed(0)
+    scenes = scenes_of(50, generator)
+    for row, count in zip(reticent(scenes, generator, unsaid).tolist(), scenes.count.tolist(), strict=True):
+        words = tokenizer().decode([i for i in row if i]).split()
+        colours, shapes = (sum(w in group for w in words) for group in (COLOURS, SHAPES))
+        assert (colours, shapes) == ((0, count) if unsaid == "colour" else (count, 0))
+        assert words.count("shape") == (count if unsaid == "shape" else 0)
+
+
 def test_info_nce_of_ignorance_and_of_identical_texts():
     logits = torch.zeros(6, 6, requires_grad=True)
     assert info_nce(logits).item() == pytest.approx(math.log(6))

@@ -10,7 +10,7 @@ from minilmm.training.flamingo import preset
 from minilmm.training.recipes import Optimisation
 
 # Naming alone, for as long as it takes to leave chance and not to saturate: a minute and a half on one core.
-BASE = replace(preset("quick"), optimisation=Optimisation(steps=250, lr=1e-3), first=120, questions=250, videos=0)
+BASE = replace(preset("quick"), optimisation=Optimisation(steps=250, lr=3e-3), first=120, questions=250, videos=0)
 FIVE_WAYS = Measure("naming", shots=1, ways=5)
 MANY = Measure("naming", shots=4, ways=5)  # 21 pictures, where training saw five at most
 CURVE = (Measure("naming", shots=2, ways=5), Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8))
@@ -23,8 +23,8 @@ GATING = Claim(
     base=BASE,
     arms=(
         Arm("alpha from 0"),
-        Arm("no gate", {"variant": "no-gate"}),
-        Arm("fixed gate, .2", {"variant": "fixed-gate"}),
+        Arm("no gate", {"variant": "no-gate", "loud": 1.0}),
+        Arm("fixed gate, .2", {"variant": "fixed-gate", "loud": 1.0}, lr=1e-3),
     ),
     measure=FIVE_WAYS,
     beside=(MANY, *CURVE),
@@ -75,7 +75,7 @@ MISTAKES = replace(
     arms=(
         Arm("paper"),
         *(Arm(bug, {"variant": bug}) for bug in BUGS),
-        Arm("unscaled", {"scaled": False}),
+        Arm("not loud", {"loud": 0.0}),
         Arm("all-text", {"all_text": True}),
     ),
     seeds=(0, 1),

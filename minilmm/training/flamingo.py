@@ -29,7 +29,7 @@ def preset(name: str) -> FlamingoRecipe:
     if name == "quick":
         return FlamingoRecipe(Optimisation(steps=400, lr=3e-3), first=120, questions=280)
     if name == "nano":
-        return FlamingoRecipe(Optimisation(steps=1300, lr=3e-3), first=250)
+        return FlamingoRecipe(Optimisation(steps=850, lr=3e-3))
     if name == "small":
         optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
         return FlamingoRecipe(optimisation, latents=16, first=500, questions=4000, pages=128, pairs=256, videos=32)
@@ -56,7 +56,7 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
         sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
         torch.manual_seed(recipe.seed)
         config = FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes,
-                                units=units(lm) if recipe.scaled else ())  # fmt: skip
+                                units=units(lm, recipe.loud))  # fmt: skip
         model = altered(Flamingo(config, lm, dual.vision), recipe.variant)
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
@@ -66,15 +66,17 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
 
 
 @torch.no_grad()
-def units(lm: CausalLM) -> tuple[float, ...]:
-    """How large the LM's states are in front of each block, to the nearest power of two: the median over random words
-    of their root mean square.
+def units(lm: CausalLM, loud: float) -> tuple[float, ...]:
+    """So many times how large the LM's states are in front of each block, to the nearest power of two: the median over
+    random words of their root mean square. () for 0.
     """
+    if not loud:
+        return ()
     found: list[float] = []
 
     def measured(block: int, y: Tensor) -> Tensor:
         size = float(y.square().mean(-1).sqrt().median())
-        found.append(2.0 ** round(math.log2(size)))
+        found.append(2.0 ** round(math.log2(loud * size)))
         return y
 
     words = torch.randint(lm.config.vocab_size, (16, 128), generator=torch.Generator().manual_seed(0))

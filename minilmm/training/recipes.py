@@ -107,7 +107,8 @@ class FlamingoRecipe:
     p_next      how often a page's text stands in front of its pictures and looks ahead
     all_text    the loss counts all text of a page, as in the paper, and not what can be known alone
     gate_rate   the gates' learning rate, as a multiple of the others'
-    scaled      what gated layers add is measured in the size of the language model's states where they stand
+    loud        what gated layers add is multiplied by so many times the size of the language model's states where they
+                stand; at 16 and a gate of .03, where short trainings end, that is half of those states. 0: the paper
     variant     "" is the paper; see `minilmm.ablations`
     start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
     data        "world" is the mixture above; else the name of a task, whose examples without shots are all there is
@@ -132,7 +133,7 @@ class FlamingoRecipe:
     p_next: float = 0.0
     all_text: bool = False
     gate_rate: float = 10.0
-    scaled: bool = True
+    loud: float = 16.0
     variant: str = ""
     start: str = ""
     data: str = "world"

@@ -1,0 +1,88 @@
+"""Writes the tables of results/README.md from the JSON files beside it: python results/tables.py
+
+Between the two marks of that page stands what this prints, a table per file, in the order of TITLES.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- tables: written by results/tables.py -->\n", "<!-- end of tables -->\n"
+NAMES = {"real": "real pictures", "blank_images": "blank", "shuffled_images": "shuffled",
+         "text_only": "text-only demonstrations"}  # fmt: skip
+TITLES = {
+    "lm-nano-naming-2": "naming from descriptions, 2 ways", "lm-nano-naming-5": "naming, 5 ways",
+    "lm-nano-naming-10": "naming, 10 ways", "lm-nano-ambiguous": "ambiguous naming", "lm-nano-noisy": "noisy naming",
+    "t5-nano-vqa": "questions about descriptions (vqa)",
+    "vision-nano-retrieval": "retrieval among near-duplicates", "vision-nano-zero-shot": "zero-shot classification",
+    **{
+        f"{run}-{task}": title
+        for run in ("frozen-nano", "flamingo-nano", "blip2-nano")
+        for task, title in {
+            "naming-2": "naming, 2 ways", "naming-5": "naming, 5 ways", "ambiguous": "ambiguous naming",
+            "noisy": "noisy naming", "glyph": "glyph naming, 2 ways", "vqa": "questions (vqa)",
+            "vqa-rices": "questions, examples chosen by RICES", "vqa-texts": "questions, zero shots with two texts",
+            "vqa-train": "questions, training pairs", "vqa-finetuned": "questions, fine-tuned on them",
+            "vqa-finetuned-train": "fine-tuned, training pairs", "induction-vqa": "what is it? (induction-vqa)",
+            "fast-vqa": "names in questions (fast-vqa)", "easy-vqa": "easy-vqa", "caption": "captions, beam 3",
+            "retrieval": "retrieval among near-duplicates",
+        }.items()
+    },
+    "blip2-t5-nano-vqa": "questions (vqa)", "blip2-t5-nano-caption": "captions, beam 3",
+}  # fmt: skip
+
+
+def share(value: float) -> str:
+    """A share without its leading 0, three digits."""
+    return f"{value:.3f}".removeprefix("0") if value < 1 else f"{value:.2f}"
+
+
+def cell(row: dict[str, Any]) -> str:
+    """A value with its interval."""
+    low, high = (f"{row[end]:.2f}".removeprefix("0") for end in ("low", "high"))
+    return f"{share(row['value'])} ({low}-{high})"
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """A result as Markdown: a column per number of shots, a row per metric and condition; or a row per metric."""
+    rows = result["rows"]
+    if "pictures" in result["settings"]:
+        lines = ["| metric | value | chance |", "|---|--:|--:|"]
+        return lines + [f"| {row['metric']} | {cell(row)} | {share(row['chance'])} |" for row in rows]
+    shots = list(dict.fromkeys(row["shots"] for row in rows))
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    lines = [f"| shots | {' | '.join(map(str, shots))} |", "|---" + "|--:" * len(shots) + "|"]
+    for metric in metrics:
+        for condition in dict.fromkeys(row["condition"] for row in rows):
+            here = {row["shots"]: row for row in rows if (row["metric"], row["condition"]) == (metric, condition)}
+            told = [cell(here[k]) if condition == "real" else share(here[k]["value"]) for k in shots]
+            name = NAMES[condition] + (f", {metric.replace('_', ' ')}" if len(metrics) > 1 else "")
+            lines.append(f"| {name} | {' | '.join(told)} |")
+    first = {row["shots"]: row for row in reversed(rows)}
+    for key, name in (("ideal", "ideal observer"), ("prior", "prior")):
+        if len(metrics) == 1 and all(key in first[k] for k in shots):
+            lines.append(f"| {name} | {' | '.join(f'{first[k][key]:.2f}' for k in shots)} |")
+    return lines
+
+
+def main() -> None:
+    """Put the tables where the page has its marks. ValueError where it has none."""
+    text = []
+    for name, title in TITLES.items():
+        path = HERE / f"{name}.json"
+        if path.is_file():
+            result = json.loads(path.read_text())
+            text += [f"## {result['model']}, {title}", "", *table(result), ""]
+    page = HERE / "README.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"{page}: lacks the marks {BEGIN.strip()} and {END.strip()}")
+    page.write_text(before + BEGIN + "\n" + "\n".join(text) + "\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()
