@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,9 +33,28 @@ class Stopped(Exception):
     """Ctrl-C during training: the message says how to go on."""
 
 
+def launched() -> tuple[int, int]:
+    """This process's number, and how many torchrun started; (0, 1) without it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+@contextlib.contextmanager
+def silent(yes: bool) -> Iterator[None]:
+    """Nothing that is printed is seen: of several processes one speaks."""
+    if not yes:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
 def command_line(*extra: str) -> str:
     """The command as it was typed."""
-    return shlex.join(["minilmm", *typed, *(word for word in extra if word not in typed)])
+    several = launched()[1] > 1
+    start = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "minilmm_cli"] if several else []
+    return shlex.join([*(start or ["minilmm"]), *typed, *(word for word in extra if word not in typed)])
 
 
 def out_console(quiet: bool = False) -> Console:
@@ -64,8 +84,13 @@ def cores() -> int:
 
 
 def device_named(name: str) -> str:
-    """ "cpu" or "cuda"; on the CPU, torch takes the cores there are unless OMP_NUM_THREADS says otherwise."""
+    """ "cpu" or "cuda"; on the CPU, torch takes the cores there are unless OMP_NUM_THREADS says otherwise.
+
+    Under torchrun this process joins the others, and "cuda" is a GPU of its own.
+    """
     import torch
+
+    from minilmm.training import parallel
 
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"unknown device {name!r}: choose auto, cpu or cuda")
@@ -74,6 +99,7 @@ def device_named(name: str) -> str:
     found = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
     if found == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
+    parallel.join(found)
     return found
 
 

@@ -103,6 +103,8 @@ def explain(error: BaseException) -> str:
         return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'check the path')}"
     if isinstance(error, KeyError):
         return f"{error.args[0] if error.args else error}: not known here"
+    if type(error).__name__ == "DistBackendError" or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+        return "another process was lost (killed, or out of memory): go on with --resume"
     if "No space left" in str(error):
         return "no space left on the disk: free some space, then go on with --resume"
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
@@ -113,15 +115,28 @@ def explain(error: BaseException) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 fine, 1 a failure, 2 a wrong call, 130 stopped by Ctrl-C."""
+    """Run the command line; the exit code: 0 fine, 1 a failure, 2 a wrong call, 130 stopped by Ctrl-C.
+
+    Of several processes of torchrun the first speaks, and of several failures the first is told.
+    """
     common.typed[:] = sys.argv[1:] if arguments is None else arguments
+    number, several = common.launched()[0], common.launched()[1] > 1
     debug = bool(os.environ.get("MINILMM_DEBUG"))
     if not debug:
         warnings.simplefilter("ignore")
+    if several:
+        if not debug:  # torch's C++ warns of what is meant so: no parameter is unused in most recipes
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        from minilmm.training import parallel
     try:
-        code = app(list(common.typed), prog_name="minilmm", standalone_mode=False)
+        if several and common.typed[:1] not in (["train"], ["pretrain"]):
+            raise ValueError("torchrun: several processes only train: start anything else without it")
+        with common.silent(number > 0):
+            code = app(list(common.typed), prog_name="minilmm", standalone_mode=False)
         if code == 130:
             raise KeyboardInterrupt
+        if several:
+            parallel.leave()
         return code if isinstance(code, int) else 0
     except common.Stopped as stopped:
         message, code = str(stopped), 130
@@ -139,7 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
             message, code = f"error: {error.format_message()} (minilmm --help lists what there is)", 2
         else:
             message, code = f"error: {explain(error)}", 1
-    print(" ".join(message.split()), file=sys.stderr)
+    if parallel.first_to_fail() if several and code != 130 else number == 0:
+        print(" ".join(message.split()), file=sys.stderr)
     return code
 
 

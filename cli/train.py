@@ -13,7 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Device, Log, Stopped, chosen, command_line, device_named, out_console, share, short, writable_folder
+from .common import (
+    Device,
+    Log,
+    Stopped,
+    chosen,
+    command_line,
+    device_named,
+    launched,
+    out_console,
+    share,
+    short,
+    writable_folder,
+)
 
 Preset = Annotated[str | None, typer.Option("--preset", help="nano (2 CPU cores) or small (one GPU).")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/NAME unless given.")]
@@ -103,7 +115,8 @@ def training_folder(out: Path, resume: bool) -> Iterator[None]:
         if not existed:
             with contextlib.suppress(OSError):  # only an empty folder goes
                 out.rmdir()
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    if launched()[0] == 0:
+        (out / CHECKPOINT).unlink(missing_ok=True)
 
 
 def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **more: Any) -> None:
@@ -116,6 +129,8 @@ def finish(out: Path) -> None:
     """What was trained, in a few lines."""
     from minilmm.training.checkpoint import MODEL, read_card
 
+    if launched()[0]:  # the card may not be there yet
+        return
     metrics, console = read_card(out)["metrics"], out_console()
     left_out = ("step", "seconds", "gradient_norm", "loss")
     probes = {k: v for k, v in metrics.items() if k not in left_out and not k.startswith("tanh")}
@@ -240,6 +255,8 @@ def train_frozen(
 
     if steps is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
+    if minutes is not None and launched()[1] > 1:
+        raise ValueError("--minutes: times a single process: give --steps to torchrun")
     for value, options, name in ((variant, frozen.VARIANTS, "--variant"), (eyes, frozen.EYES, "--eyes")):
         if value is not None:
             chosen(value, options, name)

@@ -26,6 +26,7 @@ from minilmm.training.checkpoint import CARD, LOG, MODEL, CheckpointError, find,
 from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.mixture import pages
+from minilmm.training.parallel import first, refuse, share
 from minilmm.training.recipes import Blip2Recipe, Optimisation
 from minilmm.training.vision import near_duplicates, texts
 from minilmm.vision import VisionConfig
@@ -234,17 +235,23 @@ def train(
 ) -> Stage1 | Blip2:
     """Train one stage of BLIP-2 and save it under `out`. Stage 1's log has every objective's loss.
 
-    probe_every: 0 never measures on the way. losses: gets the loss of every step.
+    probe_every: 0 never measures on the way. losses: gets the loss of every step. ValueError for stage 1 in several
+    processes: ITC and ITM compare all pairs of a batch.
     """
+    if recipe.stage == 1:
+        refuse("stage 1 of BLIP-2 compares every picture of a batch with every text, and draws wrong partners from all")
     model, parameters = compose(recipe)
     model.to(device)
     resolution, seen = model.config.vision.resolution, dict.fromkeys(recipe.objectives, 0.0)
 
     def spoken(generator: torch.Generator) -> Tensor:
         if recipe.data == "vqa":
-            return loss_of(model, pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))[0])
-        batch = captions(recipe.batch, generator, resolution)
-        return loss_of(model, prefixed(batch, generator) if isinstance(model.lm, TextToText) else batch)
+            batch = pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))[0]
+        else:
+            batch = captions(recipe.batch, generator, resolution)
+            batch = prefixed(batch, generator) if isinstance(model.lm, TextToText) else batch
+        rows, weight = share(batch.loss_mask[:, 1:])
+        return weight * loss_of(model, batch[rows])
 
     def matched(generator: torch.Generator, step: int) -> Tensor:
         assert isinstance(model, Stage1)
@@ -275,7 +282,7 @@ def train(
     rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
                evaluate=probed if probe_every else None,
                evaluate_every=probe_every or recipe.optimisation.steps)  # fmt: skip
-    if isinstance(model, Blip2) and recipe.start and recipe.data != "vqa":
+    if isinstance(model, Blip2) and recipe.start and recipe.data != "vqa" and first():
         keep_first(find(recipe.start), out / STAGE_1)
     kind = "blip2" if isinstance(model, Blip2) else "blip2-stage1"
     save(out, model, kind, config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],

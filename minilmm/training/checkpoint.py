@@ -24,6 +24,7 @@ from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
+from minilmm.training.parallel import first
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 
@@ -52,7 +53,9 @@ def unique_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(directory: Path, model: nn.Module, kind: str, **facts: Any) -> None:
-    """Write model.safetensors, then card.json with its hash and the facts given."""
+    """Write model.safetensors, then card.json with its hash and the facts given. Only the first process does."""
+    if not first():
+        return
     with replacing(directory / MODEL) as path:
         save_file(
             {k: v.cpu() for k, v in unique_state(model).items()}, path, metadata={"format": "minilmm", "kind": kind}

@@ -17,6 +17,7 @@ from minilmm.training.checkpoint import CheckpointError, load, save
 from minilmm.training.frozen import probe
 from minilmm.training.loop import Report, adamw, fit, loss_of, quiet
 from minilmm.training.mixture import Feed, mixture
+from minilmm.training.parallel import refuse
 from minilmm.training.recipes import FlamingoRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
@@ -114,13 +115,16 @@ def train(
 ) -> Flamingo:
     """Train Flamingo and save it under `out`. The log also has tanh(alpha) of every gate.
 
-    probe_every: 0 never measures on the way. losses: gets the loss of every step.
+    probe_every: 0 never measures on the way. losses: gets the loss of every step. ValueError where several processes
+    cannot share a mistake.
     """
+    if recipe.variant == "time-embedding-per-image":
+        refuse(f"{recipe.variant} numbers all pictures of a batch")
     model, parameters = compose(recipe)
     model.to(device)
     resolution = model.config.vision.resolution
 
-    def loss(drawn: list[tuple[float, Batch, Tensor | None, Tensor]], step: int) -> Tensor:
+    def loss(drawn: list[tuple[float | Tensor, Batch, Tensor | None, Tensor]], step: int) -> Tensor:
         """Weighted, over all that the step reads: so their gradients go into one update."""
         total = torch.stack([w * loss_of(model, b, ahead=a, features=f) for w, b, a, f in drawn]).sum()
         if losses is not None:

@@ -18,6 +18,7 @@ from minilmm.nn.decoding import MultimodalLM
 from minilmm.tokenizer import BOS, IMAGE
 from minilmm.training.checkpoint import CheckpointError, load, save
 from minilmm.training.loop import Report, fit, loss_of, quiet
+from minilmm.training.parallel import same_noise, share
 from minilmm.training.recipes import FrozenRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
@@ -144,7 +145,10 @@ def train(
 
     def loss(generator: torch.Generator, step: int) -> Tensor:
         batch = data(recipe.batch, generator)
-        return loss_of(model, batch.with_media(blank(batch.media)) if recipe.variant == "blind" else batch)
+        rows, weight = share(batch.loss_mask[:, 1:])
+        mine = batch[rows]
+        with same_noise(rows, len(batch)):
+            return weight * loss_of(model, mine.with_media(blank(mine.media)) if recipe.variant == "blind" else mine)
 
     rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
                evaluate=lambda: probe(model, device, resolution), evaluate_every=probe_every)  # fmt: skip

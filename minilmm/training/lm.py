@@ -13,6 +13,7 @@ from minilmm.evaluation.fewshot import evaluate
 from minilmm.language import CausalLM, LMConfig
 from minilmm.training.checkpoint import save
 from minilmm.training.loop import Report, fit, quiet
+from minilmm.training.parallel import share
 from minilmm.training.recipes import LMRecipe, Optimisation
 from minilmm.world.corpus import MIXTURE, sample_text
 from minilmm.world.tasks import Settings
@@ -63,14 +64,19 @@ def compounds(embedded: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def loss_of(model: CausalLM, recipe: LMRecipe, generator: torch.Generator, step: int) -> Tensor:
-    """Mean next-token cross-entropy, in nats, of one step's documents; positions start anywhere in the context."""
+    """Mean next-token cross-entropy, in nats, of one step's documents; positions start anywhere in the context.
+
+    Of several processes each has its share of the documents, and of the mean.
+    """
     rows, length, without = rows_for(recipe, step)
     ids = sample_text(rows, length, generator, strict=recipe.strict, without=without)
     offset = int(torch.randint(max(1, model.config.context - length), (), generator=generator, device=generator.device))
     embedded, labels = compounds(model.embed(ids), ids)
-    states = model.hidden(embedded[:, :-1], offset=offset)
-    real = labels[:, 1:] != 0
-    return F.cross_entropy(model.lm_head(states[real]).float(), labels[:, 1:][real])
+    wanted = labels[:, 1:]
+    mine, weight = share(wanted != 0)
+    states, wanted = model.hidden(embedded[mine, :-1], offset=offset), wanted[mine]
+    real = wanted != 0
+    return weight * F.cross_entropy(model.lm_head(states[real]).float(), wanted[real])
 
 
 def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:

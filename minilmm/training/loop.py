@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from minilmm.document import Batch
 from minilmm.files import replacing
 from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, save_training
+from minilmm.training.parallel import anyone, averaged, first, processes, whole
 from minilmm.training.recipes import Optimisation
 
 Metrics = dict[str, Any]
@@ -64,6 +65,8 @@ class _Steps(Dataset):
 
 def _deaf(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then lets its workers go
+    if processes() > 1:  # torchrun sends what it got to workers, too
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def prefetched(draw: Callable[[int], Any], start: int, stop: int, workers: int) -> Iterator[Any]:
@@ -146,6 +149,7 @@ def fit(
     A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
     the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
     (only the loss of the first row after it averages fewer steps).
+    Of several processes (`minilmm.training.parallel`) the first writes, measures and reports; all stop together.
     ArithmeticError, with the last checkpoint kept, where the loss is not finite.
     """
     device, seed = parameters[0].device, recipe.seed
@@ -156,8 +160,10 @@ def fit(
         start, spent = load_training(checkpoint, model, optimizer, recipe)
         if log.is_file():
             rows = [row for row in map(json.loads, log.read_text().splitlines()) if row["step"] <= start]
-    with replacing(log) as path:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if first():
+        with replacing(log) as path:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    compute_loss = averaged(model, compute_loss)  # behind the checkpoint: here all begin with the same weights
     clock = saved = time.perf_counter()
     running: list[Tensor] = []
     row: Metrics
@@ -178,13 +184,13 @@ def fit(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             done = step + 1
-            running.append(loss.detach())
+            running.append(whole(loss.detach()))
             now, row = time.perf_counter(), {}
             log_now = done % evaluate_every == 0 or done == optimisation.steps
-            save_now = now - saved > CHECKPOINT_SECONDS or done == optimisation.steps
-            if (log_now or save_now) and not math.isfinite(float(loss.detach())):
+            save_now = first() and (now - saved > CHECKPOINT_SECONDS or done == optimisation.steps)
+            if (log_now or save_now) and not math.isfinite(float(running[-1])):
                 raise ArithmeticError(
-                    f"the loss is {float(loss.detach())} at step {done}: lower --lr (the last checkpoint is kept)"
+                    f"the loss is {float(running[-1])} at step {done}: lower --lr (the last checkpoint is kept)"
                 )
             if log_now:
                 row = {
@@ -194,16 +200,18 @@ def fit(
                 }
                 row["gradient_norm"] = float(norm)
                 running = []
-                if evaluate is not None:
+                if evaluate is not None and first():
                     model.eval()
                     with torch.no_grad():
                         row |= evaluate()
                 rows.append(row)
-                with open(log, "a") as file:
-                    file.write(json.dumps(row) + "\n")
-            report(done, row)
-            stopping = stop.asked  # read once: what is raised below was saved
-            if save_now or stopping:
+                if first():
+                    with open(log, "a") as file:
+                        file.write(json.dumps(row) + "\n")
+            if first():
+                report(done, row)
+            stopping = anyone(stop.asked)  # read once: what is raised below was saved
+            if save_now or (stopping and first()):
                 save_training(checkpoint, model, optimizer, done, recipe, spent + now - clock)
                 saved = now
             if stopping:

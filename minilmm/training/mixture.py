@@ -16,6 +16,7 @@ from minilmm.document import Batch
 from minilmm.tokenizer import BOS, EOC, IMAGE
 from minilmm.training.frozen import captions
 from minilmm.training.loop import generator_for
+from minilmm.training.parallel import share
 from minilmm.training.recipes import FlamingoRecipe
 from minilmm.world.grammar import ABSENT, caption, compact, join, noun, word
 from minilmm.world.render import render
@@ -138,7 +139,7 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
 class Feed:
     """What every step of a recipe reads: (weight, batch, ahead, features) per data set; the frozen eyes look once.
 
-    `see` is `Flamingo.see`.
+    `see` is `Flamingo.see`. Of several processes each gets its share of every data set, weighed accordingly.
     """
 
     recipe: FlamingoRecipe
@@ -146,8 +147,13 @@ class Feed:
     resolution: int
     device: torch.device | str
 
-    def __call__(self, step: int) -> list[tuple[float, Batch, Tensor | None, Tensor]]:
+    def __call__(self, step: int) -> list[tuple[float | Tensor, Batch, Tensor | None, Tensor]]:
         generator = generator_for(self.recipe.seed, step, self.device)
         parts = mixture(self.recipe, self.resolution, step)
-        drawn = [(part.weight, *part.sample(generator)) for part in parts]
-        return [(weight, batch, ahead, self.see(batch)) for weight, batch, ahead in drawn]
+        found: list[tuple[float | Tensor, Batch, Tensor | None, Tensor]] = []
+        for part in parts:
+            batch, ahead = part.sample(generator)
+            rows, weight = share(batch.loss_mask[:, 1:])
+            mine = batch[rows]
+            found.append((part.weight * weight, mine, None if ahead is None else ahead[rows], self.see(mine)))
+        return found

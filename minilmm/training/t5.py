@@ -13,6 +13,7 @@ from minilmm.evaluation.fewshot import evaluate
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.training.checkpoint import save
 from minilmm.training.loop import Report, fit, loss_of, quiet
+from minilmm.training.parallel import share
 from minilmm.training.recipes import Optimisation, T5Recipe
 from minilmm.world.corpus import sample_text
 from minilmm.world.grammar import optional
@@ -70,7 +71,9 @@ def pretrain(
     def loss(generator: torch.Generator, step: int) -> Tensor:
         length = recipe.lengths[min(len(recipe.lengths) - 1, len(recipe.lengths) * step // steps)]
         text = sample_text(max(1, recipe.tokens // length), length, generator)
-        return loss_of(model, cut(text, generator, recipe.answers))
+        batch = cut(text, generator, recipe.answers)
+        rows, weight = share(batch.loss_mask[:, 1:])
+        return weight * loss_of(model, batch[rows])
 
     rows = fit(model, list(model.parameters()), recipe.optimisation, loss, recipe=recipe, out=out, resume=resume,
                report=report, evaluate=lambda: probe(model, device), evaluate_every=probe_every)  # fmt: skip

@@ -13,6 +13,7 @@ from minilmm.evaluation.retrieval import classify, ensemble, retrieval_rows
 from minilmm.metrics import bootstrap_interval
 from minilmm.training.checkpoint import save
 from minilmm.training.loop import Report, fit, quiet
+from minilmm.training.parallel import gathered, processes, share
 from minilmm.training.recipes import Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder, info_nce, same_text
@@ -130,7 +131,12 @@ def pretrain(
     report: Report = quiet,
     command: str = "",
 ) -> DualEncoder:
-    """Train a dual encoder from nothing and save it under `out`; its image tower is what the bridges borrow."""
+    """Train a dual encoder from nothing and save it under `out`; its image tower is what the bridges borrow.
+
+    ValueError for a batch of fewer pictures than processes.
+    """
+    if recipe.batch < processes():
+        raise ValueError(f"a batch of {recipe.batch}: {processes()} processes share it: give each a picture at least")
     torch.manual_seed(recipe.seed)
     config = {
         "vision": asdict(recipe.model),
@@ -144,8 +150,12 @@ def pretrain(
         scenes = pictures(recipe.batch, generator)
         unsaid = UNSAID[int(integers(len(UNSAID), (), generator))]
         text = reticent(scenes, generator, unsaid) if unsaid else texts(scenes, generator)
-        images = render(scenes, generator, recipe.model.resolution)
-        return info_nce(model(images, text, text != 0), same_text(text))
+        images, (rows, _) = render(scenes, generator, recipe.model.resolution), share(text != 0)
+        own = text[rows]
+        image, said = (
+            gathered(x, rows, len(text)) for x in (model.encode_image(images[rows]), model.encode_text(own, own != 0))
+        )  # (B, E) each, of all processes: every picture is compared with every text
+        return info_nce(model.scale() * image @ said.T, same_text(text))
 
     def probe() -> dict[str, float]:
         rows = [*retrieval(model, 200, device=device), zero_shot(model, 200, device=device)]
