@@ -28,9 +28,9 @@ GATING = Claim(
     ),
     measure=FIVE_WAYS,
     beside=(MANY, *CURVE),
-    detects=0.199,
-    note="pilot on seeds 0 to 2; of the rates .0005, .001 and .003 the second was best for every arm (gating-rates, "
-    "seed 0); on the pilot's seeds a fixed gate of .2 named better than either",
+    detects=0.374,
+    note="of the rates .0005, .001 and .003 the last was best with gates and without, the second with a fixed gate "
+    "(gating-rates, seed 0); the pilot's seeds 0 to 2 ran in one batch with the fresh ones, nothing was chosen between",
 )
 INTERLEAVED = Claim(
     name="interleaved",
@@ -41,8 +41,9 @@ INTERLEAVED = Claim(
     arms=(Arm("pages and pairs"), Arm("pairs alone", {"pages": 0, "pairs": 2 * BASE.pairs})),
     measure=FIVE_WAYS,
     beside=(MANY, *CURVE),
-    detects=0.02,
-    note="pilot on seeds 0 to 2; the second arm reads twice as many pairs per step in place of pages",
+    detects=0.384,
+    note="the second arm reads twice as many pairs per step in place of pages; of the pilot's seeds 0 to 2 one had not "
+    "begun to name after 250 steps",
 )
 LAST_IMAGE = Claim(
     name="last-image",
@@ -54,8 +55,8 @@ LAST_IMAGE = Claim(
     arms=(Arm("last picture"), Arm("all pictures", {"variant": "attend-all-images"})),
     measure=MANY,
     beside=(FIVE_WAYS, *CURVE),
-    detects=0.006,
-    note="pilot on seeds 0 to 2, at the rate of the claim on gating; with all pictures naming stayed at chance there",
+    detects=0.348,
+    note="at the rate of the claim on gating; with all pictures naming stayed at chance on the pilot's seeds 0 to 2",
 )
 CLAIMS = (GATING, INTERLEAVED, LAST_IMAGE)
 
