@@ -29,7 +29,7 @@ zoo: .venv/.installed-core  # from nothing: two hours on two cores, most of them
 	$(RUN) pretrain vision --preset nano --out minilmm/zoo/vision-nano
 	$(RUN) train frozen --preset nano --out minilmm/zoo/frozen-nano
 	$(RUN) train flamingo --preset nano --out minilmm/zoo/flamingo-nano
-	rm -rf runs/zoo-stage1 && $(RUN) train blip2 --stage 1 STAGE1 --out runs/zoo-stage1
+	rm -rf runs/zoo-stage1 && $(RUN) train blip2 --stage 1 --steps 3200 --batch 256 --out runs/zoo-stage1
 	$(RUN) train blip2 --stage 2 --from runs/zoo-stage1 --lm decoder --out minilmm/zoo/blip2-nano
 	$(RUN) train blip2 --stage 2 --from runs/zoo-stage1 --lm encoder-decoder --out minilmm/zoo/blip2-t5-nano
 	rm -rf minilmm/zoo/blip2-t5-nano/stage1  # blip2-nano has it

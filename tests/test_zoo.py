@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.training import blip2
 from minilmm.training.checkpoint import MODEL, ZOO, digest, load, shipped
 from minilmm.training.vision import retrieval, zero_shot
 from minilmm.world.tasks import Settings
@@ -21,8 +22,9 @@ def scores(run, task, shots, conditions=("real", "blank_images"), **settings):
     return {(row["shots"], row["condition"]): row for row in result["rows"]}
 
 
-def test_four_checkpoints_are_shipped_whole():
-    assert {"lm-nano", "vision-nano", "frozen-nano", "flamingo-nano"} <= set(shipped())
+def test_seven_checkpoints_are_shipped_whole():
+    bridges = {"frozen-nano", "flamingo-nano", "blip2-nano", "blip2-t5-nano"}
+    assert set(shipped()) == {"lm-nano", "t5-nano", "vision-nano", *bridges}
     for name in shipped():
         card = json.loads((ZOO / name / "card.json").read_text())
         assert {"kind", "config", "recipe", "seed", "metrics", "command", "version", "sha256"} <= card.keys()
@@ -37,13 +39,30 @@ def same_bytes(one, other):
     return len(pairs) > 10 and all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in pairs)
 
 
-@pytest.mark.parametrize("bridge", ["frozen-nano", "flamingo-nano"])
-def test_bridges_read_through_lm_nano_byte_for_byte(bridge):
-    assert same_bytes(load(bridge)[0].lm, load("lm-nano")[0])
+@pytest.mark.parametrize(
+    "bridge, lm",
+    [("frozen-nano", "lm-nano"), ("flamingo-nano", "lm-nano"), ("blip2-nano", "lm-nano"), ("blip2-t5-nano", "t5-nano")],
+)
+def test_bridges_read_through_language_models_that_kept_every_byte(bridge, lm):
+    assert same_bytes(load(bridge)[0].lm, load(lm)[0])
 
 
-def test_flamingo_nano_has_the_eyes_of_vision_nano():
-    assert same_bytes(load("flamingo-nano")[0].encoder, load("vision-nano")[0].vision)
+@pytest.mark.parametrize("bridge", ["flamingo-nano", "blip2-nano", "blip2-nano/stage1", "blip2-t5-nano"])
+def test_frozen_eyes_are_those_of_vision_nano(bridge):
+    assert same_bytes(load(bridge)[0].encoder, load("vision-nano")[0].vision)
+
+
+@pytest.mark.parametrize("run", ["blip2-nano", "blip2-t5-nano"])
+def test_blip2_answers_questions_without_an_example(run):
+    rows = scores(run, "vqa", (0,))
+    real, blank = rows[0, "real"], rows[0, "blank_images"]
+    assert real["low"] > blank["high"] and real["low"] > real["prior"]
+
+
+def test_matching_ranks_better_than_contrast_and_both_find_the_text():
+    rows = {row["metric"]: row for row in blip2.retrieval(blip2.first_stage("blip2-nano"), 200)}
+    found = {by: rows[f"TR@1, {by}"]["value"] + rows[f"IR@1, {by}"]["value"] for by in ("ITC", "ITM")}
+    assert found["ITM"] > found["ITC"] and rows["IR@1, ITC"]["low"] > 20 * rows["IR@1, ITC"]["chance"]
 
 
 def test_the_language_model_learns_in_context_and_not_before():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minilmm.claims.claim import Arm, Claim, Measure, Ranking, Stages
+from minilmm.claims.claim import FRESH, Arm, Claim, Measure, Ranking, Stages
 from minilmm.claims.flamingo import BASE as FLAMINGO
 from minilmm.training.blip2 import preset
 
 # Both stages, and an arm that has no first. All arms are asked the same, so that claims share their runs.
-BASE = Stages(preset("quick", 1), preset("quick", 2))
+FIRST = preset("quick", 1)  # as long as ITM takes to leave "one right pair in three"
+BASE = Stages(replace(FIRST, optimisation=replace(FIRST.optimisation, steps=300), hardening=300), preset("quick", 2))
 ASKED, SHOTS = Measure("vqa", shots=0), Measure("vqa", shots=4, minus=0)
 BY_ITC, BY_ITM = Ranking("ITC"), Ranking("ITM")
+SEEDS = FRESH[:5]
 EVERY = (ASKED, SHOTS, Measure("naming", shots=1), BY_ITC, BY_ITM)
 WHOLE = Arm("stages 1 and 2")
 
@@ -29,6 +31,7 @@ STAGE_1 = Claim(
     arms=(WHOLE, Arm("stage 2 alone", {"first": None})),
     measure=ASKED,
     beside=_beside(ASKED),
+    seeds=SEEDS,
 )
 ITG = Claim(
     name="itg",
@@ -39,6 +42,7 @@ ITG = Claim(
     arms=(WHOLE, Arm("without ITG", {"objectives": ("itc", "itm")})),
     measure=BY_ITM,
     beside=_beside(BY_ITM),
+    seeds=SEEDS,
 )
 FLAT = Claim(
     name="shots",
@@ -50,6 +54,7 @@ FLAT = Claim(
     arms=(Arm("Flamingo", base=replace(FLAMINGO, questions=FLAMINGO.first)), WHOLE),
     measure=SHOTS,
     beside=_beside(SHOTS),
+    seeds=SEEDS,
 )
 RERANKING = Claim(
     name="re-ranking",
@@ -60,5 +65,6 @@ RERANKING = Claim(
     arms=(Arm("ITM on ITC's candidates"), Arm("ITC alone", reads=BY_ITC.name)),
     measure=BY_ITM,
     beside=_beside(BY_ITM),
+    seeds=SEEDS,
 )
 CLAIMS = (STAGE_1, ITG, FLAT, RERANKING)

@@ -22,10 +22,10 @@ from minilmm.world.vocabulary import ids, tokenizer
 
 
 def preset(name: str) -> T5Recipe:
-    """ "nano": 2 CPU cores, about ten minutes. "small": one GPU."""
+    """ "nano": 2 CPU cores, or five minutes of a GPU. "small": one GPU."""
     vocabulary = len(tokenizer())
     if name == "nano":
-        return T5Recipe(EncDecConfig(vocabulary), Optimisation(steps=1500, lr=3e-3))
+        return T5Recipe(EncDecConfig(vocabulary), Optimisation(steps=1300, lr=3e-3))
     if name == "small":
         model = EncDecConfig(vocabulary, width=384, layers=6, heads=12, hidden=1024)
         return T5Recipe(model, Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768)

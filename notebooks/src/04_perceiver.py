@@ -191,17 +191,17 @@ for split in ("train", "held-out"):
     says = reader(x_f)
     read[split] = float((says[:, 10:].argmax(-1) == shape).float().mean())
     print(f"{split:9} pairs: colours {(says[:, :10].argmax(-1) == colour).float().mean():.2f}, shapes {read[split]:.2f}")
-assert read["train"] > read["held-out"] + 0.1
+assert read["held-out"] > 0.85
 for run in ("flamingo-nano", "frozen-nano"):  # "what is it?", four examples; `make results`
     record = json.loads((course_root("results") / "results" / f"{run}-induction-vqa.json").read_text())
     row = next(r for r in record["rows"] if r["condition"] == "real" and r["shots"] == 4)
     print(f"{run:13} on held-out pairs, by what is asked:", row["by_kind"])
 
 # %% [markdown]
-# Colours carry over to pairs that were never shown; shapes do so far less. Contrast asks the eyes to tell *captions* apart, and for
-# that "red circle" may as well be one thing. Whatever stands behind them inherits it, and can make it worse: asked for the shape of a
-# held-out pair, `flamingo-nano` names one that this colour had in training. Frozen trains eyes of its own through the language model,
-# and has little of this fault.
+# Both carry over to pairs that were never shown. That is no matter of course. Contrast asks the eyes to tell *captions* apart, and for
+# that "red circle" may as well be one thing, with nothing in common with "red star". So in three of four batches of their training the
+# texts left the colour out, or the shape (`reticent` in `minilmm/training/vision.py`): what is left must be read off the picture
+# whatever the other is. What frozen eyes do not tell apart, no bridge can.
 #
 # ## Break it yourself
 #
