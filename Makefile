@@ -44,6 +44,7 @@ results: .venv/.installed-dev  # every table of results/README.md
 	mkdir -p results
 	for ways in 2 5 10; do $(EVAL) lm-nano --task naming --ways $$ways --shots 0,1 --json results/lm-nano-naming-$$ways.json; done
 	for task in ambiguous noisy; do $(EVAL) lm-nano --task $$task-naming --json results/lm-nano-$$task.json; done
+	for lm in lm-nano t5-nano; do $(EVAL) $$lm --task vqa --shots 0,1 --json results/$$lm-vqa.json; done
 	for ways in 2 5; do $(EVAL) frozen-nano --task naming --ways $$ways --shots 0,1,3,5 --json results/frozen-nano-naming-$$ways.json; done
 	for task in ambiguous noisy; do $(EVAL) frozen-nano --task $$task-naming --json results/frozen-nano-$$task.json; done
 	for task in vqa induction-vqa fast-vqa; do $(EVAL) frozen-nano --task $$task --shots 0,1,2,4 --json results/frozen-nano-$$task.json; done
@@ -63,7 +64,6 @@ results: .venv/.installed-dev  # every table of results/README.md
 	for task in vqa induction-vqa; do $(EVAL) blip2-nano --task $$task --shots 0,1,4,8 --json results/blip2-nano-$$task.json; done
 	$(EVAL) blip2-nano --task retrieval --json results/blip2-nano-retrieval.json
 	$(EVAL) blip2-t5-nano --task vqa --shots 0,1 --json results/blip2-t5-nano-vqa.json
-	$(EVAL) t5-nano --task vqa --shots 0,1 --json results/t5-nano-vqa.json
 	rm -rf runs/tuned2 && $(RUN) train blip2 --stage 2 --from blip2-nano --data vqa --steps 300 --out runs/tuned2
 	$(EVAL) runs/tuned2 --task vqa --shots 0 --json results/blip2-nano-vqa-finetuned.json
 	for run in frozen-nano flamingo-nano blip2-nano; do $(EVAL) $$run --task caption --shots 0,4 --beams 3 --json results/$$run-caption.json; done

@@ -58,7 +58,7 @@ class Blip2Config:
     qformer: QFormerConfig
     vision: VisionConfig = field(default_factory=VisionConfig)
     lm: LMConfig | EncDecConfig | None = None
-    asked: bool = False  # the Q-Former reads what is asked about a picture, as in VQA fine-tuning (section 4.3)
+    asked: bool = False  # the Q-Former reads what is asked about a picture, as in the fine-tuning for VQA
     image_id: int = IMAGE_ID
     variant: str = ""  # "" is the paper; others are made by `minilmm.ablations`
 

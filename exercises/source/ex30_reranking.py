@@ -1,4 +1,4 @@
-"""Retrieval in two steps: ITC finds candidates, ITM puts them in order (section 4.4).
+"""Retrieval in two steps: ITC finds candidates, ITM puts them in order (BLIP-2, retrieval).
 
 ITC compares vectors that were made apart: N pictures and M texts take N + M runs, and a table of cosines. ITM reads
 each pair together, which takes a run per pair. So ITC chooses the k best (128 in the paper), and ITM reads those alone.

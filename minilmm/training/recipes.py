@@ -147,7 +147,7 @@ class Blip2Recipe:
     stage       1: a Q-Former learns what of a picture text speaks of. 2: a language model learns to read it
     start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former that knows nothing. A run of
                 stage 2 is fine-tuned
-    data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions (section 4.3)
+    data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions
     objectives  of stage 1
     hardening   steps over which ITM's wrong partners grow from random ones to those that ITC takes for right; hard from
                 the first step on, ITM learns nothing but how often it is asked a right pair, for hundreds of steps

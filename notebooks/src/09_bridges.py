@@ -111,7 +111,28 @@ for task, shots in (("naming-5", 1), ("noisy", 16), ("vqa", 0), ("vqa", 4), ("in
     print(f"{task:13} {shots:2} shots ", "  ".join(f"{name} {at(name, task, shots)}" for name in RUNS))
 
 # %% [markdown]
-# TRADE
+# ## One page of trade-offs
+#
+# **Binding a new name** is Flamingo's. It was trained on pages in which names are given and used again, and its text looks at the last
+# picture alone. Frozen binds too, less well, because its two vectors are kept where words live. BLIP-2's soft prompts are read as
+# captions and as answers, and never as something to be matched with another picture: on naming it stays at chance, with any number of
+# examples. What it does learn from examples is what is *asked*: "what is it ?" goes from 0.21 without an example to 0.81 with four.
+#
+# **Answering without an example** is even among the three, near what the language model makes of perfect descriptions (0.65): here the
+# reader is the limit, not the bridge.
+#
+# **Data.** Frozen and BLIP-2 take pairs of a picture and a text, which anybody can collect. Flamingo needs pages; without them nothing is
+# bound (chapter 06).
+#
+# **Training.** Frozen's gradient runs through the whole language model to reach the eyes; so does that of BLIP-2's second stage, for a
+# bridge that has learned most in a first stage without any language model. Flamingo adds layers to it, and pays for them at every
+# word ever after.
+#
+# **Context.** A picture costs Frozen two positions and BLIP-2 eight, Flamingo one. Thirty-two examples fit only where pictures are cheap.
+#
+# **Retrieval** is BLIP-2's alone: its first stage can say whether a picture and a text belong together.
+#
+# And what all three share: none changes the language model, so each can forget nothing, and none can teach it to reason.
 #
 # ## Break it yourself
 #
