@@ -82,6 +82,7 @@ def worker(folder):
     try:
         run("frozen", folder / "one", folder / "stopped")
     except KeyboardInterrupt:
+        torch.distributed.barrier()  # the first writes the checkpoint that both go on from
         steps = [json.loads(row)["step"] for row in (folder / "stopped" / "log.jsonl").read_text().splitlines()]
         assert steps == [1, 2, 3], steps
         run("frozen", folder / "one", folder / "stopped", resume=True)
