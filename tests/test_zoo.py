@@ -29,7 +29,7 @@ def test_seven_checkpoints_are_shipped_whole():
         card = json.loads((ZOO / name / "card.json").read_text())
         assert {"kind", "config", "recipe", "seed", "metrics", "command", "version", "sha256"} <= card.keys()
         assert card["command"].startswith("minilmm ") and digest(ZOO / name / MODEL) == card["sha256"]
-        assert (ZOO / name / MODEL).stat().st_size < 12e6
+        assert (ZOO / name / MODEL).stat().st_size < 13e6
         load(name)
 
 
