@@ -73,7 +73,8 @@ def quickstart(
     trained = time.perf_counter()
     console.print(f"{len(BRIDGES) + 1}. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
     results = {
-        name: measured(load(out / kind, where)[0], name, episodes, seed, where) for kind, name in BRIDGES.items()
+        name: measured(load(out / kind, where)[0], name, episodes, seed, where, kind == list(BRIDGES)[-1])
+        for kind, name in BRIDGES.items()
     }
     console.print(f"{len(BRIDGES) + 2}. Figures and report")
     cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
@@ -142,11 +143,12 @@ def differences(out: Path) -> list[tuple[str, ...]]:
     ]
 
 
-def measured(model: Any, name: str, episodes: int, seed: int, device: str) -> dict[str, Any]:
-    """The panels' results by their titles."""
+def measured(model: Any, name: str, episodes: int, seed: int, device: str, drawn: bool) -> dict[str, Any]:
+    """The panels' results by their titles; under every condition where they are drawn, else beside blank pictures."""
     from minilmm.world.tasks import Settings
 
     how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": device}
+    how["conditions"] = None if drawn else ("real", "blank_images")
     return {
         title: few_shot(name, model, task, shots, Settings(ways=ways), **how) for title, task, ways, shots in PANELS
     }

@@ -47,7 +47,7 @@ def preset(name: str, stage: int) -> Blip2Recipe:
     if stage not in (1, 2):
         raise ValueError(f"--stage {stage}: choose 1 or 2")
     if name == "quick":
-        steps, lr = {1: (200, 1e-3), 2: (150, 2e-3)}[stage]
+        steps, lr = {1: (150, 1e-3), 2: (150, 2e-3)}[stage]
         return Blip2Recipe(Optimisation(steps=steps, lr=lr), stage=stage, hardening=150)
     if name == "nano":
         steps, lr = {1: (600, 1e-3), 2: (400, 2e-3)}[stage]

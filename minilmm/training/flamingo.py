@@ -28,7 +28,7 @@ MIXING = ("accumulate", "round-robin")
 def preset(name: str) -> FlamingoRecipe:
     """ "quick": what the quickstart trains in about a minute. "nano": four minutes on 2 CPU cores. "small": one GPU."""
     if name == "quick":
-        return FlamingoRecipe(Optimisation(steps=400, lr=3e-3), first=120, questions=280)
+        return FlamingoRecipe(Optimisation(steps=320, lr=3e-3), first=110, questions=230)
     if name == "nano":
         return FlamingoRecipe(Optimisation(steps=850, lr=3e-3))
     if name == "small":
