@@ -46,7 +46,7 @@ def load_lm(name: str) -> tuple[Any, Tokenizer]:
     if name in REAL_LMS:
         return smollm2.load()
     if of_transformers(name):
-        needs_transformers(name)
+        quiet_transformers(name)
         from minilmm.language.hub import lm_named
 
         return lm_named(name)
@@ -69,7 +69,7 @@ def load_encoder(name: str, resolution: int | None = None) -> tuple[Any, VisionC
         config = VisionConfig(name, resolution or 112)  # type: ignore[arg-type]
         return efficientnet.load(config.resolution), config
     if name.startswith("torchvision:") or of_transformers(name):
-        needs_transformers(name)
+        quiet_transformers(name)
         from minilmm.vision.adapter import encoder_named
 
         eyes: Any = encoder_named(name).requires_grad_(False).eval()
@@ -87,10 +87,14 @@ def load_encoder(name: str, resolution: int | None = None) -> tuple[Any, VisionC
     return eyes, config
 
 
-def needs_transformers(name: str) -> None:
-    """ModuleNotFoundError, with the remedy, where transformers is not installed."""
+def quiet_transformers(name: str) -> None:
+    """No bars and reports while it loads. ModuleNotFoundError, with the remedy, where transformers is missing."""
     if importlib.util.find_spec("transformers") is None:
         raise ModuleNotFoundError(f'{name} is read by transformers, which is missing: pip install "minilmm[real]"')
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def start_qformer(name: str, seen: int, config: QFormerConfig | None = None) -> tuple[QFormer, Tokenizer]:

@@ -61,8 +61,8 @@ class Parts:
 
 def load_parts(lm: str, vision: str, resolution: int) -> Parts:
     """The frozen halves by name; "" is no language model, as in stage 1 of BLIP-2. Errors as of `backbones`."""
-    encoder, config = load_encoder(vision, resolution or None)
     model, words = load_lm(lm) if lm else (None, minilm.load_tokenizer())
+    encoder, config = load_encoder(vision, resolution or None)
     return Parts(model, words, Eyes(encoder), config)
 
 

@@ -193,7 +193,9 @@ class Job:
                               conditions=("real",), device=self.parameters[0].device)  # fmt: skip
             measured[f"naming_{name}_{shots}_shots"] = result["rows"][0]["value"]
         if isinstance(self.model, Flamingo):
-            measured |= {f"tanh {name}": round(float(gate.tanh()), 4) for name, gate in gates(self.model).items()}
+            measured |= {
+                f"tanh {name}": round(float(gate.detach().tanh()), 4) for name, gate in gates(self.model).items()
+            }
         return measured
 
 
@@ -244,6 +246,7 @@ def train(
     """Train the bridge of a job and save it under `out`."""
     recipe, model, trained = job.recipe, job.model, Trained(job.model)
     loss = loss_of(recipe, model, job.words, job.seen, job.form)
+    out.mkdir(parents=True, exist_ok=True)
     rows = fit(trained, job.parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume,
                report=report, evaluate=job.probe, evaluate_every=probe_every, optimizer=job.optimizer())  # fmt: skip
     kind = {Frozen: "frozen", Flamingo: "flamingo", Stage1: "blip2-stage1", Blip2: "blip2"}[type(model)]
