@@ -72,12 +72,14 @@ def world(tmp_path_factory):
         vocab_size=size, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
         intermediate_size=48, max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.2,
     )).save_pretrained(place / "lm")  # fmt: skip
-    ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32,
-                       patch_size=16, initializer_range=0.3), add_pooling_layer=False).save_pretrained(place / "eyes")  # fmt: skip
+    eyes = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32,
+                     patch_size=16, initializer_range=0.3)  # fmt: skip
+    ViTModel(eyes, add_pooling_layer=False).save_pretrained(place / "eyes")
     bert = place / "minilm" / minilm.FOLDER
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "a", *COLOURS, *THINGS]
-    BertModel(BertConfig(vocab_size=len(words), hidden_size=24, num_hidden_layers=2, num_attention_heads=2,
-                         intermediate_size=32, max_position_embeddings=80), add_pooling_layer=False).save_pretrained(bert)  # fmt: skip
+    sizes = BertConfig(vocab_size=len(words), hidden_size=24, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=32, max_position_embeddings=80)  # fmt: skip
+    BertModel(sizes, add_pooling_layer=False).save_pretrained(bert)
     pieces = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()
     pieces.save(str(bert / "tokenizer.json"))
@@ -268,7 +270,7 @@ def test_another_model_under_the_same_name_is_refused(make, tmp_path):
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     card["config"]["model"]["lm"]["layers"] = 7
     (tmp_path / "run" / "card.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match="another .*sizes differ"):
+    with pytest.raises(CheckpointError, match=r"another .*sizes differ"):
         load(tmp_path / "run")
 
 

@@ -45,12 +45,12 @@ def preset(bridge: str, name: str, stage: int = 1) -> RealRecipe:
         raise ValueError(f"unknown preset {name!r}: between real models there are nano and small")
     more, times = (1, 1) if name == "nano" else (4, 5)
     if bridge == "frozen":
-        return RealFrozenRecipe(Optimisation(times * 600, lr=3e-3), batch=16 * more)
+        return RealFrozenRecipe(Optimisation(times * 600, lr=5e-3), batch=16 * more)
     if bridge == "flamingo":
-        return RealFlamingoRecipe(Optimisation(times * 300, lr=3e-4), batch=16 * more, pages=4 * more)
+        return RealFlamingoRecipe(Optimisation(times * 300, lr=5e-4), batch=16 * more, pages=4 * more)
     if stage == 1:
-        return RealBlip2Recipe(Optimisation(times * 400, lr=1e-4), batch=32 * more)
-    return RealBlip2Recipe(Optimisation(times * 400, lr=3e-4), batch=16 * more, stage=2)
+        return RealBlip2Recipe(Optimisation(times * 400, lr=3e-4), batch=32 * more)
+    return RealBlip2Recipe(Optimisation(times * 400, lr=1e-3), batch=16 * more, stage=2)
 
 
 def task_named(name: str, data: Named, words: Tokenizer, form: Form) -> Task:
