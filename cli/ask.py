@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ def ask(
 ) -> None:
     """Go on with a prompt: `minilmm ask RUN --image a.png --prompt "question : what color is the shape ? answer :"`."""
     from minilmm.tokenizer import IMAGE
-    from minilmm.training.checkpoint import read_card
+    from minilmm.training.checkpoint import REAL, read_card
 
     paths, where = image or [], device_named(device)
     if len(paths) == 1 and IMAGE not in prompt:
@@ -28,10 +28,11 @@ def ask(
         raise ValueError(f"{prompt.count(IMAGE)} {IMAGE} tags but {len(paths)} pictures: give each tag one --image")
     if not prompt.strip():
         raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
-    if read_card(run)["kind"].endswith("-converted"):
+    kind = read_card(run)["kind"]
+    if kind.endswith("-converted"):
         typer.echo(converted(run, prompt, paths, max_tokens, where))
     else:
-        typer.echo(nano(run, prompt, paths, max_tokens, where))
+        typer.echo(ours(run, prompt, paths, max_tokens, where, kind.startswith(REAL)))
 
 
 def converted(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str) -> str:
@@ -47,17 +48,27 @@ def converted(run: str, prompt: str, paths: list[Path], max_tokens: int, device:
     return reader.text(model.generate(batch.to(device), max_tokens, reader.stop)[0])
 
 
-def nano(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str) -> str:
-    """The answer of a run of this course, in the words of the mini-world."""
+def ours(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str, real: bool) -> str:
+    """The answer of a run of this course, in the words of the mini-world, or of a real language model.
+
+    Without words of one's own the real one is asked as it was trained: "Picture:<image> Name:".
+    """
     from minilmm.data.pictures import load_picture
     from minilmm.document import Document, Image, Text, collate
-    from minilmm.tokenizer import EOC, IMAGE
+    from minilmm.tokenizer import EOC, IMAGE, Tokenizer
     from minilmm.training.checkpoint import load
+    from minilmm.training.real import form_of, open_run
     from minilmm.world.vocabulary import tokenizer
 
-    words = tokenizer()
-    words.encode(prompt)  # unknown words are refused before anything is loaded
-    model, card = load(run, device)
+    words: Tokenizer = tokenizer()
+    model: Any
+    if real:
+        model, words, card = open_run(run, device)
+        form = form_of(card["config"]["data"])
+        prompt = f"{form.before}{IMAGE}{form.after}" if prompt.strip() == IMAGE else prompt
+    else:
+        words.encode(prompt)  # unknown words are refused before anything is loaded
+        model, card = load(run, device)
     if not hasattr(model, "generate"):
         raise ValueError(f"{run}: a {card['kind']} run says nothing: name a language model or a bridge")
     if paths and not model.sees:
@@ -71,4 +82,5 @@ def nano(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str)
             document.append(Text(part))
     stop = words.convert_tokens_to_ids(EOC)
     answer = model.generate(collate([document], words).to(device), max_tokens, stop)[0].tolist()
-    return words.decode(answer[: answer.index(stop)] if stop in answer else answer)
+    said = words.decode(answer[: answer.index(stop)] if stop in answer else answer)
+    return said.strip() if real else said

@@ -128,11 +128,14 @@ def share(value: float, digits: int = 3) -> str:
 
 
 def of_the_mini_world(run: str) -> str:
-    """The run, if it speaks the mini-world's words; ValueError for a converted one."""
-    from minilmm.training.checkpoint import read_card
+    """The run, if it speaks the mini-world's words; ValueError for a converted one, or one between real models."""
+    from minilmm.training.checkpoint import REAL, read_card
 
-    if read_card(run)["kind"].endswith("-converted"):
+    kind = read_card(run)["kind"]
+    if kind.endswith("-converted"):
         raise ValueError(f"{run}: a converted checkpoint reads with its own tokenizer: use `minilmm ask`")
+    if kind.startswith(REAL):
+        raise ValueError(f"{run}: stands between real models, which do not know the mini-world: use eval, curve or ask")
     return run
 
 

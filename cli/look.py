@@ -16,7 +16,7 @@ def flamingo_named(run: str, what: str) -> tuple[Any, dict[str, Any]]:
     """A Flamingo run and its card; ValueError for another kind."""
     from minilmm.training.checkpoint import load
 
-    model, card = load(run)
+    model, card = load(of_the_mini_world(run))
     if card["kind"] != "flamingo":
         raise ValueError(f"{run}: has no gated layers: show {what} needs a Flamingo such as flamingo-nano")
     return model, card

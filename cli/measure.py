@@ -34,6 +34,7 @@ VISION_TASKS = ("retrieval", "zero-shot")
 Task = Annotated[str, typer.Option("--task", help="A task (naming, noisy-naming, vqa, ...), or a folder of pictures.")]
 Ways = Annotated[int | None, typer.Option("--ways", help="Classes to choose from; 2 unless given.")]
 Names = Annotated[str, typer.Option("--names", help="nonsense or real.")]
+Data = Annotated[str | None, typer.Option("--data", help="Real runs: emoji, photographs, a folder; else the run's.")]
 Split = Annotated[str, typer.Option("--split", help="held-out or train.")]
 Scoring = Annotated[str | None, typer.Option("--scoring", help="rank or generate; the task's own unless given.")]
 Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the query, the nearest last.")]
@@ -71,8 +72,12 @@ def check(task: str, shots: str | None, ways: int | None, names: str, split: str
 def few_shot(
     run: str, model: Any, task: str, shots: Sequence[int], settings: Any, *, episodes: int = 500, seed: int = 0,
     device: str = "cpu", scoring: str | None = None, conditions: tuple[str, ...] | None = None, method: Any = None,
+    known: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """`evaluate`, one number of shots at a time under a progress bar, and the model's name in front."""
+    """`evaluate`, one number of shots at a time under a progress bar, and the model's name in front.
+
+    known: the task itself, where its name is not enough.
+    """
     from minilmm.evaluation.fewshot import evaluate
     from minilmm.evaluation.prompts import CONDITIONS
 
@@ -86,8 +91,9 @@ def few_shot(
         for k in bar.track(shots, description=f"{run}: {task}"):
             parts.append(
                 evaluate(
-                    model, task, shots=(k,), settings=settings, episodes=episodes, conditions=conditions or CONDITIONS,
-                    scoring=scoring, method=method, seed=seed, resolution=resolution, device=device,
+                    model, known or task, shots=(k,), settings=settings, episodes=episodes,
+                    conditions=conditions or CONDITIONS, scoring=scoring, method=method, seed=seed,
+                    resolution=resolution, device=device,
                 )
             )  # fmt: skip
     told = {k: list(shots) if k in ("inner_shots", "examples") else v for k, v in parts[0]["settings"].items()}
@@ -98,7 +104,7 @@ def few_shot(
         "rows": [row for p in parts for row in p["rows"]],
         "seconds": round(sum(p["seconds"] for p in parts), 2),
     }
-    return {"model": run, **parts[0], **whole}
+    return {"model": run, **parts[0], "task": task, **whole}
 
 
 def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> dict[str, Any]:
@@ -162,6 +168,7 @@ def footnote(result: dict[str, Any]) -> str:
     how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
     how += ", RICES" if s.get("rices") else ""
     measured = f"chance {share(result['chance'])}; {result['seconds']:.1f} s on {result['device']}"
+    how += f", {s['data']}" if "data" in s else ""
     return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
 
 
@@ -174,6 +181,7 @@ def evaluate_run(
     induction: Annotated[bool, typer.Option("--induction", help="Say the names in a first sentence.")] = False,
     names: Names = "nonsense",
     split: Split = "held-out",
+    data: Data = None,
     scoring: Scoring = None,
     episodes: Episodes = 500,
     conditions: Annotated[str | None, typer.Option(help="Of real, blank_images, shuffled_images, text_only.")] = None,
@@ -190,6 +198,8 @@ def evaluate_run(
     from minilmm.evaluation.prompts import CONDITIONS
     from minilmm.training.checkpoint import load
 
+    from . import real
+
     numbers, settings = check(task, shots, ways, names, split, scoring, episodes)
     settings = dataclasses.replace(settings, repeats=repeats, induction=induction)
     method = Method(beams, orders, rices, zero_shot_texts)
@@ -199,12 +209,16 @@ def evaluate_run(
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in asked))
     where = device_named(device)
     check_json(json)
-    model, _ = load(of_the_mini_world(run), where)
-    if task in VISION_TASKS:
-        result = see(run, model, task, episodes, seed, where)
+    if real.is_real(run, data):
+        result = real.measured(run, task, data, numbers if shots else None, settings, episodes=episodes, seed=seed,
+                               device=where, scoring=scoring, conditions=under, method=method)  # fmt: skip
     else:
-        result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,
-                          scoring=scoring, conditions=under, method=method)  # fmt: skip
+        model, _ = load(of_the_mini_world(run), where)
+        if task in VISION_TASKS:
+            result = see(run, model, task, episodes, seed, where)
+        else:
+            result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,
+                              scoring=scoring, conditions=under, method=method)  # fmt: skip
     console = out_console(quiet=json == "-")
     console.print(table(result))
     console.print(footnote(result), style="dim")
@@ -218,6 +232,7 @@ def curve(
     ways: Ways = None,
     names: Names = "nonsense",
     split: Split = "held-out",
+    data: Data = None,
     scoring: Scoring = None,
     episodes: Episodes = 500,
     out: Annotated[Path, typer.Option("--out", help="The figure; .png, .pdf or .svg.")] = Path("curve.png"),
@@ -229,6 +244,8 @@ def curve(
     from minilmm import plots
     from minilmm.training.checkpoint import load
 
+    from . import real
+
     numbers, settings = check(task, shots, ways, names, split, scoring, episodes)
     if numbers is None:
         raise ValueError(f"{task}: has no shots, hence no curve: use minilmm eval")
@@ -236,11 +253,16 @@ def curve(
     where = device_named(device)
     writable_file(out)
     check_json(json)
-    models = [(run, load(of_the_mini_world(run), where)[0]) for run in dict.fromkeys(runs)]
+    between = {run: real.is_real(run, data) for run in dict.fromkeys(runs)}
+    models = {run: None if between[run] else load(of_the_mini_world(run), where)[0] for run in between}
     console, results, series = out_console(quiet=json == "-"), [], []
-    for i, (run, model) in enumerate(models):
-        result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,
-                          scoring=scoring, conditions=None if i == 0 else ("real",))  # fmt: skip
+    for i, (run, model) in enumerate(models.items()):
+        how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": where, "scoring": scoring,
+                               "conditions": None if i == 0 else ("real",)}  # fmt: skip
+        if between[run]:
+            result = real.measured(run, task, data, numbers if shots else None, settings, **how)
+        else:
+            result = few_shot(run, model, task, numbers, settings, **how)
         results.append(result)
         series += plots.series_of(result, run, controls=i == 0)
         console.print(table(result))

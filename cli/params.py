@@ -194,7 +194,7 @@ def params(
     """Parameter tables, built on the meta device: no memory, no weights."""
     import torch
 
-    from minilmm.training.checkpoint import build
+    from minilmm.training.checkpoint import REAL, build
 
     console = out_console()
     if name == "frozen-7b":
@@ -209,10 +209,18 @@ def params(
     if name in FLAMINGO:
         return paper_flamingo(name)
     kind, config, recipe, origin = described(name)
-    with torch.device("meta"):
-        model = build(kind, config)
+    if kind.startswith(REAL):  # other people's models: their sizes are known when they are loaded
+        from minilmm.training.real import open_run
+
+        model: Any = open_run(name)[0]
+        config = config["model"]
+    else:
+        with torch.device("meta"):
+            model = build(kind, config)
     sizes = {n: p.numel() for n, p in model.named_parameters()}
     trained = trained_names(kind, recipe, sizes)
+    if kind.startswith(REAL):
+        trained = {n for n, p in model.named_parameters() if p.requires_grad}
     view = new_table("part", "parameters", "share", "trained", title=f"{name}: {kind}, {origin}")
     total, learns = sum(sizes.values()), sum(sizes[n] for n in trained)
     for part in dict.fromkeys(map(group, sizes)):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Device, Seed, chosen, device_named, new_table, out_console
+from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console
 from .params import trained_names
 
 
@@ -54,7 +54,7 @@ def trace(
         run = "frozen-nano"
     card: dict[str, Any] = {"kind": "frozen"}
     if run:
-        model, card = load(run, where)
+        model, card = load(of_the_mini_world(run), where)
     else:
         model = untrained(seed).to(where).eval()
     if card["kind"] != "frozen":

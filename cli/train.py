@@ -34,6 +34,9 @@ RunSeed = Annotated[int | None, typer.Option("--seed", min=0, help="One seed giv
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")]
 Rate = Annotated[float | None, typer.Option("--lr", min=1e-9, help="Peak learning rate.")]
 Size = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures per step.")]
+Resolution = Annotated[int | None, typer.Option(min=32, help="Real eyes: pixels per side; 112 unless given.")]
+Words = Annotated[str | None, typer.Option(help="A run, smollm2, or a model of transformers; else lm-nano.")]
+Minutes = Annotated[float | None, typer.Option(min=0.01, help="As many steps as fit, timed once.")]
 
 LMS = {"decoder": "lm-nano", "encoder-decoder": "t5-nano"}
 
@@ -233,13 +236,14 @@ def steps_within(minutes: float, recipe: Any, device: str) -> int:
 
 def train_frozen(
     preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
-    data: Annotated[str | None, typer.Option(help="world, easy-vqa, or a folder with metadata.jsonl.")] = None,
+    data: Annotated[str | None, typer.Option(help="world, easy-vqa, a folder; emoji, photographs.")] = None,
     steps: Steps = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="As many steps as fit, timed once.")] = None,
+    minutes: Minutes = None,
     out: Out = None,
     resume: Resume = False,
-    lm: Annotated[str | None, typer.Option(help="The language model: a run; lm-nano unless given.")] = None,
+    lm: Words = None,
     vision: Annotated[str | None, typer.Option(help="The eyes of --eyes start|kept; vision-nano unless given.")] = None,
+    resolution: Resolution = None,
     variant: Annotated[str | None, typer.Option(help="frozen, finetuned, scratch or blind.")] = None,
     eyes: Annotated[str | None, typer.Option(help="scratch, start or kept.")] = None,
     prefix_tokens: Annotated[int | None, typer.Option(help="1, 2 or 4 vectors per picture.")] = None,
@@ -253,6 +257,20 @@ def train_frozen(
     """Train Frozen: a picture becomes words that a frozen language model reads."""
     from minilmm.training import frozen
 
+    from . import real
+
+    if prefix_tokens not in (None, 1, 2, 4):
+        raise ValueError(f"--prefix-tokens {prefix_tokens}: choose 1, 2 or 4")
+    if real.between_real(lm, vision, data):
+        given: dict[str, Any] = {
+            "lm": lm, "vision": vision, "data": data, "resolution": resolution, "prefix_tokens": prefix_tokens,
+            "kept": kept, "noise": noise, "lr": lr, "batch": batch, "seed": seed,
+        }  # fmt: skip
+        unfit = {"--variant": variant if variant != "frozen" else None, "--eyes": eyes if eyes != "kept" else None}
+        return real.train("frozen", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
+                          minutes=minutes)  # fmt: skip
+    if resolution is not None:
+        raise ValueError(f"--resolution {resolution}: is for real eyes: leave it out, or name --data emoji")
     if steps is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
     if minutes is not None and launched()[1] > 1:
@@ -260,8 +278,6 @@ def train_frozen(
     for value, options, name in ((variant, frozen.VARIANTS, "--variant"), (eyes, frozen.EYES, "--eyes")):
         if value is not None:
             chosen(value, options, name)
-    if prefix_tokens not in (None, 1, 2, 4):
-        raise ValueError(f"--prefix-tokens {prefix_tokens}: choose 1, 2 or 4")
     where, place = device_named(device), out or Path(f"runs/frozen-{preset or 'nano'}")
     changes = {
         "optimisation": {"steps": steps, "lr": lr}, "lm": lm, "vision": vision, "variant": variant, "eyes": eyes,
@@ -279,13 +295,15 @@ def train_frozen(
 
 def train_flamingo(
     preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
-    data: Annotated[str | None, typer.Option(help="world, or a task to train on, such as vqa.")] = None,
+    data: Annotated[str | None, typer.Option(help="world, a task such as vqa; emoji, photographs, a folder.")] = None,
     steps: Steps = None,
+    minutes: Minutes = None,
     out: Out = None,
     resume: Resume = False,
     start: Annotated[str | None, typer.Option(help="A Flamingo run to go on from: fine-tuning.")] = None,
-    lm: Annotated[str | None, typer.Option(help="The language model: a run; lm-nano unless given.")] = None,
+    lm: Words = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
+    resolution: Resolution = None,
     every: Annotated[int | None, typer.Option(min=1, help="A gated layer in front of every n-th block.")] = None,
     latents: Annotated[int | None, typer.Option(min=1, help="Tokens per picture.")] = None,
     variant: Annotated[str | None, typer.Option(help="An ablation: no-gate, vanilla-xattn, mlp-resampler, ...")] = None,
@@ -307,6 +325,19 @@ def train_flamingo(
     from minilmm.ablations import ABLATIONS, BUGS
     from minilmm.training import flamingo
 
+    from . import real
+
+    if real.between_real(lm, vision, data):
+        given: dict[str, Any] = {
+            "lm": lm, "vision": vision, "data": data, "resolution": resolution, "every": every, "pages": pages,
+            "latents": latents, "batch": pairs, "lr": lr, "seed": seed,
+        }  # fmt: skip
+        unfit = {"--variant": variant, "--bug": bug, "--mixing": mixing, "--videos": videos, "--p-next": p_next,
+                 "--all-text": all_text, "--loud": loud, "--start": start}  # fmt: skip
+        return real.train("flamingo", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
+                          minutes=minutes)  # fmt: skip
+    if resolution is not None or minutes is not None:
+        raise ValueError("--resolution, --minutes: are for real models here: leave them out, or name --data emoji")
     if variant is not None and bug is not None:
         raise ValueError("--variant and --bug: give one of them")
     for value, options, name in (
@@ -335,14 +366,16 @@ def train_blip2(
     preset: Preset = None,
     start: Annotated[str | None, typer.Option("--from", help="Stage 2: the run of stage 1 to go on from.")] = None,
     steps: Steps = None,
+    minutes: Minutes = None,
     out: Out = None,
     resume: Resume = False,
     lm: Annotated[
-        str | None, typer.Option(help="Stage 2: decoder (lm-nano), encoder-decoder (t5-nano) or a run.")
+        str | None, typer.Option(help="Stage 2: decoder (lm-nano), encoder-decoder (t5-nano), a run, smollm2.")
     ] = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
+    resolution: Resolution = None,
     objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
-    data: Annotated[str | None, typer.Option(help="Stage 2: world, or vqa: fine-tunes a run of stage 2.")] = None,
+    data: Annotated[str | None, typer.Option(help="emoji, photographs; stage 2: world, or vqa: fine-tunes.")] = None,
     bug: Annotated[str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")] = None,
     lr: Rate = None,
     batch: Size = None,
@@ -353,6 +386,24 @@ def train_blip2(
     from minilmm.ablations import BLIP2_BUGS
     from minilmm.training import blip2
 
+    from . import real
+
+    parts = tuple(objectives.split(",")) if objectives else None
+    between = real.between_real(lm, vision, data, start)
+    if between and stage == 1 and (start, lm) != (None, None):
+        raise ValueError("--stage 1: reads no language model and no other run: leave --from and --lm out")
+    if between and stage == 2 and start is None and not resume:
+        raise ValueError("--stage 2: name the run of stage 1 with --from")
+    if between:
+        given: dict[str, Any] = {
+            "vision": vision, "data": data, "resolution": resolution, "lm": lm, "start": start,
+            "objectives": parts, "lr": lr, "batch": batch, "seed": seed,
+        }  # fmt: skip
+        unfit = {"--bug": bug, "--objectives": parts if stage == 2 else None}
+        return real.train("blip2", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
+                          minutes=minutes, stage=stage)  # fmt: skip
+    if resolution is not None or minutes is not None:
+        raise ValueError("--resolution, --minutes: are for real models here: leave them out, or name --data emoji")
     if bug is not None:
         chosen(bug, tuple(BLIP2_BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
     if stage == 1 and (start, lm, data) != (None, None, None):
@@ -364,7 +415,7 @@ def train_blip2(
     where, place = device_named(device), out or Path(f"runs/blip2-stage{stage}")
     changes = {
         "optimisation": {"steps": steps, "lr": lr}, "start": start, "lm": LMS.get(lm or "", lm), "vision": vision,
-        "data": data, "objectives": tuple(objectives.split(",")) if objectives else None, "batch": batch,
+        "data": data, "objectives": parts, "batch": batch,
         "variant": bug if stage == 1 else None, "seed": seed,
     }  # fmt: skip
     recipe = decide(lambda name: blip2.preset(name, stage), preset, "nano", place, resume, changes)

@@ -235,7 +235,8 @@ class Flamingo(Decodes, nn.Module):
 
         return self.lm.hidden(self.lm.embed(ids), real, cache, maps, in_front=gate)
 
-    def _masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
+    def masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
+        """Which token looks at which of the pictures' tokens, (B, L, N R) bool. ahead: see `last_image`."""
         phi = last_image(batch.ids, self.config.image_id, batch.attention_mask, ahead)
         return self.sees_images(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
 
@@ -248,12 +249,12 @@ class Flamingo(Decodes, nn.Module):
         features: Tensor | None = None,
     ) -> Tensor:
         """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`; features: `perceive`."""
-        media, mask = self.perceive(batch, features), self._masks(batch, ahead)
+        media, mask = self.perceive(batch, features), self.masks(batch, ahead)
         return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, maps, looks))
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""
-        media, mask = self.perceive(batch), self._masks(batch)
+        media, mask = self.perceive(batch), self.masks(batch)
         cache = MediaCache(media=media, looks=mask[:, -1:])
         states = self.hidden(batch.ids, batch.attention_mask, media, mask, cache)
         return self.lm.lm_head(states[:, -1]), cache

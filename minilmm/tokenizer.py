@@ -32,6 +32,10 @@ class Tokenizer(Protocol):
     bos_token_id: int
     eos_token_id: int
 
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        ...
+
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Text to token ids."""
         ...

@@ -26,12 +26,14 @@ class Named:
     vendors    V strings
     pictures   (V, N, 3, R, R) uint8
     held_out   (N,) bool, True on what training never shows
+    features   (V, N, K, S, D) what frozen eyes make of K views of each picture, shown in its place where it is there
     """
 
     names: list[str]
     vendors: tuple[str, ...]
     pictures: Tensor
     held_out: Tensor
+    features: Tensor | None = None
 
     def rows(self, split: str) -> Tensor:
         """The numbers of the things of a split, "train" or "held-out". ValueError for another."""
@@ -66,12 +68,20 @@ def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
     shift = uniform(-1.0, 1.0, (M, 2), generator) * (zoom - 1)
     theta = torch.zeros(M, 2, 3, device=pixels.device)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = zoom[:, 0], zoom[:, 0], shift
-    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
-    return (1 - F.grid_sample(1 - pixels, grid, align_corners=False)).clamp(0, 1)
+    moved = torch.empty_like(pixels)
+    for some in torch.arange(M).split(64):  # episodes have thousands of pictures, and a few copies of each pass here
+        grid = F.affine_grid(theta[some], [len(some), *pixels.shape[1:]], align_corners=False)
+        moved[some] = (1 - F.grid_sample(1 - pixels[some], grid, align_corners=False)).clamp(0, 1)
+    return moved
 
 
 def shown(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures by vendors and numbers of one shape (...), jittered: (..., 3, R, R) float."""
+    """Pictures by vendors and numbers of one shape (...), jittered: (..., 3, R, R) float. Where the eyes have looked
+    already, the features of one view of each: (..., S, D) float.
+    """
+    if data.features is not None:
+        view = integers(data.features.shape[2], row.shape, generator)
+        return data.features[vendor.cpu(), row.cpu(), view.cpu()].to(generator.device).float()
     pixels = data.pictures[vendor.cpu(), row.cpu()].to(generator.device).float() / 255
     return jitter(pixels.flatten(0, -4), generator).view(pixels.shape)
 
@@ -118,12 +128,13 @@ def pages(
 
 
 def sampler(
-    data: Named, tokenizer: Tokenizer, form: Form | None = None
+    data: Named, tokenizer: Tokenizer, form: Form | None = None, *, captions: bool = False
 ) -> Callable[[int, torch.Generator, Settings], Episodes]:
     """Few-shot naming (Frozen, section 4.2): `ways` things, `shots` pictures of each with its name, and one without.
 
-    The query is drawn by another vendor than all that is shown, where there are several. Names are nonsense, of the
-    split's own list, or real. Ids are the tokenizer's: score with `prompts(..., words=tokenizer)`.
+    With `captions`, `shots` pictures of other things with their real names, and one of a thing that was not shown: what
+    is it? The query is drawn by another vendor than all that is shown, where there are several. Names are nonsense, of
+    the split's own list, or real. Ids are the tokenizer's: score with `prompts(..., words=tokenizer)`.
     ValueError where a split has fewer things or names than ways.
     """
     form, real = form or Form(), table([f" {name}" for name in data.names], tokenizer)
@@ -132,18 +143,21 @@ def sampler(
     before, after, end = (torch.tensor(tokenizer.encode(t)) for t in (form.before, form.after, form.end))
 
     def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-        device, W, K, pool = generator.device, settings.ways, settings.shots, data.rows(settings.split)
+        device, K, pool = generator.device, settings.shots, data.rows(settings.split)
+        W = K + 1 if captions else settings.ways
         names = nonsense[settings.split]
-        if min(len(pool), len(names)) < W:
+        if len(pool) < W or (len(names) < W and not captions):
             raise ValueError(f"{W} ways: the {settings.split} split has {len(pool)} things and {len(names)} names")
         things = pool.to(device)[choices(len(pool), W, (batch,), generator)]  # (B, W)
         words = real.to(device)[things]  # (B, W, A)
-        if settings.names != "real":
+        if settings.names != "real" and not captions:
             words = names.to(device)[choices(len(names), W, (batch,), generator)]
         order, owner = arrange(batch, settings, generator)
+        if captions:  # each thing once, the last one is asked about
+            order, owner = (torch.arange(n, device=device).expand(batch, n) for n in (K, W))
         V, M = len(data.vendors), owner.shape[1]
         asked = integers(V, (batch, 1), generator)
-        turn = torch.arange(W * K, device=device) % max(1, K) % max(1, V - 1)  # the k-th picture of a thing
+        turn = torch.arange(M - 1, device=device) % max(1, K) % max(1, V - 1)  # the k-th picture of a thing
         vendor = torch.cat([(asked + (V > 1) + turn) % V, asked], 1)  # (B, M)
         row = things.gather(1, owner)
         assert bool((data.held_out[row.cpu()] == (settings.split == "held-out")).all()), "a thing of another split"
@@ -158,7 +172,7 @@ def sampler(
         candidates = joined(words, end)
         target = owner[:, -1]
         first = before.to(device).expand(batch, -1)
-        if settings.induction:
+        if settings.induction and not captions:
             listed: list[Tensor | str] = []
             for w in range(W):
                 listed += [words[:, w]] if w == 0 else [torch.tensor(tokenizer.encode(" or")), words[:, w]]

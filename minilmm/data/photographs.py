@@ -1,6 +1,7 @@
-"""Photographs with captions: stamps of Tux Paint, where apt has installed them, or in any folder.
+"""Photographs with captions: stamps of Tux Paint, where apt has installed them, or any folder of pictures.
 
-Beside each `lion.png` lies a `lion.txt`; its first line is the caption in English, the others are translations.
+Beside each `lion.png` of a folder lies a `lion.txt`, whose first line is the caption in English; the others are
+translations. Or beside all of them lies a `metadata.jsonl` (`minilmm.data.folder`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 
 from minilmm.assets import SYSTEM, AssetError
-from minilmm.data.folder import BadFolder, Pairs, split_pairs
+from minilmm.data.folder import BadFolder, Pairs, read_folder, split_pairs
 from minilmm.data.named import Form, Named
 from minilmm.data.pictures import load_pixels
 from minilmm.tokenizer import SPECIALS
@@ -22,19 +23,21 @@ FORM = Form(after=" Caption:")
 
 @functools.lru_cache(maxsize=2)
 def load(resolution: int, folder: Path | None = None) -> Named:
-    """The stamps (one "vendor") at R x R pixels, a fifth of the files held out. The last two loads are kept in memory.
+    """The stamps, or a folder (one "vendor") at R x R pixels, a fifth of the files held out.
 
-    Names are captions without the full stop, and may repeat. AssetError where the system has no stamps; BadFolder and
-    BadPicture name what is wrong with a folder.
+    The last two loads are kept in memory. Names are captions without the full stop, and may repeat. AssetError where
+    the system has no stamps; BadFolder and BadPicture name what is wrong with a folder.
     """
     place = folder if folder is not None else SYSTEM["tuxpaint"].place
     if folder is None and not place.is_dir():
         raise AssetError(f"tuxpaint is not here: apt-get install {SYSTEM['tuxpaint'].package}, or name its folder")
-    sides = split_pairs(place, read_stamps(place))
+    listed = (place / "metadata.jsonl").is_file()
+    pairs = [(file, text.rstrip(". ")) for file, text in read_folder(place)] if listed else read_stamps(place)
+    sides = split_pairs(place, pairs)
     everything = [*sides[0], *sides[1]]
     pixels = torch.stack([load_pixels(file, resolution) for file, _ in everything])[None]
     out = torch.arange(len(everything)) >= len(sides[0])
-    return Named([caption for _, caption in everything], ("tuxpaint",), pixels, out)
+    return Named([caption for _, caption in everything], ("photographs",), pixels, out)
 
 
 def read_stamps(folder: Path) -> Pairs:
@@ -55,5 +58,7 @@ def read_stamps(folder: Path) -> Pairs:
         if caption and not any(token in caption for token in SPECIALS):
             pairs.append((file, caption))
     if not pairs:
-        raise BadFolder(f"{folder}: no picture with a caption: put a lion.txt beside each lion.png")
+        raise BadFolder(
+            f"{folder}: no picture with a caption: put a lion.txt beside each lion.png, or a metadata.jsonl"
+        )
     return pairs

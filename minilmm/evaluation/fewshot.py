@@ -32,6 +32,7 @@ from minilmm.world.vocabulary import tokenizer
 
 BLOCK = 100  # episodes sampled together: results do not depend on how many are scored at once
 BUDGET = 24_576  # tokens per forward pass, candidates included
+LOGITS = 2**27  # tokens times the words of the vocabulary: a real one has 50,000, and half a gigabyte of logits
 
 
 def task_named(name: str, resolution: int = 48) -> Task:
@@ -48,10 +49,16 @@ def task_named(name: str, resolution: int = 48) -> Task:
     )
 
 
-def ranked(model: MultimodalLM, batch: Batch, episodes: Episodes) -> Tensor:
+def at_once(batch: Batch, copies: int, words: Tokenizer | None) -> int:
+    """How many prompts are read together, each `copies` times: as the budgets of tokens and of logits allow."""
+    tokens = min(BUDGET, LOGITS // len(words or tokenizer()))
+    return max(1, tokens // (batch.ids.shape[1] * copies))
+
+
+def ranked(model: MultimodalLM, batch: Batch, episodes: Episodes, words: Tokenizer | None = None) -> Tensor:
     """Log-probabilities of the candidates, (B, C); minus infinity where a row has fewer."""
     here = episodes.candidates != ABSENT
-    size = max(1, BUDGET // (batch.ids.shape[1] * here.shape[1]))
+    size = at_once(batch, here.shape[1], words)
     scores = [
         model.score(batch[rows], episodes.candidates[rows].clamp(min=0), here[rows])
         for rows in _chunks(len(batch), size)
@@ -63,7 +70,7 @@ def answered(
     model: MultimodalLM, batch: Batch, room: int, beams: int = 1, words: Tokenizer | None = None
 ) -> tuple[Tensor, Tensor]:
     """What the model says, (B, room), and whether it came to an end there, (B,)."""
-    end, size = (words or tokenizer()).convert_tokens_to_ids(EOC), max(1, BUDGET // (batch.ids.shape[1] * beams))
+    end, size = (words or tokenizer()).convert_tokens_to_ids(EOC), at_once(batch, beams, words)
     said = torch.cat([model.generate(batch[rows], room, end, beams) for rows in _chunks(len(batch), size)])
     return said, (said == end).any(1)
 
@@ -82,11 +89,13 @@ def correct(
     for two words more than it needs.
     """
     if scoring == "rank":
-        return ranked(model, batch, episodes).argmax(1) == episodes.target
-    answers = compact(episodes.answers, fill=0)
+        return ranked(model, batch, episodes, words).argmax(1) == episodes.target
     words = words or tokenizer()
+    end = words.convert_tokens_to_ids(EOC)
+    answers = compact(episodes.answers, fill=words.pad_token_id)
     said, ended = answered(model, batch, answers.shape[1] + 2, beams, words)
-    match = exact_match([words.decode(row) for row in said.tolist()], [words.decode(row) for row in answers.tolist()])
+    heard = [row[: row.index(end) + 1] if end in row else row for row in said.tolist()]
+    match = exact_match([words.decode(row) for row in heard], [words.decode(row) for row in answers.tolist()])
     return match.bool().to(ended.device) & ended
 
 
@@ -188,24 +197,28 @@ def evaluate(
                     check_split(drawn, setting)
             media = drawn.paint(generator, resolution) if model.sees else None
             keep = min(BLOCK, episodes - block)
+            asked = replace(drawn, **{n: getattr(drawn, n)[:keep] for n in ("candidates", "answers", "target")})
             for condition in conditions:
                 if method.orders > 1:
                     turned = [reordered(drawn, media, generator) for _ in range(method.orders)]
                     batches = [(prompts(d, m, condition, generator, texts_only, kind.words), d) for d, m in turned]
-                    best = torch.stack([ranked(model, batch, d) for batch, d in batches]).mean(0).argmax(1)
+                    best = torch.stack([ranked(model, batch, d, kind.words) for batch, d in batches]).mean(0).argmax(1)
                     found[condition] += (best == drawn.target)[:keep].tolist()
                     continue
-                batch = prompts(drawn, media, condition, generator, texts_only, kind.words)
+                batch = prompts(drawn, media, condition, generator, texts_only, kind.words)[:keep]
                 if scoring == "caption":
                     said, _ = answered(model, batch, drawn.candidates.shape[-1], method.beams)
-                    found[condition] += [_plain(row) for row in said[:keep].tolist()]
+                    found[condition] += [_plain(row) for row in said.tolist()]
                 else:
-                    found[condition] += correct(model, batch, drawn, scoring, method.beams, kind.words)[:keep].tolist()
+                    found[condition] += correct(model, batch, asked, scoring, method.beams, kind.words).tolist()
             groups.append(drawn.group[:keep].cpu())
             if scoring == "caption":
                 references += [[_plain(row) for row in rows] for rows in drawn.candidates[:keep].tolist()]
             chances.append((drawn.candidates[..., 0] != ABSENT).sum(1).double().reciprocal().mean().item())
-        priors.append(0.0 if scoring == "caption" else prior(kind.sample, setting, device))
+        if kind.words is not None:  # things and names are drawn evenly: nothing but the picture tells which it is
+            priors.append(chances[-1] if scoring == "rank" else 0.0)
+        else:
+            priors.append(0.0 if scoring == "caption" else prior(kind.sample, setting, device))
         best_possible = ideal(task, k)
         for condition in conditions:
             for metric, values in _measured(found[condition], references, scoring).items():

@@ -157,17 +157,27 @@ def retrieval(
     scenes = near_duplicates(count, torch.Generator(device).manual_seed(1_000_003 + seed))
     said = compact(describe(scenes), CONTEXT - 1, fill=0)
     text = torch.cat([ids(BOS).to(device).expand(count, 1), said], 1)
-    real = text != 0
     images = render(scenes, torch.Generator(device).manual_seed(1_000_033 + seed), model.config.vision.resolution)
-    x_f = model.see(images)
+    return matches(model, model.see(images), text, torch.eye(count, dtype=torch.bool, device=device), seed, candidates)
+
+
+@torch.no_grad()
+def matches(
+    model: Stage1, x_f: Tensor, text: Tensor, right: Tensor, seed: int = 0, candidates: int = 16
+) -> list[dict[str, Any]]:
+    """The same for any pictures' features (N, S, D) and texts (N, L), [CLS] first and padded with 0.
+
+    right (N, N) bool: which text belongs to which picture.
+    """
+    real, count = text != 0, len(text)
     image, written = model.image_embeddings(model.qformer(x_f)[0]), model.text_embeddings(text, real)
     similar = model.similarity(image, written)  # (N, N)
     rows = []
     for by in ("ITC", "ITM") if candidates else ("ITC",):
-        for direction, scores in (("TR", similar), ("IR", similar.T)):
+        for direction, scores, own in (("TR", similar, right), ("IR", similar.T, right.T)):
             if by == "ITM":
                 scores = reranked(model, scores, x_f, text, real, direction, candidates)
-            rank = ranks(scores, torch.eye(count, dtype=torch.bool, device=scores.device))
+            rank = ranks(scores, own)
             for k in (1, 5, 10):
                 value, low, high = bootstrap_interval((rank <= k).float(), seed=seed)
                 metric = f"{direction}@{k}, {by}"

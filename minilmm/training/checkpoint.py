@@ -30,6 +30,7 @@ from minilmm.vision.contrastive import DualEncoder
 
 ZOO = Path(minilmm.__file__).parent / "zoo"
 MODEL, CARD, CHECKPOINT, LOG = "model.safetensors", "card.json", "checkpoint.safetensors", "log.jsonl"
+REAL = "real-"  # how the kinds of bridges between real models begin
 
 
 class CheckpointError(ValueError):
@@ -98,11 +99,10 @@ def read_card(run: str | Path) -> dict[str, Any]:
     return card
 
 
-def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
-    """The model of a run (in eval mode) and its card.
+def checked(run: str | Path) -> tuple[dict[str, Any], Path]:
+    """The card of a run and the path of its weights, which are whole and those that the card was written for.
 
-    CheckpointError where the run is missing or unfinished, the weights are truncated, foreign, or not those that the
-    card was written for.
+    CheckpointError where the run is missing or unfinished, or the weights are truncated or foreign.
     """
     card, path = read_card(run), find(run) / MODEL
     if not path.is_file():
@@ -111,6 +111,20 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict
         raise CheckpointError(
             f"{path}: damaged or replaced (its SHA-256 is not the card's): restore it, or train again"
         )
+    return card, path
+
+
+def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
+    """The model of a run (in eval mode) and its card. CheckpointError as `checked`, or where the weights do not fit.
+
+    Of a bridge between real models its own weights are read, and those models found by their names: AssetError or
+    ValueError where one is not here.
+    """
+    card, path = checked(run)
+    if card["kind"].startswith(REAL):
+        from minilmm.training import real  # which reads cards itself
+
+        return real.open_run(run, device)[0], card
     try:
         model = build(card["kind"], card["config"])
         load_model(model, path)
@@ -127,21 +141,27 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
         return EncoderDecoder(EncDecConfig(**config))
     if kind == "vision":
         return DualEncoder(_vision(config["vision"]), **{k: v for k, v in config.items() if k != "vision"})
-    if kind == "frozen":
-        parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
-        return Frozen(FrozenConfig(**parts))
-    if kind == "flamingo":
-        parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
-        return altered(Flamingo(FlamingoConfig(**parts)), parts.get("variant", ""))
-    if kind in ("blip2-stage1", "blip2"):
-        lm = _lm(config["lm"]) if config["lm"] is not None else None
-        parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
-        whole = Blip2Config(**{**config, **parts})
-        return Blip2(whole) if kind == "blip2" else altered(Stage1(whole), whole.variant)
     if kind.endswith("-converted"):
         from minilmm import convert  # wants transformers, which nothing else here does
 
         return convert.build(config)
+    c = bridge_config(kind, config)
+    if isinstance(c, FrozenConfig):
+        return Frozen(c)
+    if isinstance(c, FlamingoConfig):
+        return altered(Flamingo(c), c.variant)
+    return Blip2(c) if kind == "blip2" else altered(Stage1(c), c.variant)
+
+
+def bridge_config(kind: str, config: dict[str, Any]) -> FrozenConfig | FlamingoConfig | Blip2Config:
+    """The configuration of a bridge from its JSON. KeyError for another kind of model."""
+    if kind in ("frozen", "flamingo"):
+        parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
+        return FrozenConfig(**parts) if kind == "frozen" else FlamingoConfig(**parts)
+    if kind in ("blip2-stage1", "blip2"):
+        lm = _lm(config["lm"]) if config["lm"] is not None else None
+        parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
+        return Blip2Config(**{**config, **parts})
     raise KeyError(f"unknown kind of model {kind!r}")
 
 

@@ -18,7 +18,7 @@ from minilmm.training.frozen import probe
 from minilmm.training.loop import Report, adamw, fit, loss_of, quiet
 from minilmm.training.mixture import Feed, mixture
 from minilmm.training.parallel import refuse
-from minilmm.training.recipes import FlamingoRecipe, Optimisation
+from minilmm.training.recipes import FlamingoRecipe, Optimisation, RealFlamingoRecipe
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 
@@ -67,9 +67,9 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
 
 
 @torch.no_grad()
-def units(lm: CausalLM, loud: float) -> tuple[float, ...]:
+def units(lm: CausalLM, loud: float, documents: int = 16) -> tuple[float, ...]:
     """So many times how large the LM's states are in front of each block, to the nearest power of two: the median over
-    random words of their root mean square. () for 0.
+    random words, 128 of each document, of their root mean square. () for 0.
     """
     if not loud:
         return ()
@@ -80,7 +80,7 @@ def units(lm: CausalLM, loud: float) -> tuple[float, ...]:
         found.append(2.0 ** round(math.log2(loud * size)))
         return y
 
-    words = torch.randint(lm.config.vocab_size, (16, 128), generator=torch.Generator().manual_seed(0))
+    words = torch.randint(lm.config.vocab_size, (documents, 128), generator=torch.Generator().manual_seed(0))
     lm.hidden(lm.embed(words), in_front=measured)
     return tuple(found)
 
@@ -90,7 +90,7 @@ def gates(model: Flamingo) -> dict[str, Tensor]:
     return {name: p for name, p in model.xattn.named_parameters() if "alpha" in name}
 
 
-def optimizer_of(model: Flamingo, recipe: FlamingoRecipe) -> torch.optim.AdamW:
+def optimizer_of(model: Flamingo, recipe: FlamingoRecipe | RealFlamingoRecipe) -> torch.optim.AdamW:
     """AdamW with the paper's groups: no weight decay on the resampler (appendix B.1); the gates have their own rate."""
     special = {id(p) for p in (*model.resampler.parameters(), *gates(model).values())}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in special]

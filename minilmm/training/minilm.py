@@ -5,6 +5,7 @@ Here the BERT is MiniLM-L6 (Wang et al. 2020), trained further on sentence pairs
 
 from __future__ import annotations
 
+import json
 import re
 
 import torch
@@ -33,11 +34,14 @@ def load(
     The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be told, is new and
     begins as [CLS]; `<EOC>` begins as [SEP]. AssetError where the asset is missing.
     """
-    folder = located("minilm") / FOLDER
-    tokenizer = wordpieces((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    folder, tokenizer = located("minilm") / FOLDER, load_tokenizer()
     cls, dec = (tokenizer.convert_tokens_to_ids(token) for token in (CLS, DEC))
+    sizes = json.loads((folder / "config.json").read_text())
+    width, layers, heads, hidden = (
+        sizes[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    )
     config = QFormerConfig(
-        seen, len(tokenizer), 384, 6, 12, 1536, queries, every, embed, context, cls=cls, dec=dec
+        seen, len(tokenizer), width, layers, heads, hidden, queries, every, embed, context, cls=cls, dec=dec
     )  # fmt: skip
     model = QFormer(config)
     begin_as_bert(model, load_file(folder / "model.safetensors"))
@@ -45,6 +49,11 @@ def load(
         words, sep = model.words.weight, tokenizer.convert_tokens_to_ids(SEP)
         words[dec], words[tokenizer.eoc_token_id] = words[cls].clone(), words[sep].clone()
     return model, tokenizer
+
+
+def load_tokenizer() -> SubwordTokenizer:
+    """MiniLM's tokenizer alone. AssetError where the asset is missing."""
+    return wordpieces((located("minilm") / FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
 
 
 def wordpieces(text: str) -> SubwordTokenizer:

@@ -169,3 +169,68 @@ class Blip2Recipe:
     hidden: int = 512
     batch: int = 64
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class RealRecipe:
+    """A bridge between real parts: what all three have. The language model, the eyes and their features stay frozen.
+
+    lm, vision  "smollm2" and "efficientnet-lite0", or models of transformers by folder or name
+    data        "emoji", "photographs", or a folder of pictures with captions
+    resolution  pixels per side; 0 is the eyes' own, and 112 where they take several
+    views       of each picture, which the eyes look at once before training begins
+    batch       captioned pictures per step
+    """
+
+    optimisation: Optimisation
+    lm: str = "smollm2"
+    vision: str = "efficientnet-lite0"
+    data: str = "emoji"
+    resolution: int = 0
+    views: int = 4
+    batch: int = 16
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RealFrozenRecipe(RealRecipe):
+    """Frozen with eyes that are kept: the linear map alone trains. See `minilmm.frozen` for a prefix that is kept."""
+
+    prefix_tokens: int = 2
+    kept: bool = True
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class RealFlamingoRecipe(RealRecipe):
+    """Flamingo: resampler and gated layers, on captioned pictures and on pages of several pictures with made-up names.
+
+    every     a gated layer in front of every n-th block; a large LM has thirty
+    pages     per step
+    first     steps on captioned pictures alone
+    weights   of the losses of captioned pictures and of pages
+    """
+
+    latents: int = 8
+    resampler_layers: int = 1
+    heads: int = 4
+    every: int = 5
+    pages: int = 4
+    first: int = 100
+    weights: tuple[float, float] = (1.0, 1.0)
+    gate_rate: float = 10.0
+
+
+@dataclass(frozen=True)
+class RealBlip2Recipe(RealRecipe):
+    """BLIP-2, one stage at a time; its Q-Former begins as MiniLM. Stage 1 leaves `lm` out.
+
+    start       stage 2: the run of stage 1 to go on from
+    objectives, hardening    of stage 1, as in `Blip2Recipe`
+    """
+
+    stage: int = 1
+    start: str = ""
+    objectives: tuple[str, ...] = ("itc", "itm", "itg")
+    hardening: int = 150
+    queries: int = 8

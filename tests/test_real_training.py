@@ -1,0 +1,418 @@
+"""Bridges between real models, on tiny stand-ins that are made here: a Llama, a ViT and a BERT of transformers, random,
+with tokenizers of their own, and a folder of generated pictures. What needs an asset skips where it is not.
+"""
+
+import json
+import os
+import signal
+from dataclasses import asdict, replace
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from minilmm_cli.main import main
+from minilmm_cli.train import rebuild
+from PIL import Image
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    ViTConfig,
+    ViTModel,
+)
+
+from minilmm import assets
+from minilmm.data import features, named
+from minilmm.data.features import Eyes, looked_at
+from minilmm.evaluation.fewshot import BUDGET, LOGITS, at_once, evaluate
+from minilmm.language.hub import lm_named
+from minilmm.training import backbones, minilm, real, real_steps
+from minilmm.training.checkpoint import CheckpointError, load
+from minilmm.training.loop import loss_of
+from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe
+from minilmm.world.tasks import Settings
+
+COLOURS = ("red", "green", "blue", "gold", "pink", "grey", "teal", "plum")
+THINGS = ("fish", "lamp", "boat", "tree", "drum")
+STEPS = Optimisation(3, lr=1e-2, warmup=1)
+
+
+def needs(*names):
+    missing = [name for name in names if assets.state(name) != "here"]
+    return pytest.mark.skipif(bool(missing), reason=f"assets missing: minilmm assets get {' '.join(missing)}")
+
+
+def bpe(folder, **special):
+    """A byte-level tokenizer of a few merges, saved as transformers saves it."""
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces.decoder = decoders.ByteLevel()
+    told = [f"Picture: {c} {t}. Name: {c} {t}. Caption:\n" for c in COLOURS for t in THINGS]
+    trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=sorted(set(special.values())),
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    pieces.train_from_iterator(told, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=pieces, **special).save_pretrained(folder)
+    return pieces.get_vocab_size()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Folders "lm", "eyes", "minilm" and "pictures"."""
+    place = tmp_path_factory.mktemp("real")
+    torch.manual_seed(0)
+    size = bpe(place / "lm", bos_token="<s>", eos_token="</s>", pad_token="<unused>")
+    LlamaForCausalLM(LlamaConfig(
+        vocab_size=size, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=48, max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.2,
+    )).save_pretrained(place / "lm")  # fmt: skip
+    eyes = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32,
+                     patch_size=16, initializer_range=0.3)  # fmt: skip
+    ViTModel(eyes, add_pooling_layer=False).save_pretrained(place / "eyes")
+    bert = place / "minilm" / minilm.FOLDER
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "a", *COLOURS, *THINGS]
+    sizes = BertConfig(vocab_size=len(words), hidden_size=24, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=32, max_position_embeddings=80)  # fmt: skip
+    BertModel(sizes, add_pooling_layer=False).save_pretrained(bert)
+    pieces = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
+    pieces.save(str(bert / "tokenizer.json"))
+    pictures = place / "pictures"
+    pictures.mkdir()
+    lines = []
+    for i, colour in enumerate(COLOURS):
+        for j, thing in enumerate(THINGS):
+            picture = Image.new("RGB", (32, 32), (30 * i, 255 - 30 * i, 60 * j))
+            picture.paste((255, 255, 255), (4 * j, 3 * i, 4 * j + 8, 3 * i + 8))
+            picture.save(pictures / f"{colour}-{thing}.png")
+            lines.append(json.dumps({"file_name": f"{colour}-{thing}.png", "text": f"{colour} {thing}."}))
+    (pictures / "metadata.jsonl").write_text("\n".join(lines))
+    return place
+
+
+@pytest.fixture(autouse=True)
+def stand_in(world, monkeypatch):
+    monkeypatch.setattr(minilm, "located", lambda name: world / "minilm")
+    monkeypatch.setattr(real_steps, "EPISODES", 4)
+
+
+def recipe_of(bridge, world, **changes):
+    parts = {"lm": str(world / "lm"), "vision": str(world / "eyes"), "data": str(world / "pictures"), "views": 2}
+    parts |= {"batch": 4, **changes}
+    if bridge == "frozen":
+        return RealFrozenRecipe(STEPS, **parts)
+    if bridge == "flamingo":
+        return RealFlamingoRecipe(STEPS, **parts, latents=2, every=2, pages=2, first=1, heads=2)
+    return RealBlip2Recipe(STEPS, **parts, queries=3)
+
+
+@pytest.fixture
+def make(world, tmp_path):
+    """Trains a bridge, stage 2 behind a stage 1, and gives the job and the run's folder."""
+
+    def build(bridge, **changes):
+        if bridge == "blip2":
+            first = real_steps.prepare(recipe_of("stage1", world))
+            real_steps.train(first, tmp_path / "first")
+            changes |= {"stage": 2, "start": str(tmp_path / "first")}
+        return real_steps.prepare(recipe_of(bridge, world, **changes))
+
+    return build
+
+
+BRIDGES = ("frozen", "flamingo", "stage1", "blip2")
+
+
+def frozen_part(model):
+    return {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_bridge_trains_and_keeps_what_trained_alone(make, tmp_path, bridge, monkeypatch):
+    job = make(bridge)
+    before, started = frozen_part(job.model), real.Trained(job.model).state_dict()
+    started = {name: p.clone() for name, p in started.items()}
+    monkeypatch.setattr(job.model.encoder.encoder, "forward", lambda images: pytest.fail("the eyes looked again"))
+    monkeypatch.setattr(real_steps.Job, "probe", lambda self: {"done": 1.0})
+    real_steps.train(job, tmp_path / "run", command="as typed")
+    assert all(torch.equal(before[name], p) for name, p in frozen_part(job.model).items())
+    state = load_file(tmp_path / "run" / "model.safetensors")
+    assert state.keys() == started.keys() and not any(name.startswith(("lm.", "encoder.")) for name in state)
+    moved = {name.split(".")[0] for name in state if not torch.equal(state[name], started[name])}
+    assert moved >= {"frozen": {"to_prefix"}, "flamingo": {"resampler", "xattn"}, "blip2": {"qformer", "to_lm"},
+                     "stage1": {"qformer", "itm_head", "vision_proj"}}[bridge]  # fmt: skip
+    assert not any("ffw_text" in name or "words" in name for name in state) or bridge == "stage1"
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["config"]["lm"].endswith("lm") and card["config"]["vision"].endswith("eyes")
+    assert rebuild(type(job.recipe), card["recipe"]) == job.recipe
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_run_opens_as_it_was(make, tmp_path, bridge, generator):
+    job = make(bridge)
+    real_steps.train(job, tmp_path / "run")
+    model, card = load(tmp_path / "run")
+    assert card["kind"] == f"real-{'blip2-stage1' if bridge == 'stage1' else bridge}"
+    if bridge == "stage1":
+        assert real_steps.retrieval(model, job.words, job.data) == real_steps.retrieval(job.model, job.words, job.data)
+        return
+    batch = named.captions(job.data, job.words, job.form)(4, generator)
+    with torch.no_grad():
+        assert torch.equal(model(batch), job.model(batch))
+    task = real_steps.task_named("naming", job.data, job.words, job.form)
+    for names in ("real", "nonsense"):
+        result = evaluate(model, task, shots=(0, 1), settings=Settings(ways=3, names=names), episodes=4)
+        assert result["chance"] == pytest.approx(1 / 3, abs=1e-3) and len(result["rows"]) == 8
+        assert all(row["prior"] == pytest.approx(1 / 3, abs=1e-3) for row in result["rows"])
+    task = real_steps.task_named("caption", job.data, job.words, job.form)
+    result = evaluate(model, task, shots=(0, 2), settings=Settings(), episodes=4)
+    assert {row["prior"] for row in result["rows"]} == {0.0}
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_run_that_was_stopped_ends_with_the_same_weights(make, tmp_path, bridge):
+    whole = make(bridge)
+    real_steps.train(whole, tmp_path / "whole")
+
+    def stop(step, row):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        real_steps.train(make(bridge), tmp_path / "stopped", report=stop)
+    kept = load_file(tmp_path / "stopped" / "checkpoint.safetensors")
+    assert not any(name.startswith(("model.lm.", "model.encoder.")) for name in kept)
+    real_steps.train(make(bridge), tmp_path / "stopped", resume=True)
+    a, b = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "stopped"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_features_stand_where_pixels_would(world, generator):
+    eyes, _ = backbones.load_encoder(str(world / "eyes"))
+    data = real.data_named(str(world / "pictures"), 32)
+    seen = looked_at(data, Eyes(eyes), 3)
+    count = int((~data.held_out).sum())
+    assert seen.features.shape == (1, count, 3, eyes.positions, eyes.width) and seen.features.dtype == torch.half
+    assert not bool(seen.held_out.any()) and set(seen.names).isdisjoint(data.names[i] for i in data.rows("held-out"))
+    again = looked_at(data, Eyes(eyes), 3)
+    assert torch.equal(again.features, seen.features)
+    model, words = real.compose(recipe_of("frozen", world))
+    batch = named.captions(replace(seen, features=seen.features[:, :, :1]), words)(4, generator)
+    assert batch.media.shape == (4, 1, 1, eyes.positions, eyes.width)
+    # The first view is the picture itself: its pixels give the same loss.
+    rows = [seen.names.index(words.decode(ids[learn].tolist()).strip().removesuffix(".<EOC>"))
+            for ids, learn in zip(batch.ids, batch.loss_mask, strict=True)]  # fmt: skip
+    pixels = batch.with_media(seen.pictures[0, rows][:, None, None].float() / 255)
+    with torch.no_grad():
+        assert float(loss_of(model, batch)) == pytest.approx(float(loss_of(model, pixels)), rel=1e-2)
+        assert float(real_steps.spoken(model, batch)) == pytest.approx(float(loss_of(model, batch)), rel=1e-4)
+    with pytest.raises(ValueError, match="features of shape"):
+        model.encoder(torch.zeros(2, 3, 7))
+
+
+def test_features_are_bounded(world, monkeypatch):
+    eyes = Eyes(backbones.load_encoder(str(world / "eyes"))[0])
+    data = real.data_named(str(world / "pictures"), 32)
+    one = int((~data.held_out).sum()) * eyes.positions * eyes.width * 2
+    monkeypatch.setattr(features, "ROOM", 2 * one + 1)
+    assert looked_at(data, eyes, 4).features.shape[2] == 2
+    monkeypatch.setattr(features, "ROOM", one - 1)
+    with pytest.raises(ValueError, match="smaller --resolution"):
+        looked_at(data, eyes, 4)
+
+
+def test_flamingo_speaks_of_its_last_picture_alone(make, generator):
+    job = make("flamingo")
+    page = named.pages(job.seen, job.words, job.form, ways=2, shots=1)(2, generator)
+    assert page.media.shape[:2] == (2, 3)
+    with torch.no_grad():
+        assert float(real_steps.spoken(job.model, page)) == pytest.approx(float(loss_of(job.model, page)), rel=1e-4)
+
+
+def test_a_borrowed_language_model_has_the_words_it_needs(world, tmp_path):
+    lm, words = lm_named(str(world / "lm"))
+    newline = lm.embed(torch.tensor([words.encode("\n")[-1]]))
+    assert torch.allclose(lm.embed(torch.tensor([words.eoc_token_id])), 1.001 * newline)
+    assert words.pad_token_id == words.convert_tokens_to_ids("<unused>")
+    size = bpe(tmp_path / "gpt", bos_token="<end>", eos_token="<end>")  # GPT-2's way: one token for everything
+    config = GPT2Config(vocab_size=size + 20, n_embd=16, n_layer=1, n_head=2, n_positions=64, tie_word_embeddings=False)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
+    lm, words = lm_named(str(tmp_path / "gpt"))
+    ids = [words.pad_token_id, words.image_token_id, words.eoc_token_id, words.bos_token_id]
+    assert len(set(ids)) == 4 and words.eos_token_id == words.bos_token_id and not len(lm.added)
+    head = lm.model.get_output_embeddings().weight
+    assert torch.allclose(head[words.eoc_token_id], 1.001 * head[words.encode("\n")[-1]])
+    with pytest.raises(ValueError, match="no causal language model"):
+        lm_named(str(world / "pictures"))
+
+
+def test_prompts_are_read_in_smaller_groups_by_large_vocabularies(world, generator):
+    class Wide:
+        def __len__(self):
+            return 50_000
+
+    data = real.data_named(str(world / "pictures"), 32)
+    _, words = lm_named(str(world / "lm"))
+    batch = named.captions(data, words)(2, generator)
+    length = batch.ids.shape[1]
+    assert at_once(batch, 5, None) == BUDGET // (5 * length)
+    assert at_once(batch, 5, Wide()) == LOGITS // 50_000 // (5 * length)
+
+
+def test_another_model_under_the_same_name_is_refused(make, tmp_path):
+    real_steps.train(make("frozen"), tmp_path / "run")
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    card["config"]["model"]["lm"]["layers"] = 7
+    (tmp_path / "run" / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=r"another .*sizes differ"):
+        load(tmp_path / "run")
+
+
+def test_a_missing_asset_is_one_line(make, tmp_path, monkeypatch, capsys):
+    real_steps.train(make("frozen"), tmp_path / "run")
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    card["config"]["lm"] = "smollm2"
+    (tmp_path / "run" / "card.json").write_text(json.dumps(card))
+    monkeypatch.setenv("MINILMM_CACHE", str(tmp_path / "cache"))
+    assert main(["eval", str(tmp_path / "run"), "--task", "naming"]) == 1
+    assert "minilmm assets get smollm2" in capsys.readouterr().err
+
+
+# --- the command line ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def options(world):
+    return ["--vision", str(world / "eyes"), "--data", str(world / "pictures"), "--steps", "2", "--device", "cpu"]
+
+
+def test_the_commands(world, options, tmp_path, capsys):
+    lm, run = ["--lm", str(world / "lm")], str(tmp_path / "run")
+    assert main(["train", "frozen", *lm, *options, "--batch", "4", "--prefix-tokens", "1", "--out", run]) == 0
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["recipe"]["prefix_tokens"] == 1 and card["recipe"]["batch"] == 4 and card["kind"] == "real-frozen"
+    assert "4 views of each" in capsys.readouterr().out
+    assert (
+        main(["eval", run, "--task", "naming", "--ways", "3", "--shots", "0,1", "--episodes", "4", "--json", "-"]) == 0
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert result["task"] == "naming" and result["settings"]["data"] == str(world / "pictures")
+    assert {row["condition"] for row in result["rows"]} == {"real", "blank_images", "shuffled_images", "text_only"}
+    assert main(["eval", run, "--task", "caption", "--episodes", "4", "--conditions", "real"]) == 0
+    assert main(["curve", run, "--task", "naming", "--shots", "0,1", "--episodes", "4", "--out",
+                 str(tmp_path / "c.png")]) == 0  # fmt: skip
+    picture = str(world / "pictures" / "red-fish.png")
+    assert main(["ask", run, "--image", picture, "--max-tokens", "3"]) == 0
+    assert main(["ask", run, "--image", picture, "--prompt", "Picture:<image> Name:"]) == 0
+    assert main(["params", run]) == 0 and "to_prefix" in capsys.readouterr().out
+    for bad, told in (
+        (["eval", run, "--task", "retrieval"], "retrieval is for stage 1"),
+        (["eval", run, "--task", "vqa"], "there are naming, caption and retrieval"),
+        (["eval", run, "--task", "caption", "--scoring", "rank"], "a name is said in full"),
+        (["eval", run, "--task", "naming", "--data", "emojis"], "emoji or photographs"),
+        (["show", "gates", run], "do not know the mini-world"),
+        (["trace", "frozen", "--run", run], "do not know the mini-world"),
+        (["train", "frozen", *lm, *options, "--out", run], "holds a finished run"),
+    ):
+        assert main(bad) == 1
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+
+
+def test_blip2_through_both_stages(world, options, tmp_path, capsys):
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    start = ["--stage", "1", *options, "--batch", "4"]
+    assert main(["train", "blip2", *start, "--out", first]) == 0
+    assert main(["eval", first, "--task", "retrieval", "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["metric"] for row in result["rows"]][:2] == ["TR@1, ITC, photographs", "TR@5, ITC, photographs"]
+    assert main(["eval", first, "--task", "naming"]) == 1
+    assert "reads no prompts" in capsys.readouterr().err
+    behind = ["train", "blip2", "--stage", "2", "--from", first, "--lm", str(world / "lm"), "--batch", "4"]
+    assert main([*behind, "--minutes", "0.02", "--out", second]) == 0
+    assert "--steps" in capsys.readouterr().out
+    recipe = json.loads((tmp_path / "second" / "card.json").read_text())["recipe"]
+    assert recipe["vision"] == str(world / "eyes") and recipe["data"] == str(world / "pictures")
+    assert main(["ask", second, "--image", str(world / "pictures" / "red-fish.png")]) == 0
+    assert main([*behind, "--data", "photographs", "--out", str(tmp_path / "third")]) == 1
+    assert f"--data {world / 'pictures'}" in capsys.readouterr().err
+
+
+def test_minutes_leave_the_weights_as_they_were(make):
+    job = make("flamingo")
+    before = {name: p.clone() for name, p in real.Trained(job.model).state_dict().items()}
+    more = real_steps.fitted(job, 0.05)
+    assert more.recipe.optimisation.steps >= 1 and more.recipe.optimisation.warmup <= 50
+    assert all(torch.equal(before[name], p) for name, p in real.Trained(more.model).state_dict().items())
+    assert {**asdict(more.recipe), "optimisation": 0} == {**asdict(job.recipe), "optimisation": 0}
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        (["--lm", "smollm2", "--data", "world"], "the mini-world with lm-nano"),
+        (["--lm", "smollm2", "--data", "easy-vqa"], "the mini-world with lm-nano"),
+        (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: knows the mini-world's words alone"),
+        (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "knows the mini-world's words alone"),
+        (["--data", "emoji", "--variant", "blind"], "--variant: is for the mini-world alone"),
+        (["--data", "emoji", "--preset", "quick"], "nano and small"),
+        (["--data", "emoji", "--lm", "smolm2"], "no such language model"),
+        (["--data", "emoji", "--steps", "2", "--minutes", "1"], "give one of them"),
+        (["--resolution", "224"], "real eyes"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path, capsys, wrong, told):
+    assert main(["train", "frozen", *wrong, "--out", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+def test_mini_world_runs_read_no_real_pictures(capsys):
+    assert main(["eval", "lm-nano", "--task", "naming", "--data", "emoji"]) == 1
+    assert "knows the mini-world alone" in capsys.readouterr().err
+
+
+# --- with assets ---------------------------------------------------------------------------------------------------
+
+EMOJI = ("efficientnet-lite0", "twemoji", "openmoji", "emoji-data")
+
+
+@pytest.mark.slow
+@needs("smollm2", *EMOJI)
+@pytest.mark.parametrize("bridge", ["frozen", "flamingo"])
+def test_smollm2_and_emoji(tmp_path, bridge):
+    recipe = replace(real_steps.preset(bridge, "nano"), optimisation=STEPS, batch=4, views=1)
+    job = real_steps.prepare(recipe)
+    before = {name: float(p.double().sum()) for name, p in frozen_part(job.model).items()}
+    real_steps.train(job, tmp_path / "run")
+    assert before == {name: float(p.double().sum()) for name, p in frozen_part(job.model).items()}
+    assert (tmp_path / "run" / "model.safetensors").stat().st_size < 250e6
+    model, _ = load(tmp_path / "run")
+    task = real_steps.task_named("naming", job.data, job.words, job.form)
+    result = evaluate(model, task, shots=(1,), settings=Settings(ways=5), episodes=2, conditions=("real",))
+    assert result["chance"] == 0.2
+
+
+@pytest.mark.slow
+@needs("minilm", "smollm2", *EMOJI)
+def test_minilm_and_emoji(tmp_path):
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(minilm, "located", assets.located)
+    recipe = replace(real_steps.preset("blip2", "nano", 1), optimisation=STEPS, batch=4, views=1)
+    first = real_steps.prepare(recipe)
+    real_steps.train(first, tmp_path / "first")
+    found = real_steps.retrieval(first.model, first.words, first.data, candidates=0)
+    assert len(found) == 12 and all(0 <= row["value"] <= 1 for row in found)
+    second = replace(recipe, stage=2, start=str(tmp_path / "first"))
+    real_steps.train(real_steps.prepare(second), tmp_path / "second")
+    model, words, _ = real.open_run(tmp_path / "second")
+    batch = named.captions(first.data, words)(2, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert bool(model(batch).isfinite().all())
+    monkeypatch.undo()
