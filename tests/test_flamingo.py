@@ -148,12 +148,12 @@ def test_what_a_layer_adds_is_measured_in_units_of_the_stream():
     sizes: list[float] = []
     lm.hidden(
         lm.embed(torch.randint(5, 500, (8, 64))),
-        in_front=lambda i, y: (sizes.append(float(y.pow(2).mean().sqrt())), y)[1],
+        in_front=lambda i, y: (sizes.append(float(y.detach().pow(2).mean().sqrt())), y)[1],
     )
     assert len(found) == 2 and all(0.5 < 16 * size / unit < 2 for size, unit in zip(sizes, found, strict=True))
     assert all(math.log2(unit).is_integer() for unit in found) and found[0] < 0.5 < found[1]
     plain, scaled = flamingo(gates=0.5), flamingo(gates=0.5, units=(0.25, 4.0))
-    media, mask = plain.perceive(DOCUMENTS), plain._masks(DOCUMENTS)
+    media, mask = plain.perceive(DOCUMENTS), plain.masks(DOCUMENTS)
     y = torch.randn(len(DOCUMENTS), DOCUMENTS.ids.shape[1], 32)
     seen = {}
     for model in (plain, scaled):
