@@ -11,7 +11,7 @@ import typer
 
 from .common import Device, Episodes, Seed, command_line, device_named, new_table, out_console, share, writable_folder
 from .measure import few_shot
-from .train import decide, finish, rebuild, run, training_folder
+from .runs import decide, finish, rebuild, run, training_folder
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies

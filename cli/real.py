@@ -50,7 +50,7 @@ def train(
     from minilmm.training.checkpoint import read_card
     from minilmm.training.real import NAMES
 
-    from .train import decide, finish, training_folder, unfinished
+    from .runs import decide, finish, training_folder, unfinished
 
     if given := [name for name, value in unfit.items() if value is not None]:
         raise ValueError(f"{given[0]}: is for the mini-world alone: leave it out between real models")

@@ -1,31 +1,15 @@
-"""`minilmm pretrain` and `minilmm train`: recipes from options, runs that stop and go on."""
+"""`minilmm pretrain` and `minilmm train`: recipes from options, and what trains them."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
 import time
-import typing
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .common import (
-    Device,
-    Log,
-    Stopped,
-    chosen,
-    command_line,
-    device_named,
-    launched,
-    out_console,
-    share,
-    short,
-    writable_folder,
-)
+from .common import Device, chosen, device_named, launched, out_console
+from .runs import changed, decide, finish, run, training_folder, unfinished
 
 Preset = Annotated[str | None, typer.Option("--preset", help="nano (2 CPU cores) or small (one GPU).")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/NAME unless given.")]
@@ -39,107 +23,6 @@ Words = Annotated[str | None, typer.Option(help="A run, smollm2, or a model of t
 Minutes = Annotated[float | None, typer.Option(min=0.01, help="As many steps as fit, timed once.")]
 
 LMS = {"decoder": "lm-nano", "encoder-decoder": "t5-nano"}
-
-
-def rebuild(kind: Any, values: dict[str, Any]) -> Any:
-    """A dataclass from its JSON: nested ones and tuples come back."""
-    hints = typing.get_type_hints(kind)
-    again = {}
-    for key, value in values.items():
-        inside = dataclasses.is_dataclass(hints[key])
-        again[key] = rebuild(hints[key], value) if inside else tuple(value) if isinstance(value, list) else value
-    return kind(**again)
-
-
-def unfinished(out: Path, kind: Any) -> Any:
-    """The recipe of the checkpoint in `out`, None where there is none. CheckpointError where it cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    from minilmm.training.checkpoint import CHECKPOINT, CheckpointError
-
-    path = out / CHECKPOINT
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            return rebuild(kind, json.loads((file.metadata() or {})["recipe"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        raise CheckpointError(f"{path}: damaged, or of another kind of run: delete it to begin anew") from None
-
-
-def changed(recipe: Any, changes: dict[str, Any]) -> Any:
-    """The recipe with the options that were given: None leaves a value, a dict goes one level down."""
-    given: dict[str, Any] = {}
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            given[key] = changed(getattr(recipe, key), value)
-        elif value is not None:
-            given[key] = value
-    if given.get("steps"):  # a short run warms up for a fifth of its steps at most
-        given["warmup"] = min(recipe.warmup, max(1, given["steps"] // 5))
-    return dataclasses.replace(recipe, **given)
-
-
-def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Path, resume: bool, changes: dict) -> Any:
-    """The recipe of a run: a preset with the options given; on --resume the checkpoint's, which they must match."""
-    fresh = preset(name or default)
-    stored = unfinished(out, type(fresh)) if resume else None
-    if stored is None:
-        return changed(fresh, changes)
-    if changes["optimisation"]["steps"] is None:
-        changes = {**changes, "optimisation": {**changes["optimisation"], "steps": stored.optimisation.steps}}
-    recipe = changed(fresh if name else stored, changes)
-    differ = [f.name for f in dataclasses.fields(recipe) if getattr(recipe, f.name) != getattr(stored, f.name)]
-    if differ:
-        told = ", ".join(f"{n} was {getattr(stored, n)}" for n in differ)
-        raise ValueError(f"{out}: its checkpoint has another recipe ({told}): resume with its options, or change --out")
-    return stored
-
-
-@contextlib.contextmanager
-def training_folder(out: Path, resume: bool) -> Iterator[None]:
-    """A folder to train in: refused where it would overwrite a run, proved writable, left as it was after an error."""
-    from minilmm.training.checkpoint import CARD, CHECKPOINT
-
-    if (out / CARD).is_file():
-        raise ValueError(f"{out}: holds a finished run: choose another --out, or delete it first")
-    if (out / CHECKPOINT).is_file() and not resume:
-        raise ValueError(f"{out}: holds an unfinished run: go on with --resume, or choose another --out")
-    existed = out.exists()
-    writable_folder(out)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not (out / CHECKPOINT).is_file():
-            raise Stopped("stopped before the first step: nothing was trained") from None
-        again = command_line("--resume")
-        raise Stopped(f"stopped; checkpoint in {out}; continue with: {again}") from None
-    finally:
-        if not existed:
-            with contextlib.suppress(OSError):  # only an empty folder goes
-                out.rmdir()
-    if launched()[0] == 0:
-        (out / CHECKPOINT).unlink(missing_ok=True)
-
-
-def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **more: Any) -> None:
-    """Train a recipe under a progress bar."""
-    with Log(out.name, recipe.optimisation.steps) as log:
-        train(recipe, out, device=device, resume=resume, report=log.report, command=command_line(), **more)
-
-
-def finish(out: Path) -> None:
-    """What was trained, in a few lines."""
-    from minilmm.training.checkpoint import MODEL, read_card
-
-    if launched()[0]:  # the card may not be there yet
-        return
-    metrics, console = read_card(out)["metrics"], out_console()
-    left_out = ("step", "seconds", "gradient_norm", "loss")
-    probes = {k: v for k, v in metrics.items() if k not in left_out and not k.startswith("tanh")}
-    console.print(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
-    console.print("  " + ", ".join(f"{short(k)} {share(v)}" for k, v in probes.items()))
-    console.print(f"saved {out / MODEL}", soft_wrap=True)
 
 
 def pretrain_lm(
@@ -234,6 +117,12 @@ def steps_within(minutes: float, recipe: Any, device: str) -> int:
     return max(1, int(minutes * 60 / every))
 
 
+def for_real_models(options: dict[str, Any]) -> None:
+    """ValueError where an option was given that the mini-world does not have here."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise ValueError(f"{given[0]}: is for real models here: leave it out, or name --data emoji")
+
+
 def train_frozen(
     preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
     data: Annotated[str | None, typer.Option(help="world, easy-vqa, a folder; emoji, photographs.")] = None,
@@ -248,6 +137,7 @@ def train_frozen(
     eyes: Annotated[str | None, typer.Option(help="scratch, start or kept.")] = None,
     prefix_tokens: Annotated[int | None, typer.Option(help="1, 2 or 4 vectors per picture.")] = None,
     kept: Annotated[bool | None, typer.Option("--kept-prefix/--free-prefix", help="Keep it among words?")] = None,
+    pages: Annotated[int | None, typer.Option(min=0, help="Real models: pages of several pictures per step.")] = None,
     noise: Annotated[float | None, typer.Option(min=0, help="Noise on a kept prefix while training.")] = None,
     lr: Rate = None,
     batch: Size = None,
@@ -264,13 +154,12 @@ def train_frozen(
     if real.between_real(lm, vision, data):
         given: dict[str, Any] = {
             "lm": lm, "vision": vision, "data": data, "resolution": resolution, "prefix_tokens": prefix_tokens,
-            "kept": kept, "noise": noise, "lr": lr, "batch": batch, "seed": seed,
+            "kept": kept, "pages": pages, "noise": noise, "lr": lr, "batch": batch, "seed": seed,
         }  # fmt: skip
         unfit = {"--variant": variant if variant != "frozen" else None, "--eyes": eyes if eyes != "kept" else None}
         return real.train("frozen", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
                           minutes=minutes)  # fmt: skip
-    if resolution is not None:
-        raise ValueError(f"--resolution {resolution}: is for real eyes: leave it out, or name --data emoji")
+    for_real_models({"--resolution": resolution, "--pages": pages})
     if steps is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
     if minutes is not None and launched()[1] > 1:
@@ -336,8 +225,7 @@ def train_flamingo(
                  "--all-text": all_text, "--loud": loud, "--start": start}  # fmt: skip
         return real.train("flamingo", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
                           minutes=minutes)  # fmt: skip
-    if resolution is not None or minutes is not None:
-        raise ValueError("--resolution, --minutes: are for real models here: leave them out, or name --data emoji")
+    for_real_models({"--resolution": resolution, "--minutes": minutes})
     if variant is not None and bug is not None:
         raise ValueError("--variant and --bug: give one of them")
     for value, options, name in (
@@ -376,6 +264,7 @@ def train_blip2(
     resolution: Resolution = None,
     objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
     data: Annotated[str | None, typer.Option(help="emoji, photographs; stage 2: world, or vqa: fine-tunes.")] = None,
+    pages: Annotated[int | None, typer.Option(min=0, help="Stage 2, real models: pages of pictures per step.")] = None,
     bug: Annotated[str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")] = None,
     lr: Rate = None,
     batch: Size = None,
@@ -397,13 +286,12 @@ def train_blip2(
     if between:
         given: dict[str, Any] = {
             "vision": vision, "data": data, "resolution": resolution, "lm": lm, "start": start,
-            "objectives": parts, "lr": lr, "batch": batch, "seed": seed,
+            "objectives": parts, "pages": pages, "lr": lr, "batch": batch, "seed": seed,
         }  # fmt: skip
-        unfit = {"--bug": bug, "--objectives": parts if stage == 2 else None}
+        unfit = {"--bug": bug, "--objectives": parts if stage == 2 else None, "--pages": pages if stage == 1 else None}
         return real.train("blip2", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
                           minutes=minutes, stage=stage)  # fmt: skip
-    if resolution is not None or minutes is not None:
-        raise ValueError("--resolution, --minutes: are for real models here: leave them out, or name --data emoji")
+    for_real_models({"--resolution": resolution, "--minutes": minutes, "--pages": pages})
     if bug is not None:
         chosen(bug, tuple(BLIP2_BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
     if stage == 1 and (start, lm, data) != (None, None, None):

@@ -429,3 +429,10 @@ def test_runs_that_cannot_go_back_or_cannot_be_asked_say_so(saved, tmp_path, fai
         file.write(b"\x01")
     fails("convert", run, "--to", tmp_path / "back", holds="damaged or replaced")
     fails("ask", run, "--prompt", "what", holds="came without a tokenizer")
+
+
+def test_what_memory_held_before_does_not_matter():
+    """Weights that are not drawn are 0, not what was there: trunc_normal_ draws until all is within its bounds."""
+    with parts.unfilled():
+        for draw in (nn.init.trunc_normal_, nn.init.normal_, nn.init.kaiming_uniform_, nn.init.xavier_uniform_):
+            assert not draw(torch.full((3, 4), 7.0)).any()

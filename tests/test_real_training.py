@@ -12,7 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 from minilmm_cli.main import main
-from minilmm_cli.train import rebuild
+from minilmm_cli.runs import rebuild
 from PIL import Image
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -35,7 +35,7 @@ from minilmm.evaluation.fewshot import BUDGET, LOGITS, at_once, evaluate
 from minilmm.language.hub import lm_named
 from minilmm.training import backbones, minilm, real, real_steps
 from minilmm.training.checkpoint import CheckpointError, load
-from minilmm.training.loop import loss_of
+from minilmm.training.loop import generator_for, loss_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe
 from minilmm.world.tasks import Settings
 
@@ -151,6 +151,20 @@ def test_a_bridge_trains_and_keeps_what_trained_alone(make, tmp_path, bridge, mo
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["config"]["lm"].endswith("lm") and card["config"]["vision"].endswith("eyes")
     assert rebuild(type(job.recipe), card["recipe"]) == job.recipe
+
+
+@pytest.mark.parametrize("bridge", ("frozen", "blip2"))
+def test_pages_are_read_from_their_step_on(make, bridge):
+    """Flamingo's kind of data for the others, too: at first captions alone, then a page's loss comes on top."""
+    job = make(bridge)
+    losses = []
+    for pages in (0, 2):
+        recipe = replace(job.recipe, optimisation=Optimisation(8, lr=1e-3), pages=pages, first=1)
+        loss = real_steps.loss_of(recipe, job.model, job.words, job.seen, job.form)
+        with torch.no_grad():
+            losses.append([float(loss(generator_for(0, step, "cpu"), step)) for step in (0, 1)])
+    (before, alone), (same, more) = losses
+    assert before == same and more > alone + 0.1
 
 
 @pytest.mark.parametrize("bridge", BRIDGES)
@@ -364,7 +378,8 @@ def test_minutes_leave_the_weights_as_they_were(make):
         (["--data", "emoji", "--preset", "quick"], "nano and small"),
         (["--data", "emoji", "--lm", "smolm2"], "no such language model"),
         (["--data", "emoji", "--steps", "2", "--minutes", "1"], "give one of them"),
-        (["--resolution", "224"], "real eyes"),
+        (["--resolution", "224"], "for real models here"),
+        (["--pages", "4"], "for real models here"),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path, capsys, wrong, told):

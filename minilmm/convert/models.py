@@ -35,7 +35,9 @@ RANDOM = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "kaiming_n
 class _Unfilled(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         if getattr(func, "__name__", "") in RANDOM:
-            return args[0] if args else (kwargs or {})["tensor"]
+            tensor = args[0] if args else (kwargs or {})["tensor"]
+            tensor.detach().zero_()  # not left as it was: trunc_normal_ draws until all is within its bounds
+            return tensor
         return func(*args, **(kwargs or {}))
 
 

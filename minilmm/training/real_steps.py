@@ -26,7 +26,7 @@ from minilmm.tokenizer import EOC, Tokenizer
 from minilmm.training.blip2 import matches
 from minilmm.training.checkpoint import REAL, save
 from minilmm.training.flamingo import gates, optimizer_of
-from minilmm.training.loop import Report, adamw, fit, generator_for, quiet
+from minilmm.training.loop import Report, adamw, fast_halves, fit, generator_for, quiet
 from minilmm.training.real import Bridge, Trained, compose, data_named, facts, form_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe, RealRecipe
 from minilmm.vision.contrastive import same_text
@@ -88,8 +88,6 @@ def loss_of(recipe: RealRecipe, model: Bridge, words: Tokenizer, seen: Named, fo
         assert isinstance(recipe, RealBlip2Recipe)
         return matching(recipe, model, words, seen)
     captions = named.captions(seen, words, form)
-    if not isinstance(recipe, RealFlamingoRecipe):
-        return lambda generator, step: spoken(model, captions(recipe.batch, generator))
     pages = [named.pages(seen, words, form, ways=ways, shots=shots) for ways, shots in PAGES]
     first = min(recipe.first, recipe.optimisation.steps // 4)
 
@@ -217,7 +215,9 @@ def fitted(job: Job, minutes: float) -> Job:
     job.model.train()
     for step in range(4):
         start = time.perf_counter()
-        loss(generator_for(job.recipe.seed, step, device), job.recipe.optimisation.steps).backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_halves(device)):
+            value = loss(generator_for(job.recipe.seed, step, device), job.recipe.optimisation.steps)
+        value.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         float(job.parameters[0].detach().flatten()[0])  # waits for a GPU
@@ -248,7 +248,8 @@ def train(
     loss = loss_of(recipe, model, job.words, job.seen, job.form)
     out.mkdir(parents=True, exist_ok=True)
     rows = fit(trained, job.parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume,
-               report=report, evaluate=job.probe, evaluate_every=probe_every, optimizer=job.optimizer())  # fmt: skip
+               report=report, evaluate=job.probe, evaluate_every=probe_every, optimizer=job.optimizer(),
+               half=fast_halves(job.parameters[0].device))  # fmt: skip
     kind = {Frozen: "frozen", Flamingo: "flamingo", Stage1: "blip2-stage1", Blip2: "blip2"}[type(model)]
     save(out, trained, REAL + kind, config=facts(recipe, model), recipe=asdict(recipe), seed=recipe.seed,
          metrics=rows[-1], command=command, device=str(job.parameters[0].device))  # fmt: skip

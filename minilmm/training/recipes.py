@@ -180,6 +180,8 @@ class RealRecipe:
     resolution  pixels per side; 0 is the eyes' own, and 112 where they take several
     views       of each picture, which the eyes look at once before training begins
     batch       captioned pictures per step
+    pages       per step, of several pictures with made-up names, from step `first` on; 0: captions alone
+    weights     of the losses of captioned pictures and of pages
     """
 
     optimisation: Optimisation
@@ -189,6 +191,9 @@ class RealRecipe:
     resolution: int = 0
     views: int = 4
     batch: int = 16
+    pages: int = 0
+    first: int = 100
+    weights: tuple[float, float] = (1.0, 1.0)
     seed: int = 0
 
 
@@ -203,21 +208,13 @@ class RealFrozenRecipe(RealRecipe):
 
 @dataclass(frozen=True)
 class RealFlamingoRecipe(RealRecipe):
-    """Flamingo: resampler and gated layers, on captioned pictures and on pages of several pictures with made-up names.
-
-    every     a gated layer in front of every n-th block; a large LM has thirty
-    pages     per step
-    first     steps on captioned pictures alone
-    weights   of the losses of captioned pictures and of pages
-    """
+    """Flamingo: resampler and gated layers, one in front of every n-th block (`every`); a large LM has thirty."""
 
     latents: int = 8
     resampler_layers: int = 1
     heads: int = 4
     every: int = 5
     pages: int = 4
-    first: int = 100
-    weights: tuple[float, float] = (1.0, 1.0)
     gate_rate: float = 10.0
 
 
