@@ -4,7 +4,7 @@ TORCH ?= torch
 PIP = .venv/bin/python -m pip install --quiet
 RUN = .venv/bin/minilmm
 
-.PHONY: quickstart test test-fast lab zoo bench results claims arms clean
+.PHONY: quickstart test test-fast lab zoo bench results claims arms real clean
 
 quickstart: .venv/.installed-core
 	$(RUN) quickstart

@@ -138,6 +138,7 @@ def train_frozen(
     prefix_tokens: Annotated[int | None, typer.Option(help="1, 2 or 4 vectors per picture.")] = None,
     kept: Annotated[bool | None, typer.Option("--kept-prefix/--free-prefix", help="Keep it among words?")] = None,
     pages: Annotated[int | None, typer.Option(min=0, help="Real models: pages of several pictures per step.")] = None,
+    ridge: Annotated[float | None, typer.Option(min=0, help="Real models: how the map begins; 0: at random.")] = None,
     noise: Annotated[float | None, typer.Option(min=0, help="Noise on a kept prefix while training.")] = None,
     lr: Rate = None,
     batch: Size = None,
@@ -154,12 +155,13 @@ def train_frozen(
     if real.between_real(lm, vision, data):
         given: dict[str, Any] = {
             "lm": lm, "vision": vision, "data": data, "resolution": resolution, "prefix_tokens": prefix_tokens,
-            "kept": kept, "pages": pages, "noise": noise, "lr": lr, "batch": batch, "seed": seed,
+            "kept": kept, "pages": pages, "ridge": ridge, "noise": noise, "lr": lr, "batch": batch,
+            "seed": seed,
         }  # fmt: skip
         unfit = {"--variant": variant if variant != "frozen" else None, "--eyes": eyes if eyes != "kept" else None}
         return real.train("frozen", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
                           minutes=minutes)  # fmt: skip
-    for_real_models({"--resolution": resolution, "--pages": pages})
+    for_real_models({"--resolution": resolution, "--pages": pages, "--ridge": ridge})
     if steps is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
     if minutes is not None and launched()[1] > 1:

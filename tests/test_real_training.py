@@ -167,6 +167,20 @@ def test_pages_are_read_from_their_step_on(make, bridge):
     assert before == same and more > alone + 0.1
 
 
+def test_frozen_begins_near_the_words_of_its_names(make):
+    """What the ridge says of a training picture is nearer to the words of its name than of other names."""
+    job = make("frozen", ridge=1e-3)
+    x = job.model.encoder.pool(job.seen.features[0, :, 0].float())
+    found = job.model.to_prefix(x).detach().unflatten(1, (2, -1))  # (N, 2, D)
+    ids = [job.words.encode(f" {name}") for name in job.seen.names]
+    told = job.model.lm.embed(torch.tensor([[row[0], row[-1]] for row in ids]))
+    told = told - told.mean(0)
+    similar = torch.einsum("ind,jnd->ij", found, told)
+    own, other = similar.diagonal().mean(), similar[~torch.eye(len(similar), dtype=torch.bool)].mean()
+    assert own > 3 * abs(other) and own > 0.3 * told.square().sum((1, 2)).mean()
+    assert not torch.equal(make("frozen", ridge=0.0).model.to_prefix.weight, job.model.to_prefix.weight)
+
+
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_a_run_opens_as_it_was(make, tmp_path, bridge, generator):
     job = make(bridge)

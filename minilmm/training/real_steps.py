@@ -45,7 +45,7 @@ def preset(bridge: str, name: str, stage: int = 1) -> RealRecipe:
         raise ValueError(f"unknown preset {name!r}: between real models there are nano and small")
     more, times = (1, 1) if name == "nano" else (4, 5)
     if bridge == "frozen":
-        return RealFrozenRecipe(Optimisation(times * 600, lr=5e-3), batch=16 * more)
+        return RealFrozenRecipe(Optimisation(times * 600, lr=1e-3), batch=16 * more)
     if bridge == "flamingo":
         return RealFlamingoRecipe(Optimisation(times * 300, lr=5e-4), batch=16 * more, pages=4 * more)
     if stage == 1:
@@ -154,6 +154,31 @@ def across_vendors(eyes: Any, data: Named, seed: int = 0) -> list[dict[str, Any]
     return rows
 
 
+@torch.no_grad()
+def begin_at_words(model: Frozen, words: Tokenizer, seen: Named, ridge: float) -> None:
+    """Frozen's map begins as a ridge regression, from what the eyes see to the embeddings of words of the name.
+
+    The n vectors are told the n words that lie evenly from a name's first to its last, less the mean of all names. So
+    a prefix is near words from the first step on: a picture is bound to a made-up name before anything has trained.
+    ridge: of standardised features, per view of each picture.
+    """
+    assert seen.features is not None
+    device = model.to_prefix.weight.device
+    x = torch.cat(
+        [model.encoder.pool(some.to(device).float()).cpu() for some in seen.features.flatten(0, 2).split(512)]
+    )
+    V, N, K = seen.features.shape[:3]
+    known = [torch.tensor(words.encode(f" {name}")) for name in seen.names]
+    chosen = [row[torch.linspace(0, len(row) - 1, model.prefix_tokens).round().long()] for row in known]
+    y = model.lm.embed(torch.stack(chosen).to(device)).flatten(1).float().cpu()  # (N, n D)
+    y = (y - y.mean(0))[None, :, None].expand(V, N, K, -1).flatten(0, 2)
+    mean, deviation = x.mean(0), x.std(0) + 1e-3
+    x = (x - mean) / deviation
+    found = torch.linalg.solve(x.T @ x + ridge * K * torch.eye(x.shape[1]), x.T @ y) / deviation[:, None]
+    model.to_prefix.weight.copy_(found.T)
+    model.to_prefix.bias.copy_(-mean @ found)
+
+
 @dataclass
 class Job:
     """A recipe made ready: models loaded, and every training picture looked at."""
@@ -204,6 +229,8 @@ def prepare(recipe: RealRecipe, device: torch.device | str = "cpu") -> Job:
     model.to(device)
     data, form = data_named(recipe.data, model.config.vision.resolution), form_of(recipe.data)
     seen = looked_at(data, model.encoder, recipe.views, device)  # type: ignore[arg-type]
+    if isinstance(recipe, RealFrozenRecipe) and isinstance(model, Frozen) and recipe.ridge:
+        begin_at_words(model, words, seen, recipe.ridge)
     return Job(recipe, model, words, data, seen, form, time.perf_counter() - start)
 
 

@@ -199,11 +199,15 @@ class RealRecipe:
 
 @dataclass(frozen=True)
 class RealFrozenRecipe(RealRecipe):
-    """Frozen with eyes that are kept: the linear map alone trains. See `minilmm.frozen` for a prefix that is kept."""
+    """Frozen with eyes that are kept: the linear map alone trains. See `minilmm.frozen` for a prefix that is kept.
+
+    ridge   the map begins as this ridge regression onto the words of the names; 0: at random
+    """
 
     prefix_tokens: int = 2
     kept: bool = True
     noise: float = 0.0
+    ridge: float = 1e4
 
 
 @dataclass(frozen=True)
