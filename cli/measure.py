@@ -166,7 +166,7 @@ def footnote(result: dict[str, Any]) -> str:
     how = f", scored by {s['scoring']}" if "scoring" in s else ""
     named = {"beams": "{} beams", "orders": "{} orders", "zero_shot_texts": "{} texts at zero shots"}
     how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
-    how += ", RICES" if s.get("rices") else ""
+    how += (", RICES" if s.get("rices") else "") + (", per token" if s.get("per_token") else "")
     measured = f"chance {share(result['chance'])}; {result['seconds']:.1f} s on {result['device']}"
     how += f", {s['data']}" if "data" in s else ""
     return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
@@ -190,6 +190,9 @@ def evaluate_run(
     orders: Annotated[int, typer.Option("--orders", min=1, help="Average over orders of examples; by rank.")] = 1,
     rices: Rices = False,
     zero_shot_texts: Texts = 0,
+    per_token: Annotated[
+        bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")
+    ] = False,
     device: Device = "auto",
     json: Json = None,
 ) -> None:
@@ -202,9 +205,11 @@ def evaluate_run(
 
     numbers, settings = check(task, shots, ways, names, split, scoring, episodes)
     settings = dataclasses.replace(settings, repeats=repeats, induction=induction)
-    method = Method(beams, orders, rices, zero_shot_texts)
+    method = Method(beams, orders, rices, zero_shot_texts, per_token)
     if task in VISION_TASKS and method != Method():
-        raise ValueError(f"{task}: reads no prompt: leave --beams, --orders, --rices and --zero-shot-texts out")
+        raise ValueError(
+            f"{task}: reads no prompt: leave --beams, --orders, --rices, --per-token and --zero-shot-texts out"
+        )
     asked = conditions.split(",") if conditions is not None else CONDITIONS
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in asked))
     where = device_named(device)

@@ -32,6 +32,13 @@ TITLES = {
         }.items()
     },
     "blip2-t5-nano-vqa": "questions (vqa)", "blip2-t5-nano-caption": "captions, beam 3",
+    **{
+        f"real/{run}-{task}": f"emoji, {title}"
+        for run in ("frozen", "frozen-pages", "flamingo", "blip2", "smollm2", "efficientnet-lite0")
+        for task, title in {
+            "names": "real names, 5 ways", "naming": "made-up names, 2 ways", "retrieval": "retrieval, held-out things",
+        }.items()
+    },
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Evaluations as Flamingo does them: beams, orders, RICES, texts at zero shots, captions."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from tiny import tiny_frozen, tiny_lm
 from minilmm.document import Batch
 from minilmm.evaluation import rices
 from minilmm.evaluation.captions import cider, facts, scene_f1
-from minilmm.evaluation.fewshot import Method, evaluate
+from minilmm.evaluation.fewshot import Method, evaluate, ranked
 from minilmm.evaluation.prompts import prompts, reordered
-from minilmm.world.grammar import caption
+from minilmm.world.grammar import ABSENT, caption
 from minilmm.world.scenes import sample_scenes
 from minilmm.world.tasks import TASKS, Settings
 from minilmm.world.vocabulary import tokenizer
@@ -96,16 +97,31 @@ def test_every_way_of_evaluating_runs_and_is_told():
     ):
         result = evaluate(model, task, shots=(0, 1), method=method, **QUICK)
         assert told.items() <= result["settings"].items() and len(result["rows"]) == 2
-    ranked = evaluate(model, "naming", shots=(1,), method=Method(orders=3), **QUICK)
-    assert ranked["settings"]["orders"] == 3
+    averaged = evaluate(model, "naming", shots=(1,), method=Method(orders=3), **QUICK)
+    assert averaged["settings"]["orders"] == 3
     for task, method, words in (
         ("naming", Method(rices=True), "no pool"),
         ("vqa", Method(orders=2), "scoring by rank"),
+        ("vqa", Method(per_token=True), "scoring by rank"),
     ):
         with pytest.raises(ValueError, match=words):
             evaluate(model, task, shots=(1,), method=method, **QUICK)
     with pytest.raises(ValueError, match="no pool"):
         evaluate(tiny_lm(), "vqa", shots=(1,), method=Method(rices=True), **QUICK)
+
+
+def test_per_token_divides_by_each_candidates_length():
+    """The end of a name counts, too."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = TASKS["vqa"].sample(6, generator, Settings(shots=0))
+    longer = torch.full((6, 2, 3), ABSENT)
+    longer[:, 0, :2], longer[:, 1] = torch.tensor([9, 5]), torch.tensor([9, 8, 5])
+    drawn = replace(drawn, candidates=longer, target=torch.zeros(6, dtype=torch.long))
+    model, batch = tiny_lm(), prompts(drawn, None, "real", generator)
+    with torch.no_grad():
+        whole, mean = (ranked(model, batch, drawn, per_token=per) for per in (False, True))
+    torch.testing.assert_close(mean * torch.tensor([2, 3]), whole)
+    assert (whole < 0).all()
 
 
 def test_captions_are_read_exactly():

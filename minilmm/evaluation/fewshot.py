@@ -55,15 +55,18 @@ def at_once(batch: Batch, copies: int, words: Tokenizer | None) -> int:
     return max(1, tokens // (batch.ids.shape[1] * copies))
 
 
-def ranked(model: MultimodalLM, batch: Batch, episodes: Episodes, words: Tokenizer | None = None) -> Tensor:
-    """Log-probabilities of the candidates, (B, C); minus infinity where a row has fewer."""
+def ranked(
+    model: MultimodalLM, batch: Batch, episodes: Episodes, words: Tokenizer | None = None, per_token: bool = False
+) -> Tensor:
+    """Log-probabilities of the candidates, (B, C), per token where asked; minus infinity where a row has fewer."""
     here = episodes.candidates != ABSENT
     size = at_once(batch, here.shape[1], words)
     scores = [
         model.score(batch[rows], episodes.candidates[rows].clamp(min=0), here[rows])
         for rows in _chunks(len(batch), size)
     ]
-    return torch.cat(scores).masked_fill(~here[..., 0], float("-inf"))
+    found = torch.cat(scores) / (here.sum(-1).clamp(min=1) if per_token else 1)
+    return found.masked_fill(~here[..., 0], float("-inf"))
 
 
 def answered(
@@ -82,6 +85,7 @@ def correct(
     scoring: str,
     beams: int = 1,
     words: Tokenizer | None = None,
+    per_token: bool = False,
 ) -> Tensor:
     """Which answers are right, (B,) bool: the best-scored candidate, or what it says where that ends and matches.
 
@@ -89,7 +93,7 @@ def correct(
     for two words more than it needs.
     """
     if scoring == "rank":
-        return ranked(model, batch, episodes, words).argmax(1) == episodes.target
+        return ranked(model, batch, episodes, words, per_token).argmax(1) == episodes.target
     words = words or tokenizer()
     end = words.convert_tokens_to_ids(EOC)
     answers = compact(episodes.answers, fill=words.pad_token_id)
@@ -124,12 +128,14 @@ class Method:
     orders           the log-likelihoods of so many orders of the demonstrations are averaged; the paper has 6
     rices            demonstrations are those of a pool of 1000 whose pictures resemble the query's, nearest last
     zero_shot_texts  at zero shots so many examples without their pictures stand in front; the paper has 2
+    per_token        candidates are ranked by their mean log-probability per token: real names differ in length
     """
 
     beams: int = 1
     orders: int = 1
     rices: bool = False
     zero_shot_texts: int = 0
+    per_token: bool = False
 
 
 class _Pool:
@@ -202,7 +208,8 @@ def evaluate(
                 if method.orders > 1:
                     turned = [reordered(drawn, media, generator) for _ in range(method.orders)]
                     batches = [(prompts(d, m, condition, generator, texts_only, kind.words), d) for d, m in turned]
-                    best = torch.stack([ranked(model, batch, d, kind.words) for batch, d in batches]).mean(0).argmax(1)
+                    scores = [ranked(model, batch, d, kind.words, method.per_token) for batch, d in batches]
+                    best = torch.stack(scores).mean(0).argmax(1)
                     found[condition] += (best == drawn.target)[:keep].tolist()
                     continue
                 batch = prompts(drawn, media, condition, generator, texts_only, kind.words)[:keep]
@@ -210,7 +217,9 @@ def evaluate(
                     said, _ = answered(model, batch, drawn.candidates.shape[-1], method.beams)
                     found[condition] += [_plain(row) for row in said.tolist()]
                 else:
-                    found[condition] += correct(model, batch, asked, scoring, method.beams, kind.words).tolist()
+                    found[condition] += correct(
+                        model, batch, asked, scoring, method.beams, kind.words, method.per_token
+                    ).tolist()
             groups.append(drawn.group[:keep].cpu())
             if scoring == "caption":
                 references += [[_plain(row) for row in rows] for rows in drawn.candidates[:keep].tolist()]
@@ -277,5 +286,5 @@ def _check(
         raise ValueError(f"unknown scoring {scoring!r} for {task}: choose rank or generate; captions have their own")
     if method.rices and not (kind.pooled and sees):
         raise ValueError(f"rices: {task} has no pool to choose from, or the model no eyes: use vqa or caption")
-    if method.orders > 1 and scoring != "rank":
-        raise ValueError("orders: log-likelihoods are averaged, which needs scoring by rank")
+    if (method.orders > 1 or method.per_token) and scoring != "rank":
+        raise ValueError("orders, per token: are of log-likelihoods, which needs scoring by rank")
