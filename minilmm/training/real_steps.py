@@ -179,6 +179,18 @@ def begin_at_words(model: Frozen, words: Tokenizer, seen: Named, ridge: float) -
     model.to_prefix.bias.copy_(-mean @ found)
 
 
+@torch.no_grad()
+def begin_centred(model: Flamingo, seen: Named) -> None:
+    """Flamingo's resampler begins by leaving out what all pictures share, most of what eyes of others say: its time
+    embeddings are the mean feature, negative, and its norms weigh channels by one over their deviation.
+    """
+    assert seen.features is not None
+    x = seen.features[:, :, 0].flatten(0, 2).float()  # (M S, D)
+    model.resampler.time_embeddings.copy_(-x.mean(0).expand_as(model.resampler.time_embeddings))
+    for norm in model.resampler.context_norm:
+        norm.weight.copy_((x.std(0).mean() / (x.std(0) + 1e-6)).clamp(max=3.0))
+
+
 @dataclass
 class Job:
     """A recipe made ready: models loaded, and every training picture looked at."""
@@ -231,6 +243,8 @@ def prepare(recipe: RealRecipe, device: torch.device | str = "cpu") -> Job:
     seen = looked_at(data, model.encoder, recipe.views, device)  # type: ignore[arg-type]
     if isinstance(recipe, RealFrozenRecipe) and isinstance(model, Frozen) and recipe.ridge:
         begin_at_words(model, words, seen, recipe.ridge)
+    if isinstance(model, Flamingo):
+        begin_centred(model, seen)
     return Job(recipe, model, words, data, seen, form, time.perf_counter() - start)
 
 
