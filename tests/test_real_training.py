@@ -181,6 +181,16 @@ def test_frozen_begins_near_the_words_of_its_names(make):
     assert not torch.equal(make("frozen", ridge=0.0).model.to_prefix.weight, job.model.to_prefix.weight)
 
 
+def test_the_resampler_begins_without_what_all_pictures_share(make):
+    """Features and time embeddings together have mean 0 over all pictures, and channels that vary much weigh less."""
+    job = make("flamingo")
+    x = job.seen.features[:, :, 0].flatten(0, 2).float()
+    resampler = job.model.resampler
+    assert torch.allclose((x + resampler.times(1)[0]).mean(0), torch.zeros(x.shape[1]), atol=1e-4)
+    weight, deviation = resampler.context_norm[0].weight.detach(), x.std(0)
+    assert weight[deviation.argmax()] == weight.min() < 1 < weight.max() <= 3
+
+
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_a_run_opens_as_it_was(make, tmp_path, bridge, generator):
     job = make(bridge)
