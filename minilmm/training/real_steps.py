@@ -23,6 +23,7 @@ from minilmm.flamingo import Flamingo
 from minilmm.frozen import Frozen
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import EOC, Tokenizer
+from minilmm.training.beginnings import begin_at_words, begin_centred
 from minilmm.training.blip2 import matches
 from minilmm.training.checkpoint import REAL, save
 from minilmm.training.flamingo import gates, optimizer_of
@@ -35,7 +36,6 @@ from minilmm.world.tasks import Settings, Task
 
 PROBE_EVERY = 200  # steps
 PAGES = ((2, 1), (2, 2), (3, 1))  # ways and shots: five pictures at most, as in the paper
-OPEN = 0.3  # alpha of a large model's gates at the start
 EPISODES = 40  # of a probe: a large language model takes its time
 Loss = Callable[[torch.Generator, int], Tensor]
 
@@ -153,47 +153,6 @@ def across_vendors(eyes: Any, data: Named, seed: int = 0) -> list[dict[str, Any]
             metric = f"R@{one.k}, {' to '.join(ends if one.direction == 'TR' else ends[::-1])}"
             rows.append({"metric": metric, "value": value, "low": low, "high": high, "chance": one.chance})
     return rows
-
-
-@torch.no_grad()
-def begin_at_words(model: Frozen, words: Tokenizer, seen: Named, ridge: float) -> None:
-    """Frozen's map begins as a ridge regression, from what the eyes see to the embeddings of words of the name.
-
-    The n vectors are told the n words that lie evenly from a name's first to its last, less the mean of all names. So
-    a prefix is near words from the first step on: a picture is bound to a made-up name before anything has trained.
-    ridge: of standardised features, per view of each picture.
-    """
-    assert seen.features is not None
-    device = model.to_prefix.weight.device
-    x = torch.cat(
-        [model.encoder.pool(some.to(device).float()).cpu() for some in seen.features.flatten(0, 2).split(512)]
-    )
-    V, N, K = seen.features.shape[:3]
-    known = [torch.tensor(words.encode(f" {name}")) for name in seen.names]
-    chosen = [row[torch.linspace(0, len(row) - 1, model.prefix_tokens).round().long()] for row in known]
-    y = model.lm.embed(torch.stack(chosen).to(device)).flatten(1).float().cpu()  # (N, n D)
-    y = (y - y.mean(0))[None, :, None].expand(V, N, K, -1).flatten(0, 2)
-    mean, deviation = x.mean(0), x.std(0) + 1e-3
-    x = (x - mean) / deviation
-    found = torch.linalg.solve(x.T @ x + ridge * K * torch.eye(x.shape[1]), x.T @ y) / deviation[:, None]
-    model.to_prefix.weight.copy_(found.T)
-    model.to_prefix.bias.copy_(-mean @ found)
-
-
-@torch.no_grad()
-def begin_centred(model: Flamingo, seen: Named) -> None:
-    """Flamingo's resampler begins by leaving out what all pictures share: its time embeddings are the mean feature,
-    negative, and its norms weigh channels by one over their deviation. Its cross-attention begins a crack open: from 0,
-    as in the paper, tanh(alpha) stayed below .03 for 200 steps of 16 pictures.
-    """
-    assert seen.features is not None
-    x = seen.features[:, :, 0].flatten(0, 2).float()  # (M S, D)
-    model.resampler.time_embeddings.copy_(-x.mean(0).expand_as(model.resampler.time_embeddings))
-    for norm in model.resampler.context_norm:
-        norm.weight.copy_((x.std(0).mean() / (x.std(0) + 1e-6)).clamp(max=3.0))
-    for name, gate in gates(model).items():
-        if "xattn" in name:
-            gate.fill_(OPEN)
 
 
 @dataclass
