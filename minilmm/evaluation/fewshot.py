@@ -208,8 +208,8 @@ def evaluate(
                 if method.orders > 1:
                     turned = [reordered(drawn, media, generator) for _ in range(method.orders)]
                     batches = [(prompts(d, m, condition, generator, texts_only, kind.words), d) for d, m in turned]
-                    scores = [ranked(model, batch, d, kind.words, method.per_token) for batch, d in batches]
-                    best = torch.stack(scores).mean(0).argmax(1)
+                    orders = [ranked(model, batch, d, kind.words, method.per_token) for batch, d in batches]
+                    best = torch.stack(orders).mean(0).argmax(1)
                     found[condition] += (best == drawn.target)[:keep].tolist()
                     continue
                 batch = prompts(drawn, media, condition, generator, texts_only, kind.words)[:keep]

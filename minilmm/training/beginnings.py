@@ -47,8 +47,9 @@ def begin_centred(model: Flamingo, seen: Named) -> None:
     assert seen.features is not None
     x = seen.features[:, :, 0].flatten(0, 2).float()  # (M S, D)
     model.resampler.time_embeddings.copy_(-x.mean(0).expand_as(model.resampler.time_embeddings))
-    for norm in model.resampler.context_norm:
-        norm.weight.copy_((x.std(0).mean() / (x.std(0) + 1e-6)).clamp(max=3.0))
+    for name, weight in model.resampler.context_norm.named_parameters():
+        if name.endswith("weight"):
+            weight.copy_((x.std(0).mean() / (x.std(0) + 1e-6)).clamp(max=3.0))
     for name, gate in gates(model).items():
         if "xattn" in name:
             gate.fill_(OPEN)
