@@ -105,12 +105,12 @@ real: .venv/.installed-core
 	mkdir -p results/real
 	$(RUN) assets get smollm2 efficientnet-lite0 minilm emoji
 	$(RUN) train frozen --lm smollm2 --vision efficientnet-lite0 --data emoji --minutes 15 --out runs/real/frozen
-	$(RUN) train frozen --lm smollm2 --data emoji --pages 4 --minutes 20 --out runs/real/frozen-pages
-	$(RUN) train flamingo --lm smollm2 --data emoji --minutes 22 --out runs/real/flamingo
-	$(RUN) train blip2 --stage 1 --data emoji --minutes 8 --out runs/real/b1
-	$(RUN) train blip2 --stage 2 --from runs/real/b1 --lm smollm2 --minutes 9 --out runs/real/blip2
+	$(RUN) train frozen --lm smollm2 --data emoji --pages 4 --noise 0.5 --minutes 19 --out runs/real/frozen-pages
+	$(RUN) train flamingo --lm smollm2 --data emoji --minutes 13 --out runs/real/flamingo
+	$(RUN) train blip2 --stage 1 --data emoji --minutes 7 --out runs/real/b1
+	$(RUN) train blip2 --stage 2 --from runs/real/b1 --lm smollm2 --minutes 7 --out runs/real/blip2
 	for run in frozen frozen-pages flamingo blip2; do \
-	  $(RUN) eval runs/real/$$run --task naming --names real --ways 5 --shots 0 --episodes 250 --json results/real/$$run-names.json || exit 1; \
+	  $(RUN) eval runs/real/$$run --task naming --names real --ways 5 --shots 0 --episodes 250 --per-token --json results/real/$$run-names.json || exit 1; \
 	  $(RUN) eval runs/real/$$run --task naming --shots 0,1,4 $(REAL) --json results/real/$$run-naming.json || exit 1; done
 	$(RUN) eval smollm2 --task naming --data emoji --shots 0,1,4 $(REAL) --json results/real/smollm2-naming.json
 	$(RUN) eval runs/real/b1 --task retrieval --json results/real/blip2-retrieval.json
