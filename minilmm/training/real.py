@@ -94,7 +94,7 @@ def compose(recipe: RealRecipe) -> tuple[Bridge, Tokenizer]:
     config: FrozenConfig | FlamingoConfig
     if isinstance(recipe, RealFlamingoRecipe):
         sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every")}
-        measured = units(parts.lm, 1.0, documents=2)  # 16, as at nano size, drowned the gates in their own noise
+        measured = units(parts.lm, 1.0, documents=2)  # not 16, as at nano size
         config = FlamingoConfig(parts.lm.config, parts.vision, **sizes, units=measured, image_id=tag)
     else:
         assert isinstance(recipe, RealFrozenRecipe)
