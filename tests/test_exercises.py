@@ -28,10 +28,10 @@ def test_solutions_get_every_point_and_stubs_none(exercise, grader):
 
 
 @each
-def test_every_known_mistake_fails_exactly_the_check_it_names(exercise, grader):
-    expected = {mutant.name: [mutant.caught_by] for mutant in exercise.mutants}
-    assert len(expected) == len(exercise.mutants) >= 3
-    assert grader.mutation_table(exercise) == expected
+def test_every_known_mistake_fails_the_check_that_explains_it(exercise, grader):
+    table = grader.mutation_table(exercise)
+    assert len(table) == len(exercise.mutants) >= 3
+    assert all(mutant.caught_by in table[mutant.name] for mutant in exercise.mutants), table
 
 
 @each

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minilmm.course.worker import real_tensors
+
 STAGES = ("shape", "values", "gradients", "mask")
 _variant: ContextVar[int] = ContextVar("variant", default=0)
 _answers: ContextVar[list[Any] | None] = ContextVar("answers", default=None)
@@ -68,15 +70,20 @@ def generator(salt: int = 0) -> torch.Generator:
 
 
 def equal(actual: Any, expected: Any, what: str) -> None:
-    """Whole numbers, truths, texts, and lists or tensors of these: the very same, shapes included."""
+    """Whole numbers, truths, texts, and lists or tensors of these: the very same, shapes included.
+
+    A tensor of 0 and 1 is a mask as good as one of truths.
+    """
     _note(actual)
-    same = _plain(actual) == _plain(expected) and _form(actual) == _form(expected)
-    if not same:
+    if _form(actual) != _form(expected) or _plain(actual) != _plain(expected):
         raise Wrong(what, _say(expected), _say(actual))
 
 
 def close(actual: Any, expected: Tensor | float, what: str, tolerance: float = 1e-4) -> None:
-    """Real numbers: the same shape, and each within the tolerance, relative to the largest expected one above 1."""
+    """Real numbers: the same shape, and each within the tolerance, relative to the largest expected one above 1.
+
+    Numbers that are not finite are wrong, unless the very same are expected. Half precision may be off by its rounding.
+    """
     _note(actual)
     wanted = torch.as_tensor(expected, dtype=torch.double)
     if isinstance(actual, bool) or not isinstance(actual, Tensor | int | float):
@@ -84,16 +91,66 @@ def close(actual: Any, expected: Tensor | float, what: str, tolerance: float = 1
     got = torch.as_tensor(actual, dtype=torch.double)
     if got.shape != wanted.shape:
         raise Wrong(what, f"shape {tuple(wanted.shape)}", f"shape {tuple(got.shape)}")
-    if not bool(got.isfinite().all()) and bool(wanted.isfinite().all()):
+    finite = wanted.isfinite()
+    if not torch.equal(got[~finite], wanted[~finite]) or not bool(got[finite].isfinite().all()):
         raise Wrong(what, _say(wanted), f"numbers that are not finite: {_say(got)}")
-    if not torch.allclose(
-        got,
-        wanted,
-        rtol=0,
-        atol=tolerance * max(1.0, float(wanted.abs().max()) if len(wanted.flatten()) else 1.0),
-        equal_nan=True,
-    ):
+    if isinstance(actual, Tensor) and actual.dtype in (torch.float16, torch.bfloat16):
+        tolerance = max(tolerance, 4 * torch.finfo(actual.dtype).eps) if tolerance else 0.0
+    largest = float(wanted[finite].abs().max()) if bool(finite.any()) else 0.0
+    if not torch.allclose(got[finite], wanted[finite], rtol=0, atol=tolerance * max(1.0, largest)):
         raise Wrong(what, _say(wanted), _say(got))
+
+
+def same(actual: Any, expected: Any, what: str, tolerance: float = 1e-4) -> None:
+    """Whatever a function gives, part by part: real numbers as `close` compares them, all else as `equal` does."""
+    if isinstance(expected, float) or (isinstance(expected, Tensor) and expected.is_floating_point()):
+        return close(actual, expected, what, tolerance)
+    if not isinstance(expected, list | tuple):
+        return equal(actual, expected, what)
+    if not isinstance(actual, list | tuple) or len(actual) != len(expected):
+        _note(actual)
+        raise Wrong(what, f"{len(expected)} parts", _say(actual))
+    for number, (came, wanted) in enumerate(zip(actual, expected, strict=True), 1):
+        same(came, wanted, f"{what}, part {number} of {len(expected)}", tolerance)
+
+
+def follows(call: Callable[..., Any], oracle: Callable[..., Any], inputs: list[tuple], what: str) -> None:
+    """The answer equals the oracle's for each of several inputs, and so depends on all that differs between them.
+
+    ValueError, an error of the check: the oracle itself answers two of the inputs alike.
+    """
+    expected = [oracle(*args) for args in inputs]
+    if any(alike(a, b) for i, a in enumerate(expected) for b in expected[:i]):
+        raise ValueError(f"{what}: the oracle answers two inputs alike, so nothing shows what the answer depends on")
+    for number, (args, wanted) in enumerate(zip(inputs, expected, strict=True), 1):
+        same(call(*args), wanted, f"{what}, inputs {number} of {len(inputs)}")
+
+
+def learns(ex: Any, name: str, oracle: Callable[..., Any], *args: Any, what: str = "", tolerance: float = 1e-4) -> None:
+    """The learner's function gives what the oracle gives, and passes the same gradients to every real-valued input.
+
+    The oracle is a differentiable function of torch that is written independently of the solution. The gradients are
+    those of (output * random numbers).sum().
+    """
+    g, what = generator(7919), what or f"{name}(...)"
+    theirs = _copied(args)
+    leaves = [leaf.requires_grad_(True) for leaf in real_tensors(theirs)]
+    wanted = oracle(*theirs)
+    outputs = real_tensors(wanted)
+    upstream = [torch.randn(o.shape, generator=g, dtype=torch.float64).to(o.dtype) for o in outputs]
+    total = sum((o * u).sum() for o, u in zip(outputs, upstream, strict=True))
+    slopes = torch.autograd.grad(total, leaves, allow_unused=True)  # type: ignore[arg-type]
+    value, got = ex.gradients(name, upstream, *args)
+    same(value, _detached(wanted), what, tolerance)
+    if len(got) != len(slopes):
+        raise Wrong(what, f"{len(outputs)} real-valued outputs", _say(value))
+    for number, (leaf, came, slope) in enumerate(zip(leaves, got, slopes, strict=True), 1):
+        told = f"the gradient of {what} by its real-valued input {number} of {len(leaves)}"
+        slope = torch.zeros_like(leaf) if slope is None else slope
+        if came is None and bool(slope.any()):
+            _note(None)
+            raise Wrong(told, _say(slope), "none: something detaches the output from this input")
+        close(torch.zeros_like(leaf) if came is None else came, slope, told, tolerance)
 
 
 def shaped(actual: Any, shape: tuple[int, ...], what: str) -> None:
@@ -151,6 +208,21 @@ def _note(answer: Any) -> None:
         answers.append(answer)
 
 
+def _copied(value: Any) -> Any:
+    """The same with tensors of its own."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    return type(value)(_copied(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    return type(value)(_detached(v) for v in value) if isinstance(value, list | tuple) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.tolist()
@@ -162,7 +234,7 @@ def _plain(value: Any) -> Any:
 def _form(value: Any) -> Any:
     """Tensor shapes and what is a truth: 1 is no True, tensor([1]) is no [1]."""
     if isinstance(value, Tensor):
-        return tuple(value.shape), value.dtype == torch.bool
+        return tuple(value.shape)
     if isinstance(value, list | tuple):
         return [_form(v) for v in value]
     return isinstance(value, bool)

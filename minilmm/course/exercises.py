@@ -25,7 +25,7 @@ class Mutant:
 
     edits      (old, new) pairs; each old text stands exactly once in the source
     says       what a learner is told whose answer equals this one's: "Your output equals the variant in which ..."
-    caught_by  the one check that fails
+    caught_by  the check whose failure explains it; others may fail as well
     """
 
     name: str

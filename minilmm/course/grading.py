@@ -148,7 +148,7 @@ class Grader:
         return Grade(exercise, tuple(results))
 
     def mutation_table(self, exercise: Exercise) -> dict[str, list[str]]:
-        """For every known-wrong variant the checks that fail on it: each must be caught by exactly the one it names."""
+        """For every known-wrong variant the checks that fail on it, the one that it names among them."""
         table = {}
         for mutant in exercise.mutants:
             text = exercise.mutant(mutant)

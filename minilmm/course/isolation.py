@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from minilmm.course.checking import Failed
 from minilmm.course.worker import decode, encode, receive
 
@@ -110,6 +112,11 @@ class Learner:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self._ask("call", name, list(args), kwargs)
+
+    def gradients(self, name: str, upstream: list[Tensor], *args: Any, **kwargs: Any) -> tuple[Any, list]:
+        """What `name` gives, and the gradients of (output * upstream).sum() by its real-valued inputs, in order."""
+        value, found = self._ask("gradients", name, upstream, list(args), kwargs)
+        return value, found
 
     def run(self, helper: Callable[..., Any], *args: Any) -> Any:
         """helper(module, *args), run from its source text beside the learner's code, where only torch is at hand."""

@@ -100,6 +100,14 @@ def receive(channel: socket.socket) -> tuple[bytes, bytes]:
     return exactly(head), exactly(body)
 
 
+def real_tensors(value: Any) -> list[Tensor]:
+    """The real-valued tensors within lists, tuples and dicts, in order."""
+    if isinstance(value, Tensor):
+        return [value] if value.is_floating_point() else []
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [tensor for item in inner for tensor in real_tensors(item)]
+
+
 def guard(folders: list[str]) -> None:
     """From now on nothing under `folders` can be opened here, and nothing of minilmm imported."""
     kept = tuple(os.path.realpath(folder) + os.sep for folder in folders)
@@ -147,6 +155,22 @@ class Session:
             raise RuntimeError(f"two calls of {name} with the same inputs gave different answers")
         return answers[0]
 
+    def gradients(self, name: str, upstream: list[Tensor], args: list, kwargs: dict) -> tuple[Any, list]:
+        """What a function gives, and the gradients of (output * upstream).sum() by its real-valued inputs.
+
+        upstream has a tensor for every real-valued tensor of the output, in order; the gradients come in the order of
+        the inputs, None where none arrives.
+        """
+        leaves = [leaf.requires_grad_(True) for leaf in real_tensors([args, kwargs])]
+        value = getattr(self.module, name)(*args, **kwargs)
+        outputs = real_tensors(value)
+        if [o.shape for o in outputs] != [u.shape for u in upstream]:
+            return value, []
+        total = sum((o * u).sum() for o, u in zip(outputs, upstream, strict=True))
+        if not isinstance(total, Tensor) or not total.requires_grad:
+            return value, [None] * len(leaves)
+        return value, list(torch.autograd.grad(total, leaves, allow_unused=True))
+
     def answer(self, head: bytes, body: bytes) -> bytes:
         """One request to one reply, (True, value) or (False, [type, message, line])."""
         try:
@@ -156,6 +180,8 @@ class Session:
                 return encode((True, None))
             if kind == "call":
                 return encode((True, self.call(rest[0], lambda: tuple(decode(head, body)[2:]))))  # type: ignore[arg-type]
+            if kind == "gradients":
+                return encode((True, self.gradients(*rest)))
             source, name, args = rest
             space: dict[str, Any] = {"torch": torch}
             exec(compile(source, "check.py", "exec"), space)
