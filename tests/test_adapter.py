@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny import assert_near
 from torch import nn
 from transformers import (
     GPT2Config,
@@ -86,7 +87,7 @@ def test_logits_are_the_models_own_whatever_the_padding(lm):
         for row in range(2):
             real = padded.attention_mask[row]
             alone = lm.model(input_ids=padded.ids[row][real][None]).logits[0]
-            torch.testing.assert_close(ours[row][real][:, :WORDS], alone, atol=1e-5, rtol=1e-5)
+            assert_near(ours[row][real][:, :WORDS], alone)
     assert bool(lm(left_padded(batch)).isfinite().all())
 
 
@@ -95,10 +96,10 @@ def test_reading_in_pieces_is_reading_at_once(lm):
     whole, cache = lm(batch), Cache()
     for piece in (slice(0, 4), slice(4, 5), slice(5, 8)):
         states = lm.hidden(lm.embed(batch.ids[:, piece]), batch.attention_mask[:, piece], cache)
-    torch.testing.assert_close(lm.lm_head(states), whole[:, 5:], atol=1e-5, rtol=1e-5)
+    assert_near(lm.lm_head(states), whole[:, 5:])
     twice = cache.select(torch.tensor([1, 1, 0]))
     after, alone = lm.step(torch.tensor([[3], [4], [3]]), twice), lm.step(torch.tensor([[3], [3]]), cache)
-    torch.testing.assert_close(after[[2, 0]], alone, atol=1e-5, rtol=1e-5)
+    assert_near(after[[2, 0]], alone)
 
 
 def test_greedy_decoding_is_transformers_own(lm):
@@ -161,7 +162,7 @@ def test_frozen_reads_pictures_as_words_of_any_model(lm):
     model = Frozen(FrozenConfig(lm.config, EYES, image_id=IMAGE), lm).eval()
     batch = left_padded(pictures([1, IMAGE, 5, 6], [1, IMAGE, 7]))
     logits, _ = model.prefill(batch)
-    torch.testing.assert_close(model(batch)[:, -1], logits, atol=1e-5, rtol=1e-5)
+    assert_near(model(batch)[:, -1], logits)
     blank = replace(batch, media=torch.zeros_like(batch.media))
     assert not torch.allclose(model(blank)[:, -1], logits, atol=1e-3)
     scores = model.score(batch, torch.tensor([[[5, 61], [6, 61]]] * 2), torch.ones(2, 2, 2, dtype=torch.bool))
@@ -173,7 +174,7 @@ def test_maps_cover_every_layer_and_leave_the_fast_path_behind(lm):
     lm(text([5, 6, 7]), maps=maps)
     assert [tuple(m.shape) for m in maps] == [(1, 4, 3, 3)] * LAYERS
     assert lm.model.config._attn_implementation == before
-    torch.testing.assert_close(maps[0].sum(-1), torch.ones(1, 4, 3))
+    assert_near(maps[0].sum(-1), torch.ones(1, 4, 3))
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -191,7 +192,7 @@ def test_a_t5_is_an_encoder_decoder(old):
     maps = []
     mine = lm.continued(lm.embed(ids), ids != 0, words, maps)
     assert mine.shape[-1] == WORDS + 2 and [tuple(m.shape) for m in maps] == [(2, 4, 3, 5)] * 2
-    torch.testing.assert_close(mine[..., :WORDS], expected, atol=1e-5, rtol=1e-5)
+    assert_near(mine[..., :WORDS], expected)
     said = TransformersT5(model).generate(left_padded(Batch.of(ids)), 6, stop=59)
     expected = model.generate(input_ids=ids, attention_mask=(ids != 0).long(), do_sample=False, max_new_tokens=6,
                               eos_token_id=59)[:, 1:]  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import assert_near
 from torch import nn
 from torch.nn import functional as F
 
@@ -78,8 +79,8 @@ def test_states_and_gradients_are_transformers_under_every_mask(name):
     embeds = model.embeddings(input_ids=ids, query_embeds=model.query_tokens.expand(len(ids), -1, -1))
     expected = model.qformer(query_embeds=embeds, query_length=C.queries, attention_mask=additive,
                              encoder_hidden_states=x_f).last_hidden_state  # fmt: skip
-    torch.testing.assert_close(queries, expected[:, : C.queries], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(text[real], expected[:, C.queries :][real], atol=1e-5, rtol=1e-5)
+    assert_near(queries, expected[:, : C.queries])
+    assert_near(text[real], expected[:, C.queries :][real])
     (queries.square().mean() + text[real].square().mean()).backward()
     (expected[:, : C.queries].square().mean() + expected[:, C.queries :][real].square().mean()).backward()
     layer = model.qformer.encoder.layer[0]
@@ -94,7 +95,7 @@ def test_states_and_gradients_are_transformers_under_every_mask(name):
         if mine is ours.qformer.words.weight:
             grad[0] = mine.grad[0]  # theirs gives padding no gradient
         assert float(grad.abs().max()) > 1e-4
-        torch.testing.assert_close(mine.grad, grad, atol=1e-5, rtol=1e-4)
+        assert_near(mine.grad, grad, 1e-4)
 
 
 def test_similarities_and_matches_are_those_of_the_retrieval_model():
@@ -112,7 +113,7 @@ def test_similarities_and_matches_are_those_of_the_retrieval_model():
             else:
                 image = ours.image_embeddings(ours.qformer(x_f)[0])
                 mine = torch.einsum("iqe,te->itq", image, ours.text_embeddings(ids, real)).amax(-1)
-            torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
+            assert_near(mine, expected)
 
 
 def test_the_whole_of_stage_2_is_transformers_over_opt():
@@ -128,8 +129,8 @@ def test_the_whole_of_stage_2_is_transformers_over_opt():
     wide = torch.tensor(wide)
     seen = ours.encoder.normalised(pixels)
     expected = model(pixel_values=seen, input_ids=wide, attention_mask=(wide != 0).long()).logits
-    torch.testing.assert_close(mine[0, 1:], expected[0, C.queries :], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(mine[1, 3:], expected[1, -2:], atol=1e-5, rtol=1e-5)
+    assert_near(mine[0, 1:], expected[0, C.queries :])
+    assert_near(mine[1, 3:], expected[1, -2:])
     mine[0, 1:].square().mean().backward()
     expected[0, C.queries :].square().mean().backward()
     layer = model.qformer.encoder.layer[0]
@@ -139,7 +140,7 @@ def test_the_whole_of_stage_2_is_transformers_over_opt():
         (ours.qformer.blocks[0].cross.v_proj.weight, layer.crossattention.attention.value.weight.grad),
     ):
         assert float(grad.abs().max()) > 1e-5
-        torch.testing.assert_close(a.grad, grad, atol=1e-5, rtol=1e-4)
+        assert_near(a.grad, grad, 1e-4)
 
 
 def test_stage_2_leaves_the_half_of_the_text_alone():
@@ -162,13 +163,13 @@ def test_the_whole_of_stage_2_is_transformers_over_t5():
     labels = torch.tensor([[7, 8, 2], [10, 2, -100]])
     seen = ours.encoder.normalised(pixels)
     expected = model(pixel_values=seen, input_ids=wide, attention_mask=(wide != 0).long(), labels=labels)
-    torch.testing.assert_close(mine[0, 3:6], expected.logits[0], atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(mine[1, 2:4], expected.logits[1, :2], atol=2e-5, rtol=1e-5)
+    assert_near(mine[0, 3:6], expected.logits[0])
+    assert_near(mine[1, 2:4], expected.logits[1, :2])
     loss_of(ours, batch).backward()
     expected.loss.backward()
     grad = model.language_projection.weight.grad
     assert float(grad.abs().max()) > 1e-4
-    torch.testing.assert_close(ours.to_lm.weight.grad, grad, atol=1e-5, rtol=1e-3)
+    assert_near(ours.to_lm.weight.grad, grad, 1e-3)
 
 
 def test_the_unimodal_mask_is_two_separate_passes():
@@ -176,9 +177,9 @@ def test_the_unimodal_mask_is_two_separate_passes():
     q = QFormer(C).eval()
     x_f, ids, real = batch(6, 3, 8)
     queries, text = q(x_f, ids, unimodal_mask(C.queries, real))
-    torch.testing.assert_close(queries, q(x_f)[0])
+    assert_near(queries, q(x_f)[0])
     alone = q(ids=ids, mask=real[:, None].expand(-1, ids.shape[1], -1))[1]
-    torch.testing.assert_close(text[real], alone[real])
+    assert_near(text[real], alone[real])
 
 
 def test_reusing_the_queries_keys_and_values_changes_nothing():
@@ -189,10 +190,10 @@ def test_reusing_the_queries_keys_and_values_changes_nothing():
     stage.qformer(x_f, keep=kept)
     _, states = stage.qformer(x_f, ids, causal_mask(C.queries, real))
     whole = stage.transform(states) @ stage.qformer.words.weight.T + stage.word_bias
-    torch.testing.assert_close(stage.words_after(ids, real, x_f, kept)[real], whole[real])
+    assert_near(stage.words_after(ids, real, x_f, kept)[real], whole[real])
     a, b = (torch.autograd.grad(x[real].square().mean(), stage.qformer.blocks[0].attention.k_proj.weight)[0]
             for x in (stage.words_after(ids, real, x_f, kept), whole))  # fmt: skip
-    torch.testing.assert_close(a, b)
+    assert_near(a, b)
 
 
 @settings(max_examples=30, deadline=None)
@@ -221,7 +222,7 @@ def test_a_word_to_come_is_never_seen_by_itg():
     changed = ids.clone()
     changed[:, 4] = 7
     after = stage.words_after(changed, real, x_f, kept)
-    torch.testing.assert_close(after[:, :4], before[:, :4])
+    assert_near(after[:, :4], before[:, :4])
     assert not torch.allclose(after[:, 4:], before[:, 4:])
 
 
@@ -324,12 +325,12 @@ def test_what_is_asked_stands_behind_a_picture_and_is_not_the_answer():
         deaf = Blip2(replace(model.config, asked=False), lm, model.encoder).eval()
         assert torch.equal(deaf.prefixes(prompt), deaf.prefixes(other))
         logits, cache = model.prefill(prompt)
-        assert torch.allclose(logits, model(prompt)[:, -1], atol=1e-5)
+        assert_near(logits, model(prompt)[:, -1])
         later = model.step(torch.tensor([[9], [9]]), cache)[:, 0]
         longer = Batch.of(
             torch.cat([ids, torch.tensor([[9], [9]])], 1), media, loss_mask=F.pad(learn & False, (0, 1), value=True)
         )
-        assert torch.allclose(later, model(longer)[:, -1], atol=1e-5)
+        assert_near(later, model(longer)[:, -1])
 
 
 def test_a_prefix_lm_says_what_stands_behind_a_cut():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import tiny_frozen, tiny_lm
+from tiny import assert_near, tiny_frozen, tiny_lm
 
 from minilmm.document import Batch
 from minilmm.evaluation import rices
@@ -120,7 +120,7 @@ def test_per_token_divides_by_each_candidates_length():
     model, batch = tiny_lm(), prompts(drawn, None, "real", generator)
     with torch.no_grad():
         whole, mean = (ranked(model, batch, drawn, per_token=per) for per in (False, True))
-    torch.testing.assert_close(mean * torch.tensor([2, 3]), whole)
+    assert_near(mean * torch.tensor([2, 3]), whole)
     assert (whole < 0).all()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from tiny import assert_near
 from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerLayer
 
 from minilmm import blip2
@@ -66,7 +67,7 @@ def test_a_block_is_transformers(cross, monkeypatch):
     theirs = layer(x, additive, encoder_hidden_states=x_f, query_length=3)
     theirs = theirs[0] if isinstance(theirs, tuple) else theirs
     mine = solution("22", monkeypatch).block(x, 3, x_f, mask, weights)
-    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+    assert_near(mine, theirs, 1e-4)
 
 
 def test_the_three_losses_are_those_of_the_model(monkeypatch):
@@ -85,17 +86,17 @@ def test_the_three_losses_are_those_of_the_model(monkeypatch):
     queries, _ = model.qformer(x_f)
     _, text = model.qformer(ids=ids, mask=real[:, None].expand(-1, 5, -1))
     similar = itc.similarity(model.vision_proj(queries), model.text_proj(text[:, 0]))
-    torch.testing.assert_close(itc.itc_loss(similar, same, model.temperature), losses["itc"])
+    assert_near(itc.itc_loss(similar, same, model.temperature), losses["itc"])
     wrong = negatives.partners(similar / model.temperature, same, torch.Generator().manual_seed(5))
     pictures, texts, labels = itm.pairs(*wrong)
     states, _ = model.qformer(x_f[pictures], ids[texts], blip2.bidirectional_mask(3, real[texts]))
     logits = itm.match_logits(states, model.itm_head.weight, model.itm_head.bias)
-    torch.testing.assert_close(itm.itm_loss(logits, labels), losses["itm"])
+    assert_near(itm.itm_loss(logits, labels), losses["itm"])
     read = itg.decoder_ids(ids, c.dec)
     outputs = torch.cat(model.qformer(x_f, read, blip2.causal_mask(3, real)), 1)
     outputs = torch.cat([outputs[:, :3], model.transform(outputs[:, 3:])], 1)
     logits = itg.word_logits(outputs, 3, model.qformer.words.weight, model.word_bias)
-    torch.testing.assert_close(itg.itg_loss(logits, itg.next_words(ids, real)), losses["itg"])
+    assert_near(itg.itg_loss(logits, itg.next_words(ids, real)), losses["itg"])
 
 
 def test_words_behind_kept_keys_are_a_run_of_all_at_once(monkeypatch):
@@ -107,8 +108,8 @@ def test_words_behind_kept_keys_are_a_run_of_all_at_once(monkeypatch):
     words = reuse.words_behind(x[:, 3:], REAL, kept, layers)
     for weights in layers:
         x, _ = reuse.layer(x, blip2.causal_mask(3, REAL), weights)
-    torch.testing.assert_close(queries, x[:, :3])
-    torch.testing.assert_close(words[REAL], x[:, 3:][REAL])
+    assert_near(queries, x[:, :3])
+    assert_near(words[REAL], x[:, 3:][REAL])
 
 
 class Soft(PrefixLM):
@@ -133,7 +134,7 @@ def test_the_soft_prompt_is_the_models_splice(monkeypatch):
     text = ids[:, 1:]  # behind the tag
     mine, seen = solution("28", monkeypatch).prepend(soft, model.lm.embed(text), text != 0)
     assert torch.equal(seen, mask)
-    torch.testing.assert_close(mine[seen], x[mask])
+    assert_near(mine[seen], x[mask])
 
 
 def test_stage_2_trains_what_the_exercise_says(monkeypatch):
@@ -153,4 +154,4 @@ def test_what_the_decoder_reads_is_t5s(monkeypatch):
     assert torch.equal(read, t5._shift_right(labels))
     x, mask = ours.encoder_input(torch.randn(2, 3, 8), t5.shared(prefix), prefix)
     out = t5(inputs_embeds=x, attention_mask=mask.long(), labels=labels)
-    torch.testing.assert_close(ours.prefix_loss(out.logits, labels), out.loss)
+    assert_near(ours.prefix_loss(out.logits, labels), out.loss)

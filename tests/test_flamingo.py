@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import tiny_lm
+from tiny import assert_near, tiny_lm
 from torch import nn
 from torch.nn import functional as F
 from transformers.models.idefics.configuration_idefics import IdeficsConfig
@@ -94,11 +94,11 @@ def test_the_resampler_is_idefics():
     mine = torch.randn(4, 1, 5, 16, requires_grad=True)
     yours = mine.detach().clone().requires_grad_()
     a, b = ours(mine), theirs(yours[:, 0])
-    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    assert_near(a, b)
     a.square().sum().backward()
     b.square().sum().backward()
-    torch.testing.assert_close(mine.grad, yours.grad, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(ours.latents.grad, theirs.latents.grad, atol=1e-4, rtol=1e-4)
+    assert_near(mine.grad, yours.grad, 1e-4)
+    assert_near(ours.latents.grad, theirs.latents.grad, 1e-4)
 
 
 class SwiGLU(nn.Module):
@@ -129,7 +129,7 @@ def test_the_gated_layer_is_idefics_with_its_norm_and_feed_forward():
     mask[:, 0] = True
     additive = torch.zeros(2, 1, 5, 6).masked_fill(~mask[:, None], torch.finfo(torch.float).min)
     expected = theirs(y, image_hidden_states=x, image_attention_mask=additive, cross_attention_gate=mask.any(-1).int())
-    torch.testing.assert_close(ours(y, x, mask), expected, atol=1e-5, rtol=1e-5)
+    assert_near(ours(y, x, mask), expected)
 
 
 @pytest.mark.parametrize("units", [(), (0.0625, 8.0)])
@@ -165,8 +165,8 @@ def test_what_a_layer_adds_is_measured_in_units_of_the_stream():
         model.lm.embed = lambda ids, y=y: y
         model.hidden(DOCUMENTS.ids, DOCUMENTS.attention_mask, media, mask)
     expected = 0.25 * plain.xattn["0"](y / 0.25, media, mask)
-    torch.testing.assert_close(seen[scaled], expected)
-    torch.testing.assert_close(seen[plain], plain.xattn["0"](y, media, mask))
+    assert_near(seen[scaled], expected)
+    assert_near(seen[plain], plain.xattn["0"](y, media, mask))
 
 
 def test_at_step_0_only_the_gates_get_a_gradient_and_the_language_model_none():
@@ -205,9 +205,9 @@ def test_a_gated_layer_leaks_no_other_picture():
 
 def test_attention_maps_change_nothing_and_sum_to_one_where_there_is_a_picture():
     model, looks = flamingo(gates=0.5), []
-    torch.testing.assert_close(model(DOCUMENTS, looks=looks), model(DOCUMENTS), atol=1e-5, rtol=1e-5)
+    assert_near(model(DOCUMENTS, looks=looks), model(DOCUMENTS))
     total = looks[0].sum(-1)[:, 0]  # (B, L)
-    assert torch.allclose(total, (last_image(DOCUMENTS.ids, 3, DOCUMENTS.attention_mask) > 0).float(), atol=1e-5)
+    assert_near(total, (last_image(DOCUMENTS.ids, 3, DOCUMENTS.attention_mask) > 0).float())
 
 
 @pytest.mark.parametrize("every", [1, 2])
@@ -222,7 +222,7 @@ def test_decoding_with_a_cache_is_reading_everything_anew(every):
         images = int((whole == 3).sum())
         anew = model(Batch.of(whole, DOCUMENTS.media[row : row + 1, :images]))[0, length - 1 :]
         got = torch.stack([s[row] for s in stepped])
-        torch.testing.assert_close(got, anew, atol=1e-4, rtol=1e-4)
+        assert_near(got, anew, 1e-4)
 
 
 def test_candidates_are_scored_as_if_each_were_read_by_itself():
@@ -235,7 +235,7 @@ def test_candidates_are_scored_as_if_each_were_read_by_itself():
             images = int((whole == 3).sum())
             p = model(Batch.of(whole, DOCUMENTS.media[row : row + 1, :images])).log_softmax(-1)[0]
             expected = p[length - 1, candidates[row, c, 0]] + p[length, candidates[row, c, 1]]
-            torch.testing.assert_close(got[row, c], expected, atol=1e-4, rtol=1e-4)
+            assert_near(got[row, c], expected, 1e-4)
 
 
 def test_videos_of_any_length():
@@ -245,8 +245,8 @@ def test_videos_of_any_length():
     times = model.resampler.times
     learned = model.resampler.time_embeddings
     assert torch.equal(times(3)[:, 0], learned[:3])
-    torch.testing.assert_close(times(15)[::2, 0], learned)  # 8 to 15: every second one is a learned one
-    torch.testing.assert_close(times(15)[1, 0], learned[:2].mean(0))
+    assert_near(times(15)[::2, 0], learned)  # 8 to 15: every second one is a learned one
+    assert_near(times(15)[1, 0], learned[:2].mean(0))
 
 
 def test_wrong_documents_are_refused_and_text_alone_is_read():

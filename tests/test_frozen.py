@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 import torch
-from tiny import tiny_frozen, tiny_lm
+from tiny import assert_near, tiny_frozen, tiny_lm
 
 from minilmm.document import Batch, Image, Text, Video, collate, left_padded
 from minilmm.frozen import Frozen
@@ -45,18 +45,18 @@ def test_splice_puts_prefixes_where_the_tags_stand(n):
                 seen += 1
             else:
                 row.append(model.lm.embed_tokens.weight[token])
-        torch.testing.assert_close(x[b][mask[b]], torch.stack(row))
+        assert_near(x[b][mask[b]], torch.stack(row))
         states = x[b].gather(0, last[b][:, None].expand(-1, x.shape[-1]))
         for column, token in enumerate(batch.ids[b].tolist()):
             if token not in (0, 3):
-                torch.testing.assert_close(states[column], model.lm.embed_tokens.weight[token])
+                assert_near(states[column], model.lm.embed_tokens.weight[token])
 
 
 def test_rows_do_not_depend_on_their_neighbours():
     model = tiny_frozen()
     together = documents(["# dax . # blicket . #", "red # circle"])
     alone = Batch.of(together.ids[1:, :4], together.media[1:, :1])
-    torch.testing.assert_close(model(together)[1, :4], model(alone)[0], atol=1e-5, rtol=1e-5)
+    assert_near(model(together)[1, :4], model(alone)[0])
 
 
 def test_a_document_without_pictures_is_the_language_model():
@@ -77,7 +77,7 @@ def test_cached_scores_equal_uncached():
             ids = torch.cat([batch.ids[b, :length], options[b, c]])[None]
             logits = model(Batch.of(ids, batch.media[b : b + 1, : int(batch.media_mask[b].sum())])).log_softmax(-1)
             expected = sum(logits[0, length - 1 + i, t] for i, t in enumerate(options[b, c]))
-            torch.testing.assert_close(scores[b, c], expected, atol=1e-4, rtol=1e-5)
+            assert_near(scores[b, c], expected, 1e-4)
 
 
 def test_prefill_reads_left_padded_prompts():
@@ -86,7 +86,7 @@ def test_prefill_reads_left_padded_prompts():
     first, _ = model.prefill(left_padded(batch))
     for b in range(2):
         length = int(batch.attention_mask[b].sum())
-        torch.testing.assert_close(first[b], model(batch)[b, length - 1], atol=1e-5, rtol=1e-5)
+        assert_near(first[b], model(batch)[b, length - 1])
 
 
 def test_only_the_vision_side_changes(generator):
@@ -111,7 +111,7 @@ def test_kept_prefix_lives_where_words_live():
     kept, free = tiny_frozen(kept=True), tiny_frozen(kept=False)
     images = torch.rand(5, 3, 48, 48)
     rms = kept.lm.embed_tokens.weight.square().mean().sqrt()
-    torch.testing.assert_close(kept.prefix(images).square().mean(-1).sqrt(), rms.expand(5, 2), atol=1e-4, rtol=1e-3)
+    assert_near(kept.prefix(images).square().mean(-1).sqrt(), rms.expand(5, 2), 1e-3)
     assert torch.equal(kept.prefix(images), kept.prefix(images))  # noise is for training alone
     assert not torch.equal(kept.train().prefix(images), kept.prefix(images))
     assert not torch.allclose(free.prefix(images).square().mean(-1).sqrt(), rms.expand(5, 2), rtol=0.05)
@@ -121,7 +121,7 @@ def test_a_video_is_the_mean_of_its_frames():
     model = tiny_frozen(kept=False)
     frames = torch.rand(4, 3, 48, 48)
     x, _, _ = model.splice(collate([[Video(frames), Text("dax")]], T))
-    torch.testing.assert_close(x[0, 1:3], model.prefix(frames).mean(0), atol=1e-5, rtol=1e-5)
+    assert_near(x[0, 1:3], model.prefix(frames).mean(0))
 
 
 def test_refuses_tags_without_pictures_and_batches_without_labels(generator):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import tiny_lm
+from tiny import assert_near, tiny_lm
 
 from minilmm.document import Batch
 from minilmm.language import CausalLM, LMConfig
@@ -32,13 +32,13 @@ def test_parity_with_llama(kv_heads, tied):
     ours.load_state_dict(state)
     ids = torch.randint(1, 60, (3, 17))
     a, b = ours(ids), theirs(ids).logits
-    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    assert_near(a, b)
     assert a.std() > 0.1  # not trivially zero
     a.square().mean().backward()
     b.square().mean().backward()
     for name, parameter in theirs.named_parameters():
         mine = ours.get_parameter(name.removeprefix("model."))
-        torch.testing.assert_close(mine.grad, parameter.grad, atol=1e-5, rtol=1e-4)
+        assert_near(mine.grad, parameter.grad, 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_cached_equals_uncached_and_padding_changes_nothing(changes):
     whole = lm(ids)
     cache = Cache()
     steps = torch.cat([lm.step(ids[:, a:b], cache) for a, b in ((0, 5), (5, 6), (6, 7), (7, 12))], 1)
-    torch.testing.assert_close(steps, whole, atol=1e-5, rtol=1e-5)
+    assert_near(steps, whole)
     padded = torch.cat([torch.zeros(3, 4, dtype=torch.long), ids], 1)
-    torch.testing.assert_close(lm(Batch.of(padded))[:, 4:], whole, atol=1e-5, rtol=1e-5)
+    assert_near(lm(Batch.of(padded))[:, 4:], whole)
     right = torch.cat([ids, torch.zeros(3, 3, dtype=torch.long)], 1)
-    torch.testing.assert_close(lm(Batch.of(right))[:, :12], whole, atol=1e-5, rtol=1e-5)
+    assert_near(lm(Batch.of(right))[:, :12], whole)
     last, cache = lm.prefill(Batch.of(padded))
-    torch.testing.assert_close(last, whole[:, -1], atol=1e-5, rtol=1e-5)
+    assert_near(last, whole[:, -1])
     more = torch.randint(5, 100, (3, 2))
-    torch.testing.assert_close(lm.step(more, cache), lm(torch.cat([ids, more], 1))[:, -2:], atol=1e-5, rtol=1e-5)
+    assert_near(lm.step(more, cache), lm(torch.cat([ids, more], 1))[:, -2:])
 
 
 def test_no_token_sees_the_future():
@@ -73,9 +73,9 @@ def test_no_token_sees_the_future():
 def test_maps_are_the_attention_that_is_used():
     lm = tiny_lm()
     ids, maps = torch.randint(5, 100, (2, 9)), []
-    torch.testing.assert_close(lm(ids, maps), lm(ids), atol=1e-5, rtol=1e-5)
+    assert_near(lm(ids, maps), lm(ids))
     assert len(maps) == 2 and maps[0].shape == (2, 4, 9, 9)
-    torch.testing.assert_close(maps[0].sum(-1), torch.ones(2, 4, 9))
+    assert_near(maps[0].sum(-1), torch.ones(2, 4, 9))
     assert (maps[0].triu(1) == 0).all()
 
 
@@ -86,7 +86,7 @@ def test_attend_against_a_loop():
         for i in range(5):
             weights = torch.stack([q[0, head, i] @ k[0, head // 2, j] / 8**0.5 for j in range(i + 1)]).softmax(0)
             expected = sum(w * v[0, head // 2, j] for j, w in enumerate(weights))
-            torch.testing.assert_close(out[0, head, i], expected, atol=1e-5, rtol=1e-5)
+            assert_near(out[0, head, i], expected)
 
 
 def test_smear_reaches_exactly_its_window():
@@ -117,7 +117,7 @@ def test_score_is_the_sum_of_log_probabilities():
             tail = options[b, c][mask[b, c]]
             logits = lm(torch.cat([real, tail])[None])[0].log_softmax(-1)
             expected = sum(logits[len(real) - 1 + i, t] for i, t in enumerate(tail))
-            torch.testing.assert_close(scores[b, c], expected, atol=1e-4, rtol=1e-5)
+            assert_near(scores[b, c], expected, 1e-4)
 
 
 def test_generate_stops_and_pads():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import assert_near
 from tokenizers import pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
@@ -113,7 +114,7 @@ def test_a_gguf_gives_the_logits_of_transformers(tiny):
     with torch.no_grad():
         ours = lm(batch)[..., :known]
         theirs = reference(batch.ids, attention_mask=batch.attention_mask.long()).logits
-    assert torch.allclose(ours[batch.attention_mask], theirs[batch.attention_mask], atol=2e-4)
+    assert_near(ours[batch.attention_mask], theirs[batch.attention_mask], 2e-4)
     assert lm.config.vocab_size == len(words) and lm.config.tied == reference.config.tie_word_embeddings
     assert (folder / smollm2.WEIGHTS).is_file()
 
@@ -163,8 +164,8 @@ def test_words_of_a_gguf(tiny):
 def test_new_words_begin_as_known_ones(tiny):
     lm, words = smollm2.load()
     table, newline = lm.embed_tokens.weight, words.encode("\n")[0]
-    assert torch.allclose(table[words.eoc_token_id], table[newline] * 1.001)
-    assert torch.allclose(table[words.image_token_id], table[: len(words) - 2].mean(0), atol=1e-6)
+    assert_near(table[words.eoc_token_id], table[newline] * 1.001)
+    assert_near(table[words.image_token_id], table[: len(words) - 2].mean(0))
 
 
 @pytest.mark.parametrize("harm", ["cut", "text"])
@@ -191,7 +192,7 @@ def test_smollm2_gives_the_logits_of_transformers():
     ids = torch.tensor([words.encode("The capital of France is Paris. 1 2 3\nPicture: a dax.")])
     reference = llama(lm.config, lm.state_dict())
     with torch.no_grad():
-        assert torch.allclose(lm(ids), reference(ids).logits, atol=2e-3)
+        assert_near(lm(ids), reference(ids).logits, 2e-3)
     said = lm.generate(collate([[Text("The capital of France is")]], words), 3, words.eoc_token_id)
     assert words.decode(said[0].tolist()).startswith(" Paris.")
 
@@ -253,7 +254,7 @@ def test_a_folded_norm_is_the_norm():
     folded = efficientnet.fold(theirs, "c", "n", "ours")
     x = torch.randn(2, 3, 6, 6)
     ours = nn.functional.conv2d(x, folded["ours.weight"], folded["ours.bias"])
-    assert torch.allclose(ours, norm(conv(x)), atol=1e-5)
+    assert_near(ours, norm(conv(x)))
 
 
 class Bomb:
@@ -289,7 +290,7 @@ def test_the_text_half_is_the_bert_it_began_as():
     with torch.no_grad():
         _, ours = model(ids=ids, mask=real[:, None].expand(-1, 9, -1))
         theirs = bert(ids, real.long()).last_hidden_state
-    assert torch.allclose(ours[real], theirs[real], atol=1e-5)
+    assert_near(ours[real], theirs[real])
     after = model.state_dict()
     kept = {k for k, v in after.items() if torch.equal(v, fresh[k])}
     assert kept == {k for k in after if "cross" in k} | {"query_tokens"}
@@ -321,7 +322,7 @@ def test_minilm_begins_a_qformer():
     bert.load_state_dict({k: v for k, v in state.items() if not k.startswith(("pooler", "embeddings.position_ids"))})
     ids = torch.tensor([[words.bos_token_id, *words.encode("A red apple, unbelievably"), words.eos_token_id]])
     with torch.no_grad():
-        assert torch.allclose(model(ids=ids)[1], bert(ids).last_hidden_state, atol=1e-5)
+        assert_near(model(ids=ids)[1], bert(ids).last_hidden_state)
     queries, text = model(torch.randn(2, 9, 24), ids.expand(2, -1))
     assert queries.shape == (2, 32, 384) and text.shape == (2, ids.shape[1], 384)
     assert float(model.query_tokens.detach().std()) == pytest.approx(0.02, rel=0.05)

@@ -15,6 +15,7 @@ from minilmm_cli.main import main
 from minilmm_cli.runs import rebuild
 from PIL import Image
 from safetensors.torch import load_file
+from tiny import assert_near
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -276,7 +277,7 @@ def test_flamingo_speaks_of_its_last_picture_alone(make, generator):
 def test_a_borrowed_language_model_has_the_words_it_needs(world, tmp_path):
     lm, words = lm_named(str(world / "lm"))
     newline = lm.embed(torch.tensor([words.encode("\n")[-1]]))
-    assert torch.allclose(lm.embed(torch.tensor([words.eoc_token_id])), 1.001 * newline)
+    assert_near(lm.embed(torch.tensor([words.eoc_token_id])), 1.001 * newline)
     assert words.pad_token_id == words.convert_tokens_to_ids("<unused>")
     size = bpe(tmp_path / "gpt", bos_token="<end>", eos_token="<end>")  # GPT-2's way: one token for everything
     config = GPT2Config(vocab_size=size + 20, n_embd=16, n_layer=1, n_head=2, n_positions=64, tie_word_embeddings=False)
@@ -285,7 +286,7 @@ def test_a_borrowed_language_model_has_the_words_it_needs(world, tmp_path):
     ids = [words.pad_token_id, words.image_token_id, words.eoc_token_id, words.bos_token_id]
     assert len(set(ids)) == 4 and words.eos_token_id == words.bos_token_id and not len(lm.added)
     head = lm.model.get_output_embeddings().weight
-    assert torch.allclose(head[words.eoc_token_id], 1.001 * head[words.encode("\n")[-1]])
+    assert_near(head[words.eoc_token_id], 1.001 * head[words.encode("\n")[-1]])
     with pytest.raises(ValueError, match="no causal language model"):
         lm_named(str(world / "pictures"))
 

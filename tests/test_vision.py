@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import assert_near
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +53,7 @@ def test_features_are_a_grid(config, pictures):
     assert encoder.width == config.width
     assert encoder.pool(features).shape == (pictures, config.width)
     mean = features.mean(1)
-    assert torch.allclose(encoder.pool(features), torch.nn.functional.layer_norm(mean, mean.shape[1:]), atol=1e-6)
+    assert_near(encoder.pool(features), torch.nn.functional.layer_norm(mean, mean.shape[1:]))
     assert all(p.dtype == torch.float32 and p.is_contiguous() for p in encoder.state_dict().values())  # for safetensors
 
 
@@ -99,8 +100,8 @@ def test_a_picture_does_not_depend_on_its_neighbours(config):
     images = torch.rand(5, 3, 16, 16)
     others = torch.cat([images[:1], torch.rand(4, 3, 16, 16) * 100])
     features = encoder(images)
-    assert torch.allclose(features[0], encoder(others)[0], rtol=0, atol=1e-6)
-    assert torch.allclose(features[:1], encoder(images[:1]), rtol=0, atol=1e-5)  # other kernels, other roundings
+    assert_near(features[0], encoder(others)[0])
+    assert_near(features[:1], encoder(images[:1]))  # other kernels, other roundings
     assert torch.equal(features, encoder.eval()(images))
     assert not any("BatchNorm" in type(m).__name__ or m._buffers for m in encoder.modules())
 
@@ -129,7 +130,7 @@ def test_gradients_reach_every_parameter(config):
 def test_gamma_preserves_variance():
     z = torch.randn(1_000_000, generator=seeded(0))
     assert (GAMMA * activation(z)).var().item() == pytest.approx(1, abs=0.01)
-    assert torch.allclose(activation(z, beta=2.0), F.gelu(z / 2))
+    assert_near(activation(z, beta=2.0), F.gelu(z / 2))
 
 
 @settings(max_examples=30, deadline=None)
@@ -153,7 +154,7 @@ def test_standardised_weights_have_their_moments(seed, inputs, outputs, kernel, 
                 variance = (GAMMA * conv.gain[o].item()) ** 2 / fan_in
                 assert first[o].var(correction=0).item() == pytest.approx(variance, rel=1e-6)
                 conv.weight[o] = conv.weight[o] * scale + shift
-                assert torch.allclose(conv.standardised()[o], first[o], atol=1e-6)
+                assert_near(conv.standardised()[o], first[o])
 
 
 def test_constant_weights_stay_finite():
@@ -254,7 +255,7 @@ def test_padding_changes_no_text():
         for junk in (0, 13):
             ids = F.pad(torch.tensor([[5, 6, 7]]), (before, after), value=junk)
             mask = F.pad(torch.ones(1, 3, dtype=torch.bool), (before, after), value=False)
-            assert torch.allclose(model.encode_text(ids, mask), plain, atol=1e-5)
+            assert_near(model.encode_text(ids, mask), plain)
     turned = model.encode_text(torch.tensor([[7, 6, 5]]), torch.ones(1, 3, dtype=torch.bool))
     assert not torch.allclose(turned, plain, atol=1e-3)  # word order counts
 
@@ -404,8 +405,8 @@ def test_rows_name_their_chance():
 def test_classification_with_prompt_ensembles():
     classes = ensemble(torch.tensor([[[2.0, 0.0], [1.0, 1.0]], [[0.0, 5.0], [-1.0, 1.0]]]))  # (2, 2, 2)
     half = math.sqrt(0.5)
-    assert torch.allclose(classes[0], F.normalize(torch.tensor([1 + half, half]), dim=0))
-    assert torch.allclose(classes[1], F.normalize(torch.tensor([-half, 1 + half]), dim=0))
+    assert_near(classes[0], F.normalize(torch.tensor([1 + half, half]), dim=0))
+    assert_near(classes[1], F.normalize(torch.tensor([-half, 1 + half]), dim=0))
     images = torch.tensor([[9.0, 1.0], [0.1, 3.0], [-4.0, 0.1]])
     assert classify(images, classes).tolist() == [0, 1, 1]
     assert classify(100 * images, 0.01 * classes).tolist() == [0, 1, 1]

@@ -11,6 +11,7 @@ import huggingface_hub
 import pytest
 import torch
 import transformers
+from tiny import assert_near
 from torch import nn
 from torch.nn import functional as F
 
@@ -62,10 +63,10 @@ def test_features_are_the_models_own(name):
     expected = out.last_hidden_state if layer is None else out.hidden_states[layer]
     expected = expected.flatten(2).mT if expected.ndim == 4 else expected
     features = encoder.train()(images)
-    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+    assert_near(features, expected)
     assert features.std() > 0.01 and not encoder.model.training
     pooled = F.layer_norm(expected[:, 0] if before else expected.mean(1), (16,))
-    torch.testing.assert_close(encoder.pool(features), pooled, atol=1e-5, rtol=1e-5)
+    assert_near(encoder.pool(features), pooled)
     assert encoder(torch.rand(1, 3, 40, 30)).shape == (1, positions, 16)  # other sizes are resized
 
 
@@ -73,7 +74,7 @@ def test_a_layer_can_be_chosen_and_must_be_there():
     model = random("vit")
     images = torch.rand(1, 3, 28, 28)
     states = model(pixel_values=(images - 0.5) / 0.5, output_hidden_states=True).hidden_states
-    torch.testing.assert_close(transformers_encoder(model, layer=1)(images), states[1])
+    assert_near(transformers_encoder(model, layer=1)(images), states[1])
     with pytest.raises(ValueError, match="layer 9 of 3: expected -4 to 3"):
         transformers_encoder(model, layer=9)
     with pytest.raises(ValueError, match="BertModel takes no pictures"):
@@ -85,7 +86,7 @@ def test_by_name_with_the_checkpoints_own_normalisation(tmp_path, monkeypatch):
     model = random("siglip")
     model.save_pretrained(tmp_path)
     images = torch.rand(1, 3, 28, 28)
-    torch.testing.assert_close(encoder_named(str(tmp_path))(images), transformers_encoder(model)(images))
+    assert_near(encoder_named(str(tmp_path))(images), transformers_encoder(model)(images))
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 4]}')
     own = encoder_named(str(tmp_path))
     assert own.get_buffer("mean").flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
@@ -124,7 +125,7 @@ def test_torchvision_up_to_its_grid(monkeypatch):
     images = torch.rand(2, 3, 224, 224)
     features = encoder(images)
     assert (encoder.width, encoder.positions, encoder.before) == (8, 49, 0)
-    torch.testing.assert_close(features, encoder.model.layer4(encoder.normalised(images)).flatten(2).mT)
+    assert_near(features, encoder.model.layer4(encoder.normalised(images)).flatten(2).mT)
     assert not encoder.model.layer4._forward_hooks
     with pytest.raises(ValueError, match="no network 'nothing'"):
         torchvision_encoder("nothing", None)

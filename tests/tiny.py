@@ -1,4 +1,4 @@
-"""Tiny random models."""
+"""Tiny random models, and how near two ways to the same numbers must come."""
 
 import torch
 
@@ -24,3 +24,8 @@ def tiny_frozen(n: int = 2, kept: bool = True) -> Frozen:
     lm = tiny_lm()
     vision = VisionConfig(stem=8, widths=(8, 16), blocks=(1, 1))
     return Frozen(FrozenConfig(lm.config, vision, prefix_tokens=n, kept=kept), lm).eval()
+
+
+def assert_near(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> None:
+    """Equal up to rounding: sums of random values are rounded in proportion to the largest of them."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * float(expected.detach().abs().max()))
