@@ -69,6 +69,7 @@ results: .venv/.installed-dev  # every table of results/README.md
 	for run in frozen-nano flamingo-nano blip2-nano; do $(EVAL) $$run --task caption --shots 0,4 --beams 3 --json results/$$run-caption.json; done
 	for task in retrieval zero-shot; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
 	.venv/bin/python results/tables.py
+	.venv/bin/python results/figures.py
 
 # The claims: ten fresh seeds each, and the pilots, sweeps and mistakes beside them; runs on record are not made again.
 PILOT = $(RUN) claims run --seeds

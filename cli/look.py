@@ -8,6 +8,7 @@ from typing import Any
 
 from .common import new_table, of_the_mini_world, out_console, share, writable_folder
 
+OBJECTS = [1, 1, 2, 3]  # in the pictures that queries are shown
 QUERIES, QFORMER_TEXT = 4, "[CLS/DEC] a red circle . <EOC>"
 MASK_TEXT = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
 
@@ -86,15 +87,12 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     from minilmm.world.scenes import sample_scenes
 
     generator = torch.Generator().manual_seed(seed)
-    scenes = sample_scenes(4, generator, objects=torch.tensor([1, 1, 2, 3]), split="held-out")
+    scenes = sample_scenes(4, generator, objects=torch.tensor(OBJECTS), split="held-out")
     images = render(scenes, generator, model.config.vision.resolution)
     looks = query_looks(model, images)  # (4, Q, S)
-    Q, side = looks.shape[1], int(looks.shape[-1] ** 0.5)
-    titles = [f"query {q + 1}" for _ in images for q in range(Q)]
-    figure = plots.patch_overlay(
-        images.repeat_interleave(Q, 0), looks.flatten(0, 1).unflatten(-1, (side, side)), titles,
-        label="attention to a patch", columns=Q,
-    )  # fmt: skip
+    heads, side = [f"query {q + 1}" for q in range(looks.shape[1])], int(looks.shape[-1] ** 0.5)
+    rows = [f"{n} object{'s' * (n > 1)}" for n in OBJECTS]
+    figure = plots.overlay_table(images, looks.unflatten(-1, (side, side)), heads, rows, label="attention to a patch")
     console = out_console()
     console.print(
         f"{plots.save(figure, writable_folder(out) / 'queries.png')}: what each query looks at", soft_wrap=True
@@ -105,10 +103,10 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     if path is not None:
         stored = load_file(path)
         over = stored["looks"]  # (P, Q, S)
-        titles = [f"query {q + 1}, look {p + 1}" for p in range(len(over)) for q in range(Q)]
-        figure = plots.patch_overlay(
-            stored["image"].expand(len(titles), -1, -1, -1), over.flatten(0, 1).unflatten(-1, (side, side)), titles,
-            label="attention to a patch", columns=Q,
+        kept = torch.linspace(0, len(over) - 1, min(6, len(over))).round().long()
+        figure = plots.overlay_table(
+            stored["image"].expand(len(kept), -1, -1, -1), over[kept].unflatten(-1, (side, side)), heads,
+            [f"look {p + 1}" for p in kept.tolist()], label="attention to a patch",
         )  # fmt: skip
         console.print(
             f"{plots.save(figure, out / 'queries-training.png')}: over training, in one picture", soft_wrap=True

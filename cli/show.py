@@ -67,7 +67,7 @@ def training(runs: list[str], out: Path) -> None:
 
 
 def sheets(seed: int) -> list[tuple[str, Any, str]]:
-    """The contact sheets: name, figure, and what it shows."""
+    """The contact sheets: name, figure, and what it shows. The grammar has no "an": for people it is written here."""
     import torch
 
     from minilmm import plots
@@ -82,24 +82,25 @@ def sheets(seed: int) -> list[tuple[str, Any, str]]:
     generator, vocabulary = torch.Generator().manual_seed(seed), tokenizer()
 
     def said(phrases: Any) -> list[str]:
-        return [vocabulary.decode([i for i in row if i != ABSENT]).removesuffix(f" {EOC}") for row in phrases.tolist()]
+        texts = (vocabulary.decode([i for i in row if i != ABSENT]) for row in phrases.tolist())
+        return [text.removesuffix(f" {EOC}").replace("a orange", "an orange") for text in texts]
 
     scenes = sample_scenes(16, generator, objects=torch.arange(16) // 4 + 1)
-    found = [("scenes", plots.picture_grid(render(scenes, generator), said(caption(scenes, generator)), columns=8),
+    found = [("scenes", plots.picture_grid(render(scenes, generator), said(caption(scenes, generator)), columns=6),
               "training scenes of one to four objects, with captions in several registers")]  # fmt: skip
     unseen = sample_scenes(8, generator, split="held-out")
     pictures = render(unseen, generator)
-    found.append(("held-out", plots.picture_grid(pictures, said(caption(unseen, generator)), columns=8),
+    found.append(("held-out", plots.picture_grid(pictures, said(caption(unseen, generator)), columns=6),
                   "pairs of colour and shape that no run is trained on"))  # fmt: skip
     kind = torch.arange(2 * len(KINDS)) % len(KINDS)
     asked = sample_question_scenes(kind, generator, "train")
     questions, answers = question(asked, kind, generator)
     texts = [f"{q} {a}" for q, a in zip(said(questions), said(answers), strict=True)]
-    found.append(("questions", plots.picture_grid(render(shuffled(asked, generator), generator), texts, columns=8),
+    found.append(("questions", plots.picture_grid(render(shuffled(asked, generator), generator), texts, columns=6),
                   f"questions of {len(KINDS)} kinds, with answers"))  # fmt: skip
     classes = torch.randint(len(GLYPHS_TRAIN), (4,), generator=generator).repeat_interleave(4)
     names = [f"class {c}" for c in classes.tolist()]
-    found.append(("glyphs", plots.picture_grid(render_glyphs(classes, generator), names, columns=8),
+    found.append(("glyphs", plots.picture_grid(render_glyphs(classes, generator), names, columns=6),
                   "four classes of glyphs, four hands each"))  # fmt: skip
     written = ["stop", "exit", "tea", "dax", "norway", "a"]
     letters = torch.full((len(written), 6), -1)

@@ -9,17 +9,20 @@ import torch
 from matplotlib.colors import to_hex
 
 from minilmm.plots import (
+    arms_chart,
     attention_map,
     few_shot_curves,
     mask_microscope,
     mask_panels,
     new_figure,
+    overlay_table,
     picture_grid,
     save,
     show,
     training_curves,
 )
 from minilmm.plots.show import described
+from minilmm.plots.style import new_panels
 from minilmm.plots.training import running_mean
 
 MODEL = {"label": "Flamingo", "shots": [0, 4, 1], "values": [0.5, 0.9, 0.7], "kind": "model"}
@@ -82,6 +85,29 @@ def test_legend_and_level_names_cover_no_axes():
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in outside)
 
 
+def test_no_figure_is_wider_than_a_page():
+    for count in range(1, 7):
+        figure, axes = new_panels(count, 3.4, 2.9)
+        assert len(axes) == len(figure.axes) == count and figure.get_figwidth() <= 11.2
+        rows = {ax.get_subplotspec().rowspan.start for ax in axes}
+        assert len(rows) == (count > 3) + 1
+
+
+def test_a_picture_that_is_looked_at_many_times_is_drawn_once():
+    images, weights = torch.rand(1, 3, 12, 12).expand(3, -1, -1, -1), torch.rand(3, 2, 6, 6)
+    figure = overlay_table(images, weights, ["query 1", "query 2"], ["a", "b", "c"], label="attention")
+    pictures = [image for ax in figure.axes for image in ax.images if image.get_array().ndim == 3]
+    assert len(pictures) == 1 and len(figure.axes) == 3 * 3 + 1
+    with pytest.raises(ValueError, match="2 columns"):
+        overlay_table(images, weights[:, :1], ["query 1", "query 2"], ["a", "b", "c"], label="attention")
+
+
+def test_the_axis_of_arms_fits_differences():
+    figure = arms_chart({"gain": {"a": [-0.02, 0.03], "b": [0.1, 0.05]}, "score": {"a": [0.5], "b": [0.9]}}, {})
+    (low, high), whole = (ax.get_xlim() for ax in figure.axes)
+    assert -0.03 < low < -0.02 and 0.1 < high < 0.11 and whole == pytest.approx((-0.03, 1.03))
+
+
 def test_training_curves():
     rows = [{"step": i, "seconds": i / 2, "loss": 5 / (1 + i)} for i in range(200)]
     rows[100] = rows[100] | {"accuracy": 0.5}
@@ -90,7 +116,7 @@ def test_training_curves():
     loss, accuracy = figure.axes
     assert len(loss.lines) == 3  # the long run stands twice: faint, and as its running mean
     assert accuracy.lines[0].get_xdata().tolist() == [50, 99.5]
-    assert loss.get_xlabel() == "time (s)" and loss.get_ylabel() == "loss"
+    assert loss.get_xlabel() == "time (s)" and loss.get_title() == "loss"
     assert loss.lines[1].get_color() == accuracy.lines[0].get_color()
     with pytest.raises(ValueError, match="'a' logged no 'perplexity'"):
         training_curves({"perplexity": {"a": rows}})
@@ -151,7 +177,7 @@ def test_a_figure_in_words_names_axes_series_and_extremes():
         "vqa: x: shots (0, 1); line Frozen 0.5 to 0.6",
     ]
     rows = [{"step": 10 * i, "loss": 1234.0 - i} for i in range(3)]
-    assert described(training_curves({"loss": {"a": rows}})) == "x: optimiser steps; y: loss; line a 1200"
+    assert described(training_curves({"loss": {"a": rows}})) == "loss: x: optimiser steps; line a 1200"
 
 
 def test_a_grid_of_pictures_is_one_line_and_matrices_are_counted():

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from minilmm.plots.style import GREY, PALETTE, new_figure, style
 
 Arms = Mapping[str, Sequence[float]]
 
 
-def arms_chart(
-    panels: Mapping[str, Arms], levels: Mapping[str, tuple[str, float]], *, xlabel: str = "accuracy"
-) -> Figure:
+def arms_chart(panels: Mapping[str, Arms], levels: Mapping[str, tuple[str, float]], *, xlabel: str = "score") -> Figure:
     """One panel per score, `{title: {arm: one value per seed}}`, the first arm on top and in another colour.
 
-    levels: for a title the name and value of a grey line, such as ("chance", .5). ValueError: panels whose arms differ.
+    levels: for a title the name and value of a grey line, such as ("chance", .5). The axis is 0 to 1; for values below
+    0 or all below a quarter, such as differences between scores, it fits them, with a line at 0. ValueError: panels
+    whose arms differ.
     """
     arms = list(next(iter(panels.values())))
     if any(list(panel) != arms for panel in panels.values()):
@@ -35,7 +36,15 @@ def arms_chart(
                 ax.axvline(value, color=GREY, linewidth=1.2, zorder=1)
                 ax.text(value, -0.75, name, color=GREY, ha="center", va="bottom", fontsize=9)
             ax.set_yticks(range(len(arms)), arms)
-            ax.set(xlim=(-0.03, 1.03), ylim=(len(arms) - 0.4, -0.8), xlabel=xlabel)
+            every = [value for values in panel.values() for value in values]
+            low, high = min(0.0, *every), max(0.0, *every)
+            if low == 0 and 0.25 <= high <= 1:
+                high = 1.0
+            elif low < 0:
+                ax.axvline(0, color=GREY, linewidth=0.8, zorder=1)
+            margin = 0.03 * (high - low or 1)
+            ax.set(xlim=(low - margin, high + margin), ylim=(len(arms) - 0.4, -0.8), xlabel=xlabel)
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
             ax.set_title(title, pad=18)
             ax.grid(True, axis="x")
     return figure

@@ -8,7 +8,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minilmm.plots.style import DASHES, GREY, MARKERS, PALETTE, legend_below, new_figure, style
+from minilmm.plots.style import DASHES, GREY, MARKERS, PALETTE, legend_below, new_panels, style
+
+_ORDER = ("model", "control", "ideal", "chance")  # of the legend
 
 
 class Series(TypedDict):
@@ -32,7 +34,7 @@ def few_shot_curves(
     ylabel: str = "accuracy",
     xlabel: str = "shots",
 ) -> Figure:
-    """One panel per task, side by side, `{title: series}`, or one untitled panel; a single legend below.
+    """One panel per task, `{title: series}`, at most three in a row, or one untitled panel; a single legend below.
 
     Shots are ordered categories, so that 0, 1, 2, 4, ..., 32 stand equally far apart. A label keeps its colour, marker
     and dashes in every panel. The axis is 0 to 1 where all values lie there, else it fits the data (CIDEr, perplexity).
@@ -49,12 +51,11 @@ def few_shot_curves(
             raise ValueError(f"{series['label']!r}: shots, values, low and high must have one length, and not be empty")
     looks = {kind: list(dict.fromkeys(s["label"] for s in every if s["kind"] == kind)) for kind in ("model", "control")}
     with style():
-        figure = new_figure(1.3 + 3.4 * len(tasks), 3.9)
-        axes = list(figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0])
+        figure, axes = new_panels(len(tasks), 3.4 if len(tasks) > 1 else 5.2, 2.9, sharey=True)
         for ax, (title, task) in zip(axes, tasks.items(), strict=True):
             shots = sorted({shot for series in task for shot in series["shots"]})
             place = {shot: x for x, shot in enumerate(shots)}
-            for series in task:
+            for series in sorted(task, key=lambda s: _ORDER.index(s["kind"])):
                 _draw(ax, series, place, looks)
             ax.set_title(title)
             ax.set_xlabel(xlabel)
@@ -65,7 +66,9 @@ def few_shot_curves(
             axes[0].set_ylim(-0.025, 1.025)
         for ax, task in zip(axes, tasks.values(), strict=True):
             _name_levels(ax, [series for series in task if series["kind"] == "chance"])
-        axes[0].set_ylabel(ylabel)
+        for ax in axes:
+            if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+                ax.set_ylabel(ylabel)
         legend_below(figure, axes)
     return figure
 

@@ -47,8 +47,22 @@ def new_figure(width: float, height: float) -> Plot:
     return Plot(figsize=(width, height), dpi=RC["figure.dpi"], layout="constrained", facecolor="white")
 
 
+def new_panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Plot, list[Axes]]:
+    """A figure of `count` panels, width x height inches each, at most three in a row (four are two rows of two).
+
+    So that a figure is never wider than a page, and its type stays readable there.
+    """
+    columns = 2 if count == 4 else min(count, 3)
+    rows = -(-count // columns)
+    figure = new_figure(width * columns + 0.9, height * rows + 0.5)
+    axes = list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).flatten())
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
+
+
 def legend_below(figure: Figure, axes: list[Axes]) -> None:
-    """One legend for all panels, below them; a label that several panels share stands once."""
+    """One legend for all panels, in rows of its own below them; a label that several panels share stands once."""
     entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -56,7 +70,9 @@ def legend_below(figure: Figure, axes: list[Axes]) -> None:
     if entries:
         widest = max(len(label) for label in entries) * 0.08 + 0.65  # inches per entry at 10 points
         columns = max(1, min(len(entries), int(figure.get_figwidth() // widest)))
-        columns = -(-len(entries) // -(-len(entries) // columns))  # as few rows, evenly filled
+        rows = -(-len(entries) // columns)
+        columns = -(-len(entries) // rows)  # as few rows, evenly filled
+        figure.set_figheight(figure.get_figheight() + 0.22 * rows)
         figure.legend(
             list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.8
         )

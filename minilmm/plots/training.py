@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from minilmm.plots.style import DASHES, MARKERS, PALETTE, legend_below, new_figure, style
+from minilmm.plots.style import DASHES, MARKERS, PALETTE, legend_below, new_panels, style
 
 Rows = Sequence[Mapping[str, float]]
 _UNITS = {"step": "optimiser steps", "tokens": "tokens read", "seconds": "time (s)"}
@@ -39,8 +39,7 @@ def training_curves(
         raise ValueError("no panels: nothing to draw")
     names = list(dict.fromkeys(name for runs in panels.values() for name in runs))
     with style():
-        figure = new_figure(0.8 + 3.6 * len(panels), 3.4)
-        axes = list(figure.subplots(1, len(panels), squeeze=False)[0])
+        figure, axes = new_panels(len(panels), 3.4 if len(panels) > 1 else 5.2, 2.7)
         for ax, (quantity, runs) in zip(axes, panels.items(), strict=True):
             for name, rows in runs.items():
                 kept = [row for row in rows if quantity in row]
@@ -54,10 +53,11 @@ def training_curves(
                 marker = MARKERS[n % len(MARKERS)] if len(ys) <= 20 else None
                 ax.plot(xs, ys, label=name, marker=marker, markersize=4.5, **look)
             ax.set_xlabel(_UNITS.get(x, x))
-            ax.set_ylabel(quantity)
+            ax.set_title(quantity)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
             if x != "seconds":
                 ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 200k, 4M
             ax.grid(True, axis="y")
-        legend_below(figure, axes)
+        if len(names) > 1:
+            legend_below(figure, axes)
     return figure
