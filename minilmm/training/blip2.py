@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minilmm.ablations import altered
@@ -18,11 +18,24 @@ from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import ranks
+from minilmm.files import replacing, write_tensors
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import BOS
-from minilmm.training.checkpoint import CARD, LOG, MODEL, CheckpointError, find, load, read_card, replacing, save
+from minilmm.training.checkpoint import (
+    CARD,
+    LOG,
+    LOOKS,
+    MODEL,
+    STAGE_1,
+    CheckpointError,
+    find,
+    load,
+    read_card,
+    read_log,
+    save,
+)
 from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.mixture import pages
@@ -38,8 +51,6 @@ from minilmm.world.vocabulary import ids, tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
 CONTEXT = 49  # the dual encoder's texts, and [CLS] in front
-STAGE_1 = "stage1"  # in a run of stage 2: the run of stage 1 that it went on from
-LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
 
 
 def preset(name: str, stage: int) -> Blip2Recipe:
@@ -200,14 +211,15 @@ def reranked(
 
 
 @torch.no_grad()
-def snapshot(model: Stage1, path: Path, device: torch.device | str) -> None:
-    """Add what each query looks at in one held-out picture of two objects to the file's "looks" (P, Q, S)."""
+def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int) -> None:
+    """Put what each query looks at in one held-out picture of two objects behind the first `before` of the file's "looks"
+    (P, Q, S); what a killed run left behind them goes.
+    """
     generator = torch.Generator(device).manual_seed(0)
     image = render(sample_scenes(1, generator, objects=2, split="held-out"), generator, model.config.vision.resolution)
     looks = query_looks(model, image).cpu()  # (1, Q, S)
-    before = [load_file(path)["looks"]] if path.is_file() else []
-    with replacing(path) as temporary:
-        save_file({"looks": torch.cat([*before, looks]), "image": image[0].cpu()}, temporary)
+    known = [load_file(path)["looks"][:before]] if before and path.is_file() else []
+    write_tensors(path, {"looks": torch.cat([*known, looks]), "image": image[0].cpu()})
 
 
 def keep_first(first: Path, place: Path) -> None:
@@ -246,10 +258,12 @@ def train(
     """Train one stage of BLIP-2 and save it under `out`. Stage 1's log has every objective's loss.
 
     probe_every: 0 never measures on the way. losses: gets the loss of every step. ValueError for stage 1 in several
-    processes: ITC and ITM compare all pairs of a batch.
+    processes, or with a batch of 1: ITC and ITM compare all pairs of a batch.
     """
     if recipe.stage == 1:
         refuse("stage 1 of BLIP-2 compares every picture of a batch with every text, and draws wrong partners from all")
+        if recipe.batch < 2:
+            raise ValueError("a batch of 1: stage 1 of BLIP-2 compares the pictures of a batch: use a larger batch")
     model, parameters = compose(recipe)
     model.to(device)
     resolution, seen = model.config.vision.resolution, dict.fromkeys(recipe.objectives, 0.0)
@@ -284,7 +298,7 @@ def train(
             how: dict[str, Any] = {"episodes": 200, "conditions": ("real", "blank_images"), "seed": 11}
             rows = evaluate(model, "vqa", shots=(0,), device=device, resolution=resolution, **how)["rows"]
             return {f"vqa_{row['condition']}": row["value"] for row in rows}
-        snapshot(model, out / LOOKS, device)
+        snapshot(model, out / LOOKS, device, len(read_log(out / LOG, empty=True)))
         ranked = {row["metric"]: round(row["value"], 4) for row in retrieval(model, 100, device=device, candidates=0)}
         found = {k.removesuffix(", ITC"): v for k, v in ranked.items() if "@1," in k}
         return found | {name: round(v, 4) for name, v in seen.items()}
