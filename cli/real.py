@@ -40,6 +40,7 @@ def train(
     preset: str | None,
     out: Path | None,
     resume: bool,
+    force: bool,
     device: str,
     steps: int | None,
     minutes: float | None,
@@ -63,7 +64,7 @@ def train(
     changes = {"optimisation": {"steps": steps, "lr": changes.pop("lr")}, **changes}
     recipe = decide(lambda name: real_steps.preset(bridge, name, stage), preset, "nano", place, resume, changes)
     console = out_console()
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         going = unfinished(place, type(recipe)) is not None
         job = real_steps.prepare(recipe, where)
         seen = job.seen.features

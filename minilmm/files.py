@@ -67,9 +67,9 @@ def held(path: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
-                raise ValueError(
-                    f"{path}: process {file.read().strip() or 'unknown'} is writing there: wait, or choose another --out"
-                ) from None  # other errors: a disk without locks
+                who = file.read().strip() or "unknown"
+                raise ValueError(f"{path}: process {who} writes there: wait, or choose another --out") from None
+            # else the disk has no locks
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -212,8 +212,9 @@ def reranked(
 
 @torch.no_grad()
 def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int) -> None:
-    """Put what each query looks at in one held-out picture of two objects behind the first `before` of the file's "looks"
-    (P, Q, S); what a killed run left behind them goes.
+    """Add what each query looks at in one held-out picture of two objects to the file's "looks" (P, Q, S).
+
+    before: how many of those stay; what a killed run left behind them goes.
     """
     generator = torch.Generator(device).manual_seed(0)
     image = render(sample_scenes(1, generator, objects=2, split="held-out"), generator, model.config.vision.resolution)

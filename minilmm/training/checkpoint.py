@@ -146,7 +146,15 @@ def fitting(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (SafetensorError, RuntimeError, TypeError, LookupError, ValueError, ArithmeticError, AttributeError) as error:
+    except (
+        SafetensorError,
+        RuntimeError,
+        TypeError,
+        LookupError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+    ) as error:
         told = re.search(r"size mismatch for [^:]+|Missing key.*|Unexpected key.*", " ".join(str(error).split()))
         reason = told[0][:100] if told else f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
         raise CheckpointError(f"{path}: does not fit its card ({reason}): restore {CARD}, or train again") from None
@@ -238,7 +246,9 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     if told.get("format") != TRAINING:
         raise CheckpointError(f"{path}: not a minilmm training checkpoint: delete it to begin anew")
     if told.pop("sha256", "") != _digest(tensors, told):
-        raise CheckpointError(f"{path}: damaged (its SHA-256 is another than when it was saved): begin anew with --force")
+        raise CheckpointError(
+            f"{path}: damaged (its SHA-256 is another than when it was saved): begin anew with --force"
+        )
     if told["recipe"] != recipe_json(recipe):
         raise CheckpointError(
             f"{path}: belongs to another recipe: resume with that run's options, or use another --out"
@@ -268,7 +278,9 @@ def read_log(path: Path, *, empty: bool = False) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
             int(rows[-1]["step"]), float(rows[-1]["seconds"]), float(rows[-1]["loss"])
         except (ValueError, KeyError, TypeError):
-            raise CheckpointError(f"{path}: line {number} is no row of a log: restore the file, or train again") from None
+            raise CheckpointError(
+                f"{path}: line {number} is no row of a log: restore the file, or train again"
+            ) from None
     if not rows and not empty:
         raise CheckpointError(f"{path}: missing or empty: restore the file, or train again")
     return rows

@@ -169,12 +169,12 @@ def fit(
     one of them draws ahead. report(step, row) is called after every step; the row is empty where the log has none.
     optimizer: AdamW as the recipe says, unless given; a group's "times" multiplies its rate.
     half: products in bfloat16, as always on a GPU: for models so large that products are what takes the time.
-    A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
-    the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
-    (only the loss of the first row after it averages fewer steps).
+    A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume` the run goes on from it and ends
+    with the weights of a run that was never stopped, bit for bit on one CPU device (only the loss of the first row
+    after it averages fewer steps).
     Of several processes (`minilmm.training.parallel`) the first writes, measures and reports; all stop together.
-    ArithmeticError where the loss, a gradient or a weight is not finite: nothing of it is saved. On a CPU no step is taken
-    with such a gradient; on a GPU, which is waited for only where something is logged or saved, it is found there.
+    ArithmeticError where the loss, a gradient or a weight is not finite: nothing of it is saved. On a CPU no step is
+    taken with such a gradient; on a GPU, which is waited for only to log and to save, it is found then.
     """
     device, seed = parameters[0].device, recipe.seed
     optimizer = adamw(parameters, optimisation) if optimizer is None else optimizer

@@ -108,7 +108,9 @@ def matching(recipe: RealBlip2Recipe, model: Stage1, words: Tokenizer, seen: Nam
     if recipe.batch < 2:
         raise ValueError("a batch of 1: stage 1 of BLIP-2 compares the pictures of a batch: use a larger batch")
     if bool((table == table[0]).all()):
-        raise ValueError(f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart: caption what differs")
+        raise ValueError(
+            f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart: caption what differs"
+        )
 
     def loss(generator: torch.Generator, step: int) -> Tensor:
         size = (recipe.batch,)
