@@ -51,7 +51,7 @@ What each line means:
 
 
 def make_room(out: Path, resume: bool, force: bool) -> None:
-    """Takes an earlier quickstart away by its files' names if told to; ValueError where it would overwrite something."""
+    """Takes an earlier quickstart away by its names if told to; ValueError where it would overwrite something."""
     from minilmm.files import erase
     from minilmm.training.checkpoint import RUN
 

@@ -228,7 +228,7 @@ def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
     whole = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        whole.update(tensor.flatten().view(torch.uint8).numpy())
+        whole.update(tensor.flatten().view(torch.uint8).numpy().data)
     return whole.hexdigest()
 
 
