@@ -14,7 +14,7 @@ from typing import Any
 
 from .common import Log, Stopped, command_line, launched, out_console, share, short, writable_folder
 
-# Mebibytes that training takes at least for each of these in a step, as measured at nano size. A page has five pictures.
+# Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.
 MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
 
 

@@ -24,18 +24,8 @@ from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import BOS
 from minilmm.training.checkpoint import (
-    CARD,
-    LOG,
-    LOOKS,
-    MODEL,
-    STAGE_1,
-    CheckpointError,
-    find,
-    load,
-    read_card,
-    read_log,
-    save,
-)
+    CARD, LOG, LOOKS, MODEL, STAGE_1, CheckpointError, find, load, read_card, read_log, save,
+)  # fmt: skip
 from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.mixture import pages
