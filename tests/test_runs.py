@@ -125,7 +125,7 @@ def test_a_run_is_erased_by_force_alone_and_only_by_one_that_trains(finished, fa
     after = contents(finished)
     assert json.loads(after["card.json"])["seed"] == 1 and after["notes.txt"] == b"mine"
     assert after["model.safetensors"] != before["model.safetensors"]
-    assert after.keys() == {*before, "notes.txt"}
+    assert after.keys() == {"card.json", "model.safetensors", "log.jsonl", "notes.txt"}
 
 
 def test_weights_that_are_no_run_are_not_overwritten(tmp_path, fails):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,23 @@ from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import ranks
-from minilmm.files import replacing, write_tensors
+from minilmm.files import write_tensors
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import BOS
 from minilmm.training.checkpoint import (
-    CARD, LOG, LOOKS, MODEL, STAGE_1, CheckpointError, find, load, read_card, read_log, save,
-)  # fmt: skip
+    LOG,
+    LOOKS,
+    STAGE_1,
+    CheckpointError,
+    copy,
+    find,
+    load,
+    read_card,
+    read_log,
+    save,
+)
 from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.mixture import pages
@@ -213,20 +221,11 @@ def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int)
     write_tensors(path, {"looks": torch.cat([*known, looks]), "image": image[0].cpu()})
 
 
-def keep_first(first: Path, place: Path) -> None:
-    """Copy a run of stage 1 into the run that goes on from it: retrieval is stage 1's work, and needs its heads."""
-    place.mkdir(parents=True, exist_ok=True)
-    for name in (MODEL, CARD, LOG, LOOKS):
-        if (first / name).is_file():
-            with replacing(place / name) as path:
-                shutil.copyfile(first / name, path)
-
-
 def first_stage(run: str | Path) -> Stage1:
     """The first stage of a run of BLIP-2, whichever stage the run is of. CheckpointError where there is none."""
     place = find(run)
     if read_card(place)["kind"] == "blip2":
-        if not (place / STAGE_1 / CARD).is_file():
+        if not (place / STAGE_1).is_dir():
             raise CheckpointError(f"{run}: came without its stage 1, which alone can match: name that run")
         place = place / STAGE_1
     model, _ = load(place)
@@ -298,7 +297,7 @@ def train(
                evaluate=probed if probe_every else None,
                evaluate_every=probe_every or recipe.optimisation.steps)  # fmt: skip
     if isinstance(model, Blip2) and recipe.start and recipe.data != "vqa" and first():
-        keep_first(find(recipe.start), out / STAGE_1)
+        copy(find(recipe.start), out / STAGE_1)  # retrieval is stage 1's work, and needs its heads
     kind = "blip2" if isinstance(model, Blip2) else "blip2-stage1"
     save(out, model, kind, config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
          command=command, device=str(device))  # fmt: skip

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def write_card(directory: Path, kind: str, **facts: Any) -> None:
     }
     with replacing(directory / CARD) as path:
         path.write_text(json.dumps(card, indent=1) + "\n")
+
+
+def copy(run: Path, place: Path) -> None:
+    """Copy the files of a finished run into another folder."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL, CARD, LOG, LOOKS):
+        if (run / name).is_file():
+            with replacing(place / name) as path:
+                shutil.copyfile(run / name, path)
 
 
 def find(run: str | Path) -> Path:
