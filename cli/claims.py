@@ -7,10 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import cores, device_named, new_table, out_console, progress_bar, share, writable_folder
+from .common import (
+    Stopped,
+    command_line,
+    cores,
+    device_named,
+    new_table,
+    out_console,
+    progress_bar,
+    share,
+    writable_folder,
+)
+from .runs import sigterm_as_ctrl_c
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the records lie.")]
 RESULTS = Path("results/claims")
+LARGEST = 1_000_000  # a seed
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
@@ -18,13 +30,13 @@ def seeds_of(text: str) -> tuple[int, ...]:
     try:
         if "-" in text:
             first, last = map(int, text.split("-"))
-            found = tuple(range(first, last + 1))
+            found = tuple(range(first, min(last, LARGEST + 1) + 1))
         else:
             found = tuple(int(part) for part in text.split(","))
     except ValueError:
         found = ()
-    if not found or min(found) < 0:
-        raise ValueError(f"--seeds {text!r}: give a range such as 100-109, or numbers with commas between them")
+    if not found or min(found) < 0 or max(found) > LARGEST:
+        raise ValueError(f"--seeds {text[:40]!r}: give a range such as 100-109, or numbers with commas between them")
     return found
 
 
@@ -58,30 +70,48 @@ def list_(out: Folder = RESULTS) -> None:
 def run(
     name: Annotated[str, typer.Argument(metavar="CLAIM", help="minilmm claims list names them.")],
     seeds: Annotated[str | None, typer.Option(help="100-109 or 0,1,2; the claim's own unless given.")] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Runs at a time, a thread each; 0: one per core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=256, help="Runs at a time, a thread each; 0: one per core.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "cpu",
     out: Folder = RESULTS,
     again: Annotated[bool, typer.Option("--again", help="Forget the recorded runs and make all of them.")] = False,
 ) -> None:
     """Make the runs of a claim that are not recorded yet, then give the verdict."""
-    from minilmm.claims import progress, read_results, run_claim
+    from minilmm.claims import read_results
+    from minilmm.claims.run import recorded
+    from minilmm.files import held
 
-    claim, console = claim_named(name), out_console()
+    claim, path = claim_named(name), out / f"{name}.json"
     chosen = seeds_of(seeds) if seeds is not None else claim.seeds
     where = device_named(device)
     writable_folder(out)
-    if again:
-        (out / f"{claim.name}.json").unlink(missing_ok=True)
-    done = read_results(out, claim)
-    todo = progress(claim, done, chosen)
+    with sigterm_as_ctrl_c(), held(path):
+        if again:
+            path.unlink(missing_ok=True)
+        elif path.is_file() and (others := len(recorded(path)) - len(read_results(out, claim))):
+            raise ValueError(
+                f"{path}: {others} runs of another recipe: choose another --out, or erase all with --again"
+            )
+        try:
+            fill(claim, out, chosen, jobs, where)
+        except KeyboardInterrupt:
+            known = f"{len(recorded(path)) if path.is_file() else 0} runs are recorded in {path}"
+            raise Stopped(f"stopped; {known}; continue with: {command_line().replace(' --again', '')}") from None
+    show(claim, read_results(out, claim))
+
+
+def fill(claim: Any, out: Path, seeds: tuple[int, ...], jobs: int, device: str) -> None:
+    """Make and record the runs that are missing."""
+    from minilmm.claims import progress, read_results, run_claim
+
+    console, done = out_console(), read_results(out, claim)
+    todo = progress(claim, done, seeds)
     told = f"{len(done)} recorded in {out / f'{claim.name}.json'}, {len(todo)} to make"
     console.print(f"{claim.name}: {told}" + (" (--again repeats all)" if done and not todo else ""), soft_wrap=True)
     if todo:
         with progress_bar() as bar:
             task = bar.add_task(claim.name, total=len(todo))
-            run_claim(claim, out, chosen, jobs=jobs or (cores() if where == "cpu" else 1), device=where,
+            run_claim(claim, out, seeds, jobs=jobs or (cores() if device == "cpu" else 1), device=device,
                       report=lambda row: bar.advance(task))  # fmt: skip
-    show(claim, read_results(out, claim))
 
 
 def show(claim: Any, rows: list[dict[str, Any]]) -> None:

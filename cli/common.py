@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 WIDTH = 80
+PATIENCE = 10.0  # seconds
 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="One seed gives one result.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -175,10 +176,13 @@ def write_json(target: str | None, result: dict[str, Any]) -> None:
 
 
 class Log:
-    """What a training run says: a bar on a terminal, else a line per row of the log on standard output."""
+    """What a training run says: a bar on a terminal; else, on standard output, a line for the first step, for every row
+    of the log, and whenever nothing was said for PATIENCE seconds.
+    """
 
     def __init__(self, name: str, steps: int):
         self.bar, self.steps, self.console, self.start = progress_bar(), steps, out_console(), time.perf_counter()
+        self.told, self.first = self.start - PATIENCE, (0, 0.0)  # the first step of this process, and when it was done
         self.task = self.bar.add_task(name, total=steps)
 
     def __enter__(self) -> Log:
@@ -191,7 +195,15 @@ class Log:
     def report(self, step: int, row: dict[str, Any]) -> None:
         """A step done; with a row of the log, its loss and first probes."""
         self.bar.update(self.task, completed=step)
+        now = time.perf_counter()
+        self.first = self.first if self.first[0] else (step, now)
+        if not row and (not self.bar.disable or now - self.told < PATIENCE):
+            return
+        self.told = now
         if not row:
+            done = step - self.first[0]
+            left = f"  about {(now - self.first[1]) / done * (self.steps - step):.0f} s left" if done else ""
+            self.console.print(f"{step}/{self.steps}  {now - self.start:.0f} s{left}")
             return
         probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
         words = [f"{step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]

@@ -104,9 +104,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"{error.args[0] if error.args else error}: not known here"
     if type(error).__name__ == "DistBackendError" or (isinstance(error, RuntimeError) and "gloo" in str(error)):
-        return "another process was lost (killed, or out of memory): go on with --resume"
-    if "No space left" in str(error):
-        return "no space left on the disk: free some space, then go on with --resume"
+        return "another process was lost: killed, or out of memory"
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "out of memory: fewer --shots, --ways or a smaller --batch need less"
     if isinstance(error, ValueError | ArithmeticError | ModuleNotFoundError):
@@ -153,7 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return 2
             message, code = f"error: {error.format_message()} (minilmm --help lists what there is)", 2
         else:
-            message, code = f"error: {explain(error)}", 1
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            message, code = f"error: {explain(error)}{notes}", 1
     if parallel.first_to_fail() if several and code != 130 else number == 0:
         print(" ".join(message.split()), file=sys.stderr)
     return code

@@ -9,12 +9,25 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Device, Episodes, Seed, command_line, device_named, new_table, out_console, share, writable_folder
+from .common import (
+    Device,
+    Episodes,
+    Seed,
+    Stopped,
+    command_line,
+    device_named,
+    new_table,
+    out_console,
+    share,
+    writable_folder,
+)
 from .measure import few_shot
-from .runs import decide, finish, rebuild, run, training_folder
+from .runs import decide, finish, finished, go_on, rebuild, run, sigterm_as_ctrl_c, training_folder
+from .train import Steps
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
+WRITTEN = ("few_shot.png", "training.png", "report.md", "results.json")
 PANELS = (  # title, task, ways, shots
     ("naming, 2 ways", "naming", 2, (0, 1, 2, 4)),
     ("naming, 5 ways", "naming", 5, (0, 1, 2, 4)),
@@ -37,40 +50,63 @@ What each line means:
 """
 
 
-def clear(place: Path) -> None:
-    """Takes an earlier quickstart's run away: its own files, nothing else."""
-    from minilmm.training.blip2 import LOOKS
-    from minilmm.training.checkpoint import CARD, CHECKPOINT, LOG, MODEL
+def make_room(out: Path, resume: bool, force: bool) -> None:
+    """Takes an earlier quickstart away by its names if told to; ValueError where it would overwrite something."""
+    from minilmm.files import erase
+    from minilmm.training.checkpoint import RUN
 
-    for name in (CARD, MODEL, CHECKPOINT, LOG, LOOKS):
-        (place / name).unlink(missing_ok=True)
+    if resume and force:
+        raise ValueError("--resume and --force: give one of them")
+    if resume:
+        return
+    folders = [out / name for name in (*BRIDGES, FIRST)]
+    if not force:
+        for path in (*(place / name for place in folders for name in RUN), *(out / name for name in WRITTEN)):
+            if path.exists():
+                ways = "go on with --resume, choose another --out, or erase it with --force"
+                raise ValueError(f"{out}: holds {path.relative_to(out)} already: {ways}")
+    for place in folders:
+        erase(place, RUN)
+    erase(out, WRITTEN)
 
 
 def quickstart(
     out: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/quickstart"),
     seed: Seed = 0,
     device: Device = "auto",
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of each bridge.")] = None,
+    steps: Steps = None,
     episodes: Episodes = 200,
     lm: Annotated[str, typer.Option(help="The language model to train through.")] = "lm-nano",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Erase an earlier one in the same folder.")] = False,
 ) -> None:
     """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
-    from minilmm.training.checkpoint import CARD, LOG, load, read_card
+    from minilmm.files import held
+    from minilmm.training.checkpoint import load
 
     if episodes < 1:
         raise ValueError(f"--episodes {episodes}: expected at least 1")
-    start, where, console = time.perf_counter(), device_named(device), out_console()
+    where = device_named(device)
     load(lm)  # a missing or damaged one shows before anything is written
     writable_folder(out)
-    if not resume:
-        for name in (*BRIDGES, FIRST):
-            clear(out / name)
+    with sigterm_as_ctrl_c(), held(out):
+        make_room(out, resume, force)
+        try:
+            make(out, seed, where, steps, episodes, lm, resume)
+        except (KeyboardInterrupt, Stopped):
+            raise Stopped(f"stopped; what has trained is in {out}; continue with: {go_on()}") from None
+
+
+def make(out: Path, seed: int, where: str, steps: int | None, episodes: int, lm: str, resume: bool) -> None:
+    """Train what is missing, measure, draw and tell."""
+    from minilmm.training.checkpoint import LOG, load, read_card, read_log
+
+    start, console = time.perf_counter(), out_console()
     for number, kind in enumerate(BRIDGES, 1):
-        if not (out / kind / CARD).is_file():
-            console.print(f"{number}. {BRIDGES[kind]} through {lm}, which stays frozen")
-            bridge(kind, out, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
+        console.print(f"{number}. {BRIDGES[kind]} through {lm}, which stays frozen")
+        bridge(kind, out, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
     trained = time.perf_counter()
+    logs = {name: read_log(out / kind / LOG) for kind, name in BRIDGES.items()}
     console.print(f"{len(BRIDGES) + 1}. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
     results = {
         name: measured(load(out / kind, where)[0], name, episodes, seed, where, kind == list(BRIDGES)[-1])
@@ -78,8 +114,6 @@ def quickstart(
     }
     console.print(f"{len(BRIDGES) + 2}. Figures and report")
     cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
-    logs = {name: [json.loads(line) for line in (out / kind / LOG).read_text().splitlines()]
-            for kind, name in BRIDGES.items()}  # fmt: skip
     draw(results, logs, out)
     seconds = {name: card["metrics"]["seconds"] for name, card in cards.items()}
     seconds["all"] = round(time.perf_counter() - start, 1)
@@ -93,21 +127,18 @@ def quickstart(
         view.add_row(title, *cells)
     console.print(view)
     console.print(f"{seconds['all']:.0f} s, of which {time.perf_counter() - trained:.0f} s measuring; written:")
-    for name in (
-        "few_shot.png",
-        "training.png",
-        "report.md",
-        "results.json",
-        *(f"{kind}/" for kind in (*BRIDGES, FIRST)),
-    ):
+    for name in (*WRITTEN, *(f"{kind}/" for kind in (*BRIDGES, FIRST))):
         console.print(f"  {out / name}", soft_wrap=True)
+    console.print("what next:")
+    for line in (f"look at {out / 'few_shot.png'}, and read {out / 'report.md'}",
+                 f"minilmm ask {out / 'frozen'} --image a.png      what it makes of a picture of yours",
+                 "minilmm exercises list      build it yourself, from the first exercise on"):  # fmt: skip
+        console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str) -> None:
     """Train one bridge by its quick recipe; BLIP-2 in its two stages."""
     import importlib
-
-    from minilmm.training.checkpoint import CARD
 
     training = importlib.import_module(f"minilmm.training.{kind}")
     stages: list[tuple[Path, Any, dict[str, Any]]] = [(out / kind, training.preset, changes)]
@@ -116,9 +147,10 @@ def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: 
         stages = [(first, lambda name: training.preset(name, 1), alone),
                   (out / kind, lambda name: training.preset(name, 2), changes | {"start": str(first)})]  # fmt: skip
     for place, preset, asked in stages:
-        if (place / CARD).is_file():
-            continue
         recipe = decide(preset, "quick", "quick", place, resume, asked)
+        if finished(place, type(recipe)) is not None:
+            out_console().print(f"  {place}: has trained already", soft_wrap=True)
+            continue
         with training_folder(place, resume):
             run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
         finish(place)

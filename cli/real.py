@@ -40,6 +40,7 @@ def train(
     preset: str | None,
     out: Path | None,
     resume: bool,
+    force: bool,
     device: str,
     steps: int | None,
     minutes: float | None,
@@ -50,7 +51,7 @@ def train(
     from minilmm.training.checkpoint import read_card
     from minilmm.training.real import NAMES
 
-    from .runs import decide, finish, training_folder, unfinished
+    from .runs import check_memory, decide, finish, training_folder, unfinished
 
     if given := [name for name, value in unfit.items() if value is not None]:
         raise ValueError(f"{given[0]}: is for the mini-world alone: leave it out between real models")
@@ -63,7 +64,8 @@ def train(
     changes = {"optimisation": {"steps": steps, "lr": changes.pop("lr")}, **changes}
     recipe = decide(lambda name: real_steps.preset(bridge, name, stage), preset, "nano", place, resume, changes)
     console = out_console()
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
+        check_memory(recipe, where)
         going = unfinished(place, type(recipe)) is not None
         job = real_steps.prepare(recipe, where)
         seen = job.seen.features

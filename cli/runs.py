@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import signal
+import threading
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .common import Log, Stopped, command_line, launched, out_console, share, short, writable_folder
+
+# Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.
+MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
 
 
 def rebuild(kind: Any, values: dict[str, Any]) -> Any:
@@ -35,8 +40,22 @@ def unfinished(out: Path, kind: Any) -> Any:
     try:
         with safe_open(path, "pt") as file:
             return rebuild(kind, json.loads((file.metadata() or {})["recipe"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
         raise CheckpointError(f"{path}: damaged, or of another kind of run: delete it to begin anew") from None
+
+
+def finished(out: Path, kind: Any) -> Any:
+    """The recipe of the run that was finished in `out`, None where there is none. CheckpointError for another kind."""
+    from minilmm.training.checkpoint import CARD, CheckpointError, read_card
+
+    if not (out / CARD).is_file():
+        return None
+    card = read_card(out)
+    try:
+        float(card["metrics"]["seconds"])
+        return rebuild(kind, card["recipe"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CheckpointError(f"{out / CARD}: of another kind of run, or edited: choose another --out") from None
 
 
 def changed(recipe: Any, changes: dict[str, Any]) -> Any:
@@ -52,50 +71,138 @@ def changed(recipe: Any, changes: dict[str, Any]) -> Any:
     return dataclasses.replace(recipe, **given)
 
 
+def unlike(wanted: Any, stored: Any) -> list[str]:
+    """What differs between two recipes: "lr was 0.003, not 0.001"."""
+    told = []
+    for f in dataclasses.fields(wanted):
+        new, old = getattr(wanted, f.name), getattr(stored, f.name)
+        if dataclasses.is_dataclass(new) and type(new) is type(old):
+            told += unlike(new, old)
+        elif new != old:
+            told.append(f"{f.name} was {old}, not {new}")
+    return told
+
+
 def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Path, resume: bool, changes: dict) -> Any:
-    """The recipe of a run: a preset with the options given; on --resume the checkpoint's, which they must match."""
+    """The recipe of a run: a preset with the options given; on --resume the stored one, which they must match."""
     fresh = preset(name or default)
-    stored = unfinished(out, type(fresh)) if resume else None
+    stored = (unfinished(out, type(fresh)) or finished(out, type(fresh))) if resume else None
     if stored is None:
         return changed(fresh, changes)
     if changes["optimisation"]["steps"] is None:
         changes = {**changes, "optimisation": {**changes["optimisation"], "steps": stored.optimisation.steps}}
-    recipe = changed(fresh if name else stored, changes)
-    differ = [f.name for f in dataclasses.fields(recipe) if getattr(recipe, f.name) != getattr(stored, f.name)]
-    if differ:
-        told = ", ".join(f"{n} was {getattr(stored, n)}" for n in differ)
-        raise ValueError(f"{out}: its checkpoint has another recipe ({told}): resume with its options, or change --out")
+    if told := unlike(changed(fresh if name else stored, changes), stored):
+        raise ValueError(
+            f"{out}: its run has another recipe ({', '.join(told[:4])}): resume with its options, or change --out"
+        )
     return stored
 
 
-@contextlib.contextmanager
-def training_folder(out: Path, resume: bool) -> Iterator[None]:
-    """A folder to train in: refused where it would overwrite a run, proved writable, left as it was after an error."""
-    from minilmm.training.checkpoint import CARD, CHECKPOINT
+def check_memory(recipe: Any, device: str) -> None:
+    """ValueError where a step of the recipe needs more memory than there is, by a rough estimate from below."""
+    from minilmm.training.recipes import RealRecipe
 
+    sizes = {name: getattr(recipe, name, 0) for name in MIB_OF}
+    pictures = sum(MIB_OF[name] * size for name, size in sizes.items())
+    needed = (
+        pictures * (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if isinstance(recipe, RealRecipe) else 1) / 1024
+    )
+    free = free_memory(device)
+    if needed > free:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items() if size)
+        raise ValueError(f"{told}: a step needs about {needed:.0f} GiB of memory, and {free:.1f} are free: choose less")
+
+
+def free_memory(device: str) -> float:
+    """GiB that are free on the device; without bound where the system does not say."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info()[0] / 2**30
+    try:
+        told = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
+        return int(told.split()[0]) / 2**20
+    except (OSError, IndexError, ValueError):
+        return float("inf")
+
+
+def refuse_overwriting(out: Path, resume: bool) -> None:
+    """ValueError where training in the folder would overwrite what is there."""
+    from minilmm.training.checkpoint import CARD, CHECKPOINT, MODEL
+
+    ways = "choose another --out, or erase it with --force"
     if (out / CARD).is_file():
-        raise ValueError(f"{out}: holds a finished run: choose another --out, or delete it first")
+        raise ValueError(f"{out}: holds a finished run: {ways}")
     if (out / CHECKPOINT).is_file() and not resume:
-        raise ValueError(f"{out}: holds an unfinished run: go on with --resume, or choose another --out")
-    existed = out.exists()
+        raise ValueError(f"{out}: holds an unfinished run: go on with --resume, {ways}")
+    if (out / MODEL).is_file() and not (out / CHECKPOINT).is_file():
+        raise ValueError(f"{out}: holds a {MODEL} without a card: {ways}")
+
+
+@contextlib.contextmanager
+def training_folder(out: Path, resume: bool, force: bool = False) -> Iterator[None]:
+    """A folder to train in, for this process alone: refused where it would overwrite a run, proved writable, left as it
+    was after an error. force: the run that is there goes, as soon as there is something of the new one to keep.
+    """
+    from minilmm.files import held, set_aside
+    from minilmm.training.checkpoint import CARD, CHECKPOINT, RUN
+
+    if resume and force:
+        raise ValueError("--resume and --force: give one of them")
+    existed, alone = out.exists(), launched()[0] == 0
     writable_folder(out)
     try:
-        yield
-    except KeyboardInterrupt:
-        if not (out / CHECKPOINT).is_file():
-            raise Stopped("stopped before the first step: nothing was trained") from None
-        again = command_line("--resume")
-        raise Stopped(f"stopped; checkpoint in {out}; continue with: {again}") from None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sigterm_as_ctrl_c())
+            if alone:
+                stack.enter_context(held(out))
+            if not force:
+                refuse_overwriting(out, resume)
+            elif alone:
+                stack.enter_context(set_aside(out, RUN, (CARD, CHECKPOINT)))
+            try:
+                yield
+            except KeyboardInterrupt:
+                if not (out / CHECKPOINT).is_file():
+                    raise Stopped("stopped before the first step was saved: nothing was trained") from None
+                raise Stopped(f"stopped; checkpoint in {out}; continue with: {go_on()}") from None
+            except Exception as error:
+                if not isinstance(error, ValueError) and (out / CHECKPOINT).is_file():
+                    error.add_note(f"the last checkpoint is kept in {out}")
+                raise
+            if alone:
+                (out / CHECKPOINT).unlink(missing_ok=True)
     finally:
         if not existed:
             with contextlib.suppress(OSError):  # only an empty folder goes
                 out.rmdir()
-    if launched()[0] == 0:
-        (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends what runs meanwhile as Ctrl-C does: in order, with what is kept."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def go_on() -> str:
+    """The command that goes on with this one."""
+    return command_line("--resume").replace(" --force", "")
 
 
 def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **more: Any) -> None:
     """Train a recipe under a progress bar."""
+    check_memory(recipe, device)
     with Log(out.name, recipe.optimisation.steps) as log:
         train(recipe, out, device=device, resume=resume, report=log.report, command=command_line(), **more)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,19 +10,29 @@ from typing import Annotated, Any
 import typer
 
 from .common import Device, chosen, device_named, launched, out_console
-from .runs import changed, decide, finish, run, training_folder, unfinished
+from .runs import changed, check_memory, decide, finish, run, training_folder, unfinished
+
+
+def finite(value: float | None) -> float | None:
+    """An option's number, which bounds alone let be NaN."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to count with.")
+    return value
+
 
 Preset = Annotated[str | None, typer.Option("--preset", help="nano (2 CPU cores) or small (one GPU).")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/NAME unless given.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps, in place of the preset's.")]
-RunSeed = Annotated[int | None, typer.Option("--seed", min=0, help="One seed gives one run; 0 unless given.")]
+RunSeed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="One seed, one run; 0 unless given.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")]
-Rate = Annotated[float | None, typer.Option("--lr", min=1e-9, help="Peak learning rate.")]
-Size = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures per step.")]
-Resolution = Annotated[int | None, typer.Option(min=32, help="Real eyes: pixels per side; 112 unless given.")]
+Force = Annotated[bool, typer.Option("--force", help="Erase the run that the folder holds.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, max=10**7, help="Optimiser steps, not the preset's.")]
+Rate = Annotated[float | None, typer.Option("--lr", min=1e-9, max=10, callback=finite, help="Peak learning rate.")]
+Size = Annotated[int | None, typer.Option("--batch", min=1, max=65_536, help="Pictures per step.")]
+Resolution = Annotated[int | None, typer.Option(min=32, max=1024, help="Real eyes: pixels per side; 112 unless given.")]
 Words = Annotated[str | None, typer.Option(help="A run, smollm2, or a model of transformers; else lm-nano.")]
-Minutes = Annotated[float | None, typer.Option(min=0.01, help="As many steps as fit, timed once.")]
-
+Minutes = Annotated[
+    float | None, typer.Option(min=0.01, max=10_000, callback=finite, help="As many steps as fit, timed once.")
+]
 LMS = {"decoder": "lm-nano", "encoder-decoder": "t5-nano"}
 
 
@@ -33,7 +44,10 @@ def pretrain_lm(
     seed: RunSeed = None,
     device: Device = "auto",
     resume: Resume = False,
-    smear: Annotated[int | None, typer.Option(min=0, help="Keys look back over this many words; 0: never.")] = None,
+    force: Force = False,
+    smear: Annotated[
+        int | None, typer.Option(min=0, max=64, help="Keys look back over this many words; 0: never.")
+    ] = None,
     lists: Annotated[bool | None, typer.Option("--lists/--no-lists", help="Repeated lists in the text.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Text without held-out pairs.")] = None,
 ) -> None:
@@ -44,7 +58,7 @@ def pretrain_lm(
     options = {"optimisation": {"steps": steps, "lr": lr}, "model": {"smear": smear}}
     changes = {**options, "lists": lists, "strict": strict or None, "seed": seed}
     recipe = decide(lm.preset, preset, "nano", place, resume, changes)
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         run(lm.pretrain, recipe, place, resume, where)
     finish(place)
 
@@ -57,6 +71,7 @@ def pretrain_t5(
     seed: RunSeed = None,
     device: Device = "auto",
     resume: Resume = False,
+    force: Force = False,
 ) -> None:
     """Train the encoder-decoder language model on the same text, as a prefix LM."""
     from minilmm.training import t5
@@ -65,7 +80,7 @@ def pretrain_t5(
     recipe = decide(
         t5.preset, preset, "nano", place, resume, {"optimisation": {"steps": steps, "lr": lr}, "seed": seed}
     )
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         run(t5.pretrain, recipe, place, resume, where)
     finish(place)
 
@@ -79,6 +94,7 @@ def pretrain_vision(
     seed: RunSeed = None,
     device: Device = "auto",
     resume: Resume = False,
+    force: Force = False,
     kind: Annotated[str | None, typer.Option(help="resnet or vit.")] = None,
 ) -> None:
     """Train the vision encoder beside a text tower, by contrast."""
@@ -89,7 +105,7 @@ def pretrain_vision(
     where, place = device_named(device), out or Path(f"runs/vision-{preset or 'nano'}")
     changes = {"optimisation": {"steps": steps, "lr": lr}, "model": {"kind": kind}, "batch": batch, "seed": seed}
     recipe = decide(vision.preset, preset, "nano", place, resume, changes)
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         run(vision.pretrain, recipe, place, resume, where)
     finish(place)
 
@@ -130,6 +146,7 @@ def train_frozen(
     minutes: Minutes = None,
     out: Out = None,
     resume: Resume = False,
+    force: Force = False,
     lm: Words = None,
     vision: Annotated[str | None, typer.Option(help="The eyes of --eyes start|kept; vision-nano unless given.")] = None,
     resolution: Resolution = None,
@@ -137,9 +154,15 @@ def train_frozen(
     eyes: Annotated[str | None, typer.Option(help="scratch, start or kept.")] = None,
     prefix_tokens: Annotated[int | None, typer.Option(help="1, 2 or 4 vectors per picture.")] = None,
     kept: Annotated[bool | None, typer.Option("--kept-prefix/--free-prefix", help="Keep it among words?")] = None,
-    pages: Annotated[int | None, typer.Option(min=0, help="Real models: pages of several pictures per step.")] = None,
-    ridge: Annotated[float | None, typer.Option(min=0, help="Real models: how the map begins; 0: at random.")] = None,
-    noise: Annotated[float | None, typer.Option(min=0, help="Noise on a kept prefix while training.")] = None,
+    pages: Annotated[
+        int | None, typer.Option(min=0, max=4096, help="Real models: pages of several pictures per step.")
+    ] = None,
+    ridge: Annotated[
+        float | None, typer.Option(min=0, max=1e12, callback=finite, help="Real models: how the map begins.")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option(min=0, max=1000, callback=finite, help="Noise on a kept prefix while training.")
+    ] = None,
     lr: Rate = None,
     batch: Size = None,
     seed: RunSeed = None,
@@ -159,8 +182,8 @@ def train_frozen(
             "seed": seed,
         }  # fmt: skip
         unfit = {"--variant": variant if variant != "frozen" else None, "--eyes": eyes if eyes != "kept" else None}
-        return real.train("frozen", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
-                          minutes=minutes)  # fmt: skip
+        return real.train("frozen", given, unfit, preset=preset, out=out, resume=resume, force=force, device=device,
+                          steps=steps, minutes=minutes)  # fmt: skip
     for_real_models({"--resolution": resolution, "--pages": pages, "--ridge": ridge})
     if steps is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
@@ -175,8 +198,9 @@ def train_frozen(
         "prefix_tokens": prefix_tokens, "kept": kept, "noise": noise, "data": data, "batch": batch, "seed": seed,
     }  # fmt: skip
     recipe = decide(frozen.preset, preset, "nano", place, resume, changes)
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         if minutes is not None and unfinished(place, type(recipe)) is None:
+            check_memory(recipe, where)
             fit = steps_within(minutes, recipe, where)
             recipe = changed(recipe, {"optimisation": {"steps": fit}})
             out_console().print(f"{minutes:g} minutes hold {fit} steps here; the recipe says --steps {fit} from now on")
@@ -191,22 +215,30 @@ def train_flamingo(
     minutes: Minutes = None,
     out: Out = None,
     resume: Resume = False,
+    force: Force = False,
     start: Annotated[str | None, typer.Option(help="A Flamingo run to go on from: fine-tuning.")] = None,
     lm: Words = None,
     vision: Annotated[str | None, typer.Option(help="The eyes, which stay frozen; vision-nano unless given.")] = None,
     resolution: Resolution = None,
-    every: Annotated[int | None, typer.Option(min=1, help="A gated layer in front of every n-th block.")] = None,
-    latents: Annotated[int | None, typer.Option(min=1, help="Tokens per picture.")] = None,
+    every: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="A gated layer in front of every n-th block.")
+    ] = None,
+    latents: Annotated[int | None, typer.Option(min=1, max=1024, help="Tokens per picture.")] = None,
     variant: Annotated[str | None, typer.Option(help="An ablation: no-gate, vanilla-xattn, mlp-resampler, ...")] = None,
     bug: Annotated[str | None, typer.Option(help="A common mistake: attend-all-images, gate-init-one, ...")] = None,
     mixing: Annotated[str | None, typer.Option(help="accumulate or round-robin.")] = None,
-    pages: Annotated[int | None, typer.Option(min=0, help="Interleaved pages per step; 0: pairs alone.")] = None,
-    pairs: Annotated[int | None, typer.Option(min=0, help="Captioned pictures per step.")] = None,
-    videos: Annotated[int | None, typer.Option(min=0, help="Captioned videos per step.")] = None,
-    p_next: Annotated[float | None, typer.Option(min=0, max=1, help="Share of pages whose text looks ahead.")] = None,
+    pages: Annotated[
+        int | None, typer.Option(min=0, max=4096, help="Interleaved pages per step; 0: pairs alone.")
+    ] = None,
+    pairs: Annotated[int | None, typer.Option(min=0, max=65_536, help="Captioned pictures per step.")] = None,
+    videos: Annotated[int | None, typer.Option(min=0, max=4096, help="Captioned videos per step.")] = None,
+    p_next: Annotated[
+        float | None, typer.Option(min=0, max=1, callback=finite, help="Share of pages with text ahead.")
+    ] = None,
     all_text: Annotated[bool | None, typer.Option("--all-text", help="The loss counts all text of a page.")] = None,
     loud: Annotated[
-        float | None, typer.Option(min=0, help="Gated layers add in LM states times this; 0: as is.")
+        float | None,
+        typer.Option(min=0, max=1e6, callback=finite, help="Gated layers add in LM states times this; 0: as is."),
     ] = None,
     lr: Rate = None,
     seed: RunSeed = None,
@@ -225,8 +257,8 @@ def train_flamingo(
         }  # fmt: skip
         unfit = {"--variant": variant, "--bug": bug, "--mixing": mixing, "--videos": videos, "--p-next": p_next,
                  "--all-text": all_text, "--loud": loud, "--start": start}  # fmt: skip
-        return real.train("flamingo", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
-                          minutes=minutes)  # fmt: skip
+        return real.train("flamingo", given, unfit, preset=preset, out=out, resume=resume, force=force, device=device,
+                          steps=steps, minutes=minutes)  # fmt: skip
     for_real_models({"--resolution": resolution, "--minutes": minutes})
     if variant is not None and bug is not None:
         raise ValueError("--variant and --bug: give one of them")
@@ -246,7 +278,7 @@ def train_flamingo(
     if data is not None and data != "world":
         changes["first"] = 0
     recipe = decide(flamingo.preset, preset, "nano", place, resume, changes)
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         run(flamingo.train, recipe, place, resume, where, probe_every=200 if recipe.optimisation.steps > 400 else 100)
     finish(place)
 
@@ -259,6 +291,7 @@ def train_blip2(
     minutes: Minutes = None,
     out: Out = None,
     resume: Resume = False,
+    force: Force = False,
     lm: Annotated[
         str | None, typer.Option(help="Stage 2: decoder (lm-nano), encoder-decoder (t5-nano), a run, smollm2.")
     ] = None,
@@ -266,7 +299,9 @@ def train_blip2(
     resolution: Resolution = None,
     objectives: Annotated[str | None, typer.Option(help="Stage 1: of itc,itm,itg; all unless given.")] = None,
     data: Annotated[str | None, typer.Option(help="emoji, photographs; stage 2: world, or vqa: fine-tunes.")] = None,
-    pages: Annotated[int | None, typer.Option(min=0, help="Stage 2, real models: pages of pictures per step.")] = None,
+    pages: Annotated[
+        int | None, typer.Option(min=0, max=4096, help="Stage 2, real models: pages of pictures per step.")
+    ] = None,
     bug: Annotated[str | None, typer.Option(help="A mistake: itc-mean, ...; stage 2: skip-stage-1.")] = None,
     lr: Rate = None,
     batch: Size = None,
@@ -291,8 +326,8 @@ def train_blip2(
             "objectives": parts, "pages": pages, "lr": lr, "batch": batch, "seed": seed,
         }  # fmt: skip
         unfit = {"--bug": bug, "--objectives": parts if stage == 2 else None, "--pages": pages if stage == 1 else None}
-        return real.train("blip2", given, unfit, preset=preset, out=out, resume=resume, device=device, steps=steps,
-                          minutes=minutes, stage=stage)  # fmt: skip
+        return real.train("blip2", given, unfit, preset=preset, out=out, resume=resume, force=force, device=device,
+                          steps=steps, minutes=minutes, stage=stage)  # fmt: skip
     for_real_models({"--resolution": resolution, "--minutes": minutes, "--pages": pages})
     if bug is not None:
         chosen(bug, tuple(BLIP2_BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
@@ -309,7 +344,7 @@ def train_blip2(
         "variant": bug if stage == 1 else None, "seed": seed,
     }  # fmt: skip
     recipe = decide(lambda name: blip2.preset(name, stage), preset, "nano", place, resume, changes)
-    with training_folder(place, resume):
+    with training_folder(place, resume, force):
         run(blip2.train, recipe, place, resume, where)
     finish(place)
     if stage == 1:

@@ -299,30 +299,37 @@ class Stage1(nn.Module):
 
         ITC: a picture's similarity to a text is that of its best query; texts that say the same are all right.
         ITM: every pair, and for every picture and every text a wrong partner, drawn by ITC's similarity and never one
-        that says the same; hardness 0 draws at random. ITG: the caption, word by word. ValueError where a caption has
-        no wrong partner, or all are empty.
+        that says the same; hardness 0 draws at random. Pairs without a wrong partner are left out; where all are, it is
+        0. ITG: the caption, word by word. ValueError where all captions are empty.
         """
         if not bool(real[:, 1:].any()):
             raise ValueError("every caption is empty: there is no word to say")
         kept: Past = []
         queries, _ = self.qformer(x_f, keep=kept)
         image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
-        similar = self.similarity(image, text) / self.temperature.clamp(0.01, 0.5)  # (B, B)
+        similar = self.similarity(image, text) / bounded(self.temperature)  # (B, B)
         right = same / same.sum(1, keepdim=True)
         itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, right)) / 2
-        with torch.no_grad():
-            wrong_text = self.partners(hardness * similar, same, generator)
-            wrong_image = self.partners(hardness * similar.T, same, generator)
-        rows = torch.arange(len(ids), device=ids.device)
-        pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
-        logits = self.match(x_f[pictures], ids[texts], real[texts])
-        itm = F.cross_entropy(logits, (pictures == texts).long())
+        rows = (~same.all(1)).nonzero()[:, 0]  # with a wrong partner
+        itm = 0 * similar.sum()
+        if len(rows):
+            with torch.no_grad():
+                wrong_text = self.partners(hardness * similar[rows], same[rows], generator)
+                wrong_image = self.partners(hardness * similar.T[rows], same[rows], generator)
+            pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
+            logits = self.match(x_f[pictures], ids[texts], real[texts])
+            itm = F.cross_entropy(logits, (pictures == texts).long())
         said = ids.clone()
         said[:, 0] = self.qformer.config.dec
         after = self.words_after(said, real, x_f, kept)
         wanted = real[:, 1:]
         itg = F.cross_entropy(after[:, :-1][wanted], ids[:, 1:][wanted])
         return {"itc": itc, "itm": itm, "itg": itg}
+
+
+def bounded(temperature: Tensor, low: float = 0.01, high: float = 0.5) -> Tensor:
+    """The temperature within bounds; the gradient passes them, so that one that reached a bound can come back."""
+    return temperature + (temperature.clamp(low, high) - temperature).detach()
 
 
 def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:

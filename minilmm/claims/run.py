@@ -94,17 +94,25 @@ def spikes(losses: list[float], window: int = 30, factor: float = 1.5) -> int:
     return sum(losses[i] > factor * max(losses[i - window : i]) for i in range(window, len(losses)))
 
 
+def recorded(path: Path) -> list[Row]:
+    """The rows of a record; ValueError where the file is none."""
+    try:
+        rows: list[Row] = json.loads(path.read_text())["rows"]
+        if not all({"arm", "seed", "digest"} <= row.keys() for row in rows):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path}: is no record of a claim: delete it to begin anew") from None
+    return rows
+
+
 def read_results(folder: Path, claim: Claim) -> list[Row]:
     """The recorded rows of a claim that its present recipe made, in the order of arms and seeds."""
     path = folder / f"{claim.name}.json"
     if not path.is_file():
         return []
-    try:
-        rows = json.loads(path.read_text())["rows"]
-        known = {(row["arm"], row["seed"]): row for row in rows}
-        wanted = [(arm, seed) for arm in claim.arms for seed in sorted({row["seed"] for row in rows})]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}: is no record of a claim: delete it to begin anew") from None
+    rows = recorded(path)
+    known = {(row["arm"], row["seed"]): row for row in rows}
+    wanted = [(arm, seed) for arm in claim.arms for seed in sorted({row["seed"] for row in rows})]
     found = [(known.get((arm.name, seed)), digest(claim, arm.recipe(claim.base, seed))) for arm, seed in wanted]
     return [row for row, name in found if row is not None and row["digest"] == name]
 
@@ -139,7 +147,7 @@ def run_claim(
 ) -> list[Row]:  # fmt: skip
     """Make the runs that `folder` has no record of, `jobs` at a time with a thread each, and return all rows."""
     rows = read_results(folder, claim)
-    known = _recorded(folder)
+    known = {row["digest"]: row for path in sorted(folder.glob("*.json")) for row in recorded(path)}  # of all claims
     todo: dict[str, list[tuple[Arm, int]]] = {}
     for arm, seed in progress(claim, rows, seeds):
         name = digest(claim, arm.recipe(claim.base, seed))
@@ -154,12 +162,6 @@ def run_claim(
         write_results(folder, claim, rows, device)
         report(row)
     return read_results(folder, claim)
-
-
-def _recorded(folder: Path) -> dict[str, Row]:
-    """Every recorded run by its digest, whichever claim made it."""
-    records = (json.loads(path.read_text()).get("rows", []) for path in sorted(folder.glob("*.json")))
-    return {row["digest"]: row for rows in records for row in rows}
 
 
 def _made(claim: Claim, todo: list[tuple[Arm, int]], jobs: int, device: str) -> Iterator[Row]:

@@ -29,6 +29,7 @@ except ImportError:
 from minilmm.convert import models, weights
 from minilmm.convert.models import KINDS, build
 from minilmm.convert.names import Table
+from minilmm.files import write_tensors
 from minilmm.training.checkpoint import CARD, MODEL, CheckpointError, digest, read_card, write_card
 
 BESIDE, PATTERNS = "transformers", ("*.json", "*.txt", "*.model", "*.jinja")
@@ -72,7 +73,7 @@ def from_transformers(folder: Path, place: Path, source: str, command: str) -> s
         shutil.copyfile(path, beside / path.name)
     kind = KINDS[architecture]
     tensors = weights.to_ours(found, ours, lambda name: shards.tensor(at[name]))
-    weights.write(place / MODEL, tensors, {"format": "minilmm", "kind": kind})
+    write_tensors(place / MODEL, tensors, {"format": "minilmm"})
     write_card(place, kind, config=config, source=source, tokenizer=tokenizer is not None, command=command)
     return architecture
 
@@ -97,7 +98,7 @@ def to_transformers(run: Path, place: Path) -> str:
     for path in small_files(run / BESIDE):
         shutil.copyfile(path, place / path.name)
     (place / "config.json").write_text(json.dumps(config["theirs"], indent=2) + "\n")
-    weights.write(place / MODEL, weights.to_theirs(found, skeleton.state_dict(), shards.tensor), {"format": "pt"})
+    write_tensors(place / MODEL, weights.to_theirs(found, skeleton.state_dict(), shards.tensor), {"format": "pt"})
     return models.architecture_of(config["theirs"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from minilmm.convert.names import Table, theirs_of
@@ -151,13 +149,3 @@ def to_theirs(found: Pairs, shapes: Mapping[str, Any], get: Callable[[str], Tens
             state[part] = whole[start : start + rows].view(shape)
             start += rows
     return state
-
-
-def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file; OSError in the system's own words where the disk is full."""
-    try:
-        save_file(tensors, path, metadata=metadata)
-    except SafetensorError as error:
-        if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, "No space left on device", str(path.parent.parent)) from None
-        raise CheckpointError(f"{path}: cannot be written ({error})") from None

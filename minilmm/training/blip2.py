@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minilmm.ablations import altered
@@ -18,11 +17,23 @@ from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import ranks
+from minilmm.files import write_tensors
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.metrics import bootstrap_interval
 from minilmm.tokenizer import BOS
-from minilmm.training.checkpoint import CARD, LOG, MODEL, CheckpointError, find, load, read_card, replacing, save
+from minilmm.training.checkpoint import (
+    LOG,
+    LOOKS,
+    STAGE_1,
+    CheckpointError,
+    copy,
+    find,
+    load,
+    read_card,
+    read_log,
+    save,
+)
 from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.mixture import pages
@@ -38,8 +49,6 @@ from minilmm.world.vocabulary import ids, tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
 CONTEXT = 49  # the dual encoder's texts, and [CLS] in front
-STAGE_1 = "stage1"  # in a run of stage 2: the run of stage 1 that it went on from
-LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
 
 
 def preset(name: str, stage: int) -> Blip2Recipe:
@@ -200,30 +209,23 @@ def reranked(
 
 
 @torch.no_grad()
-def snapshot(model: Stage1, path: Path, device: torch.device | str) -> None:
-    """Add what each query looks at in one held-out picture of two objects to the file's "looks" (P, Q, S)."""
+def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int) -> None:
+    """Add what each query looks at in one held-out picture of two objects to the file's "looks" (P, Q, S).
+
+    before: how many of those stay; what a killed run left behind them goes.
+    """
     generator = torch.Generator(device).manual_seed(0)
     image = render(sample_scenes(1, generator, objects=2, split="held-out"), generator, model.config.vision.resolution)
     looks = query_looks(model, image).cpu()  # (1, Q, S)
-    before = [load_file(path)["looks"]] if path.is_file() else []
-    with replacing(path) as temporary:
-        save_file({"looks": torch.cat([*before, looks]), "image": image[0].cpu()}, temporary)
-
-
-def keep_first(first: Path, place: Path) -> None:
-    """Copy a run of stage 1 into the run that goes on from it: retrieval is stage 1's work, and needs its heads."""
-    place.mkdir(parents=True, exist_ok=True)
-    for name in (MODEL, CARD, LOG, LOOKS):
-        if (first / name).is_file():
-            with replacing(place / name) as path:
-                shutil.copyfile(first / name, path)
+    known = [load_file(path)["looks"][:before]] if before and path.is_file() else []
+    write_tensors(path, {"looks": torch.cat([*known, looks]), "image": image[0].cpu()})
 
 
 def first_stage(run: str | Path) -> Stage1:
     """The first stage of a run of BLIP-2, whichever stage the run is of. CheckpointError where there is none."""
     place = find(run)
     if read_card(place)["kind"] == "blip2":
-        if not (place / STAGE_1 / CARD).is_file():
+        if not (place / STAGE_1).is_dir():
             raise CheckpointError(f"{run}: came without its stage 1, which alone can match: name that run")
         place = place / STAGE_1
     model, _ = load(place)
@@ -246,10 +248,12 @@ def train(
     """Train one stage of BLIP-2 and save it under `out`. Stage 1's log has every objective's loss.
 
     probe_every: 0 never measures on the way. losses: gets the loss of every step. ValueError for stage 1 in several
-    processes: ITC and ITM compare all pairs of a batch.
+    processes, or with a batch of 1: ITC and ITM compare all pairs of a batch.
     """
     if recipe.stage == 1:
         refuse("stage 1 of BLIP-2 compares every picture of a batch with every text, and draws wrong partners from all")
+        if recipe.batch < 2:
+            raise ValueError("a batch of 1: stage 1 of BLIP-2 compares the pictures of a batch: use a larger batch")
     model, parameters = compose(recipe)
     model.to(device)
     resolution, seen = model.config.vision.resolution, dict.fromkeys(recipe.objectives, 0.0)
@@ -284,7 +288,7 @@ def train(
             how: dict[str, Any] = {"episodes": 200, "conditions": ("real", "blank_images"), "seed": 11}
             rows = evaluate(model, "vqa", shots=(0,), device=device, resolution=resolution, **how)["rows"]
             return {f"vqa_{row['condition']}": row["value"] for row in rows}
-        snapshot(model, out / LOOKS, device)
+        snapshot(model, out / LOOKS, device, len(read_log(out / LOG, empty=True)))
         ranked = {row["metric"]: round(row["value"], 4) for row in retrieval(model, 100, device=device, candidates=0)}
         found = {k.removesuffix(", ITC"): v for k, v in ranked.items() if "@1," in k}
         return found | {name: round(v, 4) for name, v in seen.items()}
@@ -293,7 +297,7 @@ def train(
                evaluate=probed if probe_every else None,
                evaluate_every=probe_every or recipe.optimisation.steps)  # fmt: skip
     if isinstance(model, Blip2) and recipe.start and recipe.data != "vqa" and first():
-        keep_first(find(recipe.start), out / STAGE_1)
+        copy(find(recipe.start), out / STAGE_1)  # retrieval is stage 1's work, and needs its heads
     kind = "blip2" if isinstance(model, Blip2) else "blip2-stage1"
     save(out, model, kind, config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
          command=command, device=str(device))  # fmt: skip

@@ -1,25 +1,31 @@
 """Weights on disk: safetensors and a JSON card, written whole or not at all, checked when read.
 
 A finished run's directory holds `model.safetensors` and `card.json` (kind, configuration, recipe, seed, version,
-metrics, command, SHA-256 of the weights); an unfinished one holds `checkpoint.safetensors`, from which it resumes.
+metrics, command, SHA-256 of the weights); an unfinished one holds `checkpoint.safetensors`, from which it resumes. The
+same run has the same model file, byte for byte.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save_file
+from safetensors.torch import load_model
 from torch import Tensor, nn
 
 import minilmm
 from minilmm.ablations import altered
 from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1
-from minilmm.files import digest, replacing
+from minilmm.files import digest, replacing, write_tensors
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
@@ -30,6 +36,10 @@ from minilmm.vision.contrastive import DualEncoder
 
 ZOO = Path(minilmm.__file__).parent / "zoo"
 MODEL, CARD, CHECKPOINT, LOG = "model.safetensors", "card.json", "checkpoint.safetensors", "log.jsonl"
+STAGE_1 = "stage1"  # in a run of BLIP-2's stage 2: the run of stage 1 that it went on from
+LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
+RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
+TRAINING = "minilmm-training"  # the format of a checkpoint
 REAL = "real-"  # how the kinds of bridges between real models begin
 
 
@@ -57,10 +67,7 @@ def save(directory: Path, model: nn.Module, kind: str, **facts: Any) -> None:
     """Write model.safetensors, then card.json with its hash and the facts given. Only the first process does."""
     if not first():
         return
-    with replacing(directory / MODEL) as path:
-        save_file(
-            {k: v.cpu() for k, v in unique_state(model).items()}, path, metadata={"format": "minilmm", "kind": kind}
-        )
+    write_tensors(directory / MODEL, {k: v.cpu() for k, v in unique_state(model).items()}, {"format": "minilmm"})
     write_card(directory, kind, **facts)
 
 
@@ -75,6 +82,15 @@ def write_card(directory: Path, kind: str, **facts: Any) -> None:
     }
     with replacing(directory / CARD) as path:
         path.write_text(json.dumps(card, indent=1) + "\n")
+
+
+def copy(run: Path, place: Path) -> None:
+    """Copy the files of a finished run into another folder."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL, CARD, LOG, LOOKS):
+        if (run / name).is_file():
+            with replacing(place / name) as path:
+                shutil.copyfile(run / name, path)
 
 
 def find(run: str | Path) -> Path:
@@ -92,9 +108,10 @@ def read_card(run: str | Path) -> dict[str, Any]:
     path = find(run) / CARD
     try:
         card = json.loads(path.read_text())
-        if not {"kind", "config", "sha256"} <= card.keys():
-            raise ValueError
-    except (ValueError, AttributeError, UnicodeDecodeError):
+        for name, kind in (("kind", str), ("config", dict), ("sha256", str)):
+            if not isinstance(card[name], kind):
+                raise ValueError
+    except (ValueError, KeyError, TypeError):
         raise CheckpointError(f"{path}: not a minilmm card: train the run again, or restore the file") from None
     return card
 
@@ -125,12 +142,44 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict
         from minilmm.training import real  # which reads cards itself
 
         return real.open_run(run, device)[0], card
-    try:
+    with fitting(path):
         model = build(card["kind"], card["config"])
         load_model(model, path)
-    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: does not fit its card ({str(error).splitlines()[0]})") from None
+    refuse_nan(path, dict(model.named_parameters()))
     return model.to(device).eval(), card
+
+
+@contextlib.contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """What goes wrong while weights are put into the model of their card, as one CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (
+        SafetensorError,
+        RuntimeError,
+        TypeError,
+        LookupError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+    ) as error:
+        told = re.search(r"size mismatch for [^:]+|Missing key.*|Unexpected key.*", " ".join(str(error).split()))
+        reason = told[0][:100] if told else f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        raise CheckpointError(f"{path}: does not fit its card ({reason}): restore {CARD}, or train again") from None
+
+
+def finite(tensors: Iterable[Tensor]) -> Tensor:
+    """Are all numbers of the tensors finite? One bool, on their device, which is not waited for."""
+    return torch.stack([t.detach().isfinite().all() for t in tensors]).all()
+
+
+def refuse_nan(path: Path, tensors: dict[str, Tensor]) -> None:
+    """CheckpointError where a number of the tensors, which came from `path`, is not finite."""
+    if tensors and not bool(finite(tensors.values())):
+        name = next(name for name, t in tensors.items() if not bool(t.isfinite().all()))
+        raise CheckpointError(f"{path}: {name} is not finite (NaN or infinity): train again with a smaller --lr")
 
 
 def build(kind: str, config: dict[str, Any]) -> nn.Module:
@@ -180,9 +229,17 @@ def save_training(
     tensors = {f"model.{k}": v for k, v in unique_state(model).items()}
     for i, (_, state) in enumerate(sorted(optimizer.state_dict()["state"].items())):
         tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
-    metadata = {"format": "minilmm-training", "step": str(step), "recipe": recipe_json(recipe), "seconds": str(seconds)}
-    with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    told = {"format": TRAINING, "step": str(step), "recipe": recipe_json(recipe), "seconds": str(seconds)}
+    write_tensors(path, tensors, told | {"sha256": _digest(tensors, told)})
+
+
+def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
+    whole = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Any) -> tuple[int, float]:
@@ -192,25 +249,51 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            told = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}): delete it to begin anew") from None
-    if metadata.get("format") != "minilmm-training":
+    if told.get("format") != TRAINING:
         raise CheckpointError(f"{path}: not a minilmm training checkpoint: delete it to begin anew")
-    if metadata["recipe"] != recipe_json(recipe):
+    if told.pop("sha256", "") != _digest(tensors, told):
+        raise CheckpointError(
+            f"{path}: damaged (its SHA-256 is another than when it was saved): begin anew with --force"
+        )
+    if told["recipe"] != recipe_json(recipe):
         raise CheckpointError(
             f"{path}: belongs to another recipe: resume with that run's options, or use another --out"
         )
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
-    state = optimizer.state_dict()
-    state["state"] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            state["state"].setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict(state)
-    return int(metadata["step"]), float(metadata["seconds"])
+    with fitting(path):
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
+        state = optimizer.state_dict()
+        state["state"] = {}
+        for key, tensor in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state["state"].setdefault(int(index), {})[name] = tensor
+        optimizer.load_state_dict(state)
+    return int(told["step"]), float(told["seconds"])
+
+
+def read_log(path: Path, *, empty: bool = False) -> list[dict[str, Any]]:
+    """The rows of a run's log, each a dict with its "step"; CheckpointError where there are none, unless `empty`, or
+    where a line is none. A last line without its end, which a killed process leaves, is no line.
+    """
+    rows: list[dict[str, Any]] = []
+    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            rows.append(json.loads(line))
+            int(rows[-1]["step"]), float(rows[-1]["seconds"]), float(rows[-1]["loss"])
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(
+                f"{path}: line {number} is no row of a log: restore the file, or train again"
+            ) from None
+    if not rows and not empty:
+        raise CheckpointError(f"{path}: missing or empty: restore the file, or train again")
+    return rows
 
 
 def recipe_json(recipe: Any) -> str:

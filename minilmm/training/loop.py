@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from minilmm.document import Batch
 from minilmm.files import replacing
-from minilmm.training.checkpoint import CHECKPOINT, LOG, load_training, save_training
+from minilmm.training.checkpoint import CHECKPOINT, LOG, finite, load_training, read_log, save_training
 from minilmm.training.parallel import anyone, averaged, first, processes, whole
 from minilmm.training.recipes import Optimisation
 
@@ -110,7 +111,7 @@ def fewer_threads(number: int) -> Iterator[None]:
 
 
 class _Stop:
-    """Ctrl-C and `kill` ask the loop to stop at the end of a step; a second one does so at once."""
+    """Ctrl-C and `kill` ask the loop to stop at the end of a step, and are told so; a second one does so at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -125,10 +126,25 @@ class _Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        with contextlib.suppress(RuntimeError):  # it may have interrupted another print
+            print("stopping when this step is done (Ctrl-C again: at once)", file=sys.stderr, flush=True)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+
+
+def refuse_nan(step: int, told: list[Tensor], weights: list[nn.Parameter]) -> None:
+    """ArithmeticError where a loss, a gradient's norm or a weight is not finite after so many steps. Waits for a GPU.
+
+    told: (loss, norm) of the last steps, where they have not been looked at yet.
+    """
+    for before, row in enumerate(reversed(torch.stack(told).tolist() if told else [])):
+        for name, value in zip(("loss", "gradient's norm"), row, strict=True):
+            if not math.isfinite(value):
+                raise ArithmeticError(f"the {name} is {value} at step {step - before}: lower --lr")
+    if weights and not bool(finite(weights)):
+        raise ArithmeticError(f"a weight is not finite after step {step}: lower --lr")
 
 
 def fit(
@@ -153,27 +169,27 @@ def fit(
     one of them draws ahead. report(step, row) is called after every step; the row is empty where the log has none.
     optimizer: AdamW as the recipe says, unless given; a group's "times" multiplies its rate.
     half: products in bfloat16, as always on a GPU: for models so large that products are what takes the time.
-    A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume`
-    the run goes on from it and ends with the weights of a run that was never stopped, bit for bit on one CPU device
-    (only the loss of the first row after it averages fewer steps).
+    A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume` the run goes on from it and ends
+    with the weights of a run that was never stopped, bit for bit on one CPU device (only the loss of the first row
+    after it averages fewer steps).
     Of several processes (`minilmm.training.parallel`) the first writes, measures and reports; all stop together.
-    ArithmeticError, with the last checkpoint kept, where the loss is not finite.
+    ArithmeticError where the loss, a gradient or a weight is not finite: nothing of it is saved. On a CPU no step is
+    taken with such a gradient; on a GPU, which is waited for only to log and to save, it is found then.
     """
     device, seed = parameters[0].device, recipe.seed
     optimizer = adamw(parameters, optimisation) if optimizer is None else optimizer
     checkpoint, log = out / CHECKPOINT, out / LOG
-    start, spent, rows = 0, 0.0, []
+    start, spent, rows = 0, 0.0, []  # type: int, float, list[Metrics]
     if resume and checkpoint.is_file():
         start, spent = load_training(checkpoint, model, optimizer, recipe)
-        if log.is_file():
-            rows = [row for row in map(json.loads, log.read_text().splitlines()) if row["step"] <= start]
+        rows = [row for row in read_log(log, empty=True) if row["step"] <= start]
     if first():
         with replacing(log) as path:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     compute_loss = averaged(model, compute_loss)  # behind the checkpoint: here all begin with the same weights
     clock = saved = time.perf_counter()
     running: list[Tensor] = []
-    row: Metrics
+    unseen: list[Tensor] = []
     threads = torch.get_num_threads()
     ahead = draw is not None and device.type == "cpu" and threads > 1
     stream = prefetched(draw, start, optimisation.steps, int(ahead)) if draw is not None else None
@@ -188,23 +204,20 @@ def fit(
                 loss = compute_loss(generator if stream is None else next(stream), step)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, optimisation.clip, foreach=True)
+            running.append(whole(loss.detach()))
+            unseen.append(torch.stack([running[-1], norm]))
+            done, row = step + 1, {}
+            log_now = done % evaluate_every == 0 or done == optimisation.steps
+            save_now = first() and (time.perf_counter() - saved > CHECKPOINT_SECONDS or done == optimisation.steps)
+            if log_now or save_now or device.type == "cpu":
+                refuse_nan(done, unseen, [])
+                unseen = []
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            done = step + 1
-            running.append(whole(loss.detach()))
-            now, row = time.perf_counter(), {}
-            log_now = done % evaluate_every == 0 or done == optimisation.steps
-            save_now = first() and (now - saved > CHECKPOINT_SECONDS or done == optimisation.steps)
-            if (log_now or save_now) and not math.isfinite(float(running[-1])):
-                raise ArithmeticError(
-                    f"the loss is {float(running[-1])} at step {done}: lower --lr (the last checkpoint is kept)"
-                )
             if log_now:
-                row = {
-                    "step": done,
-                    "seconds": round(spent + now - clock, 1),
-                    "loss": float(torch.stack(running).mean()),
-                }
+                refuse_nan(done, unseen, parameters)
+                seconds = round(spent + time.perf_counter() - clock, 1)
+                row = {"step": done, "seconds": seconds, "loss": float(torch.stack(running).mean())}
                 row["gradient_norm"] = float(norm)
                 running = []
                 if evaluate is not None and first():
@@ -219,8 +232,9 @@ def fit(
                 report(done, row)
             stopping = anyone(stop.asked)  # read once: what is raised below was saved
             if save_now or (stopping and first()):
-                save_training(checkpoint, model, optimizer, done, recipe, spent + now - clock)
-                saved = now
+                refuse_nan(done, unseen, parameters)
+                saved = time.perf_counter()
+                save_training(checkpoint, model, optimizer, done, recipe, spent + saved - clock)
             if stopping:
                 raise KeyboardInterrupt
     model.eval()

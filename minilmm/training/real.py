@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -25,7 +24,7 @@ from minilmm.language import LMConfig
 from minilmm.tokenizer import IMAGE, Tokenizer
 from minilmm.training import minilm
 from minilmm.training.backbones import load_encoder, load_lm, start_qformer
-from minilmm.training.checkpoint import REAL, CheckpointError, bridge_config, checked
+from minilmm.training.checkpoint import REAL, CheckpointError, bridge_config, checked, fitting, refuse_nan
 from minilmm.training.flamingo import units
 from minilmm.training.recipes import RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe, RealRecipe
 from minilmm.vision import VisionConfig
@@ -174,7 +173,7 @@ def open_run(run: str | Path, device: torch.device | str = "cpu") -> tuple[Bridg
     if kind == card["kind"]:
         raise CheckpointError(f"{run}: a {kind} run of the mini-world, where one between real models is needed")
     parts = load_parts("" if kind == "blip2-stage1" else config["lm"], config["vision"], config["resolution"])
-    try:
+    with fitting(path):
         described = bridge_config(kind, config["model"])
         theirs = described.lm if isinstance(described.lm, LMConfig) else None
         if (parts.lm is not None and parts.lm.config != theirs) or described.vision != parts.vision:
@@ -183,8 +182,7 @@ def open_run(run: str | Path, device: torch.device | str = "cpu") -> tuple[Bridg
             )
         model = model_of(described, parts)
         Trained(model).load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: does not fit its card ({str(error).splitlines()[0]})") from None
+    refuse_nan(path, Trained(model).state_dict())
     return model.to(device).eval(), parts.words, card
 
 

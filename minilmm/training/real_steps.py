@@ -103,8 +103,14 @@ def loss_of(recipe: RealRecipe, model: Bridge, words: Tokenizer, seen: Named, fo
 
 
 def matching(recipe: RealBlip2Recipe, model: Stage1, words: Tokenizer, seen: Named) -> Loss:
-    """Stage 1's objectives on pictures and their names."""
+    """Stage 1's objectives on pictures and their names. ValueError where there is nothing to compare."""
     table = texts(seen.names, words, model.config.qformer.context)
+    if recipe.batch < 2:
+        raise ValueError("a batch of 1: stage 1 of BLIP-2 compares the pictures of a batch: use a larger batch")
+    if bool((table == table[0]).all()):
+        raise ValueError(
+            f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart: caption what differs"
+        )
 
     def loss(generator: torch.Generator, step: int) -> Tensor:
         size = (recipe.batch,)
