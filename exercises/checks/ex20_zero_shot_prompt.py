@@ -33,8 +33,8 @@ def two_of_many(ex):
     for salt, count in ((4, 4), (5, 3), (6, 7)):
         examples, query, question = drawn(salt, count)
         expected = ex.zero_shot(examples[:2], query, question)
-        if list(expected) == list(ex.zero_shot(examples[1:], query, question)):
-            raise Wrong("the prompts of examples 1 and 2, and of 2 and 3", "two prompts", "the same for both")
+        if examples[0][1][0] not in expected[0]:
+            raise Wrong("the prompt from two examples", "one that holds their words", str(expected[0]))
         got = ex.zero_shot(examples, query, question)
         equal(list(got), list(expected), f"the prompt from {count} examples, from your own for the first two")
 

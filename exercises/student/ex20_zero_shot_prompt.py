@@ -60,6 +60,7 @@ def prefill(words: Tensor, phi: Tensor, media: Tensor) -> Cache:
 def step(words: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
     """Append K tokens of text (B, K, D): their outputs (B, K, D), as if all had been read at once, and a new cache.
 
-    The new cache's tensors do not grow either. Give back a new dictionary: the one that came in may be in use for another continuation of the same prompt.
+    Give back a new dictionary: the one that came in may be in use for another continuation of the same prompt. Its
+    tensors do not grow either.
     """
     raise NotImplementedError("your code here")
