@@ -11,6 +11,9 @@ MUTANTS = [
     Mutant("none-means-all", (("phi[..., None] == torch.arange(1, images + 1)",
                                "(phi[..., None] == torch.arange(1, images + 1)) | (phi[..., None] == 0)"),),
            "text that has no picture may look at all of them", caught_by="one_picture_or_none"),
+    Mutant("pictures-looked-at", (("torch.arange(1, images + 1)", "torch.arange(1, int(phi.max()) + 1)"),),
+           "there are as many pictures as are looked at: one that nobody looks at has no place among the keys",
+           caught_by="one_picture_or_none"),
     Mutant("tokens-dealt-out", (("mask.repeat_interleave(latents, -1)", "mask.repeat(1, 1, latents)"),),
            "the tokens of the pictures are taken to come in turns: one of each, then the next of each",
            caught_by="all_its_tokens"),
@@ -29,11 +32,22 @@ MUTANTS = [
                                   "    return (torch.where(phi > 0, phi[:, -1:], 0) if ahead is None and len(ids) == 1 "
                                   "else phi) * (ids != PAD)"),),
            "text looks at the last picture of the whole page, which may come after it", caught_by="the_last_picture"),
+    Mutant("ended-by-eoc", (("    return phi * (ids != PAD)",
+                             "    ended = (ids == 4).long().cumsum(1) - (ids == 4).long()\n"
+                             "    at_tag = (ended * tag).cummax(1).values\n"
+                             "    return torch.where((ended > at_tag) & (ahead is None), 0, phi) * (ids != PAD)"),),
+           "text behind an <EOC> looks at no picture: it is not to be predicted, but it still looks",
+           caught_by="the_last_picture"),
+    Mutant("counted-over-the-batch", (("tag.long().cumsum(1)", "tag.flatten().long().cumsum(0).view(ids.shape)"),),
+           "tags are counted on from one page to the next", caught_by="before_any_picture"),
     Mutant("first-for-text-before", (("    return phi * (ids != PAD)",
                                       "    return (phi.clamp(min=1) if ahead is None else phi) * (ids != PAD)"),),
            "text in front of the first picture looks at the first picture", caught_by="before_any_picture"),
     Mutant("padding-sees", (("    return phi * (ids != PAD)", "    return phi"),),
            "padding looks at a picture", caught_by="padding"),
+    Mutant("pads-look-ahead", (("    return phi * (ids != PAD)",
+                                "    return phi * ((ids != PAD) | (ahead is not None and ahead[:, None]))"),),
+           "padding in front of a page that looks ahead looks at its first picture", caught_by="padding"),
     Mutant("all-look-ahead", (("torch.where(ahead[:, None], following, phi)", "following"),),
            "as soon as one document of the batch may look ahead, all do", caught_by="looking_ahead"),
     Mutant("two-ahead", (("torch.where(tag, phi, phi + 1)", "torch.where(tag, phi, (phi + 2).clamp(max=tag.sum(1, "

@@ -23,6 +23,9 @@ MUTANTS = [
            "one query's own picture is struck out for all queries of the batch", caught_by="each_query"),
     Mutant("first-for-all", (("F.normalize(queries, dim=-1)", "F.normalize(queries[:1], dim=-1)"),),
            "the first query's neighbours are everyone's", caught_by="each_query"),
+    Mutant("all-or-none", (("== own[:, None]", "== own[:, None] if bool((own >= 0).all()) else torch.zeros(1, 1) > 0"),),
+           "as soon as one query of the batch is from elsewhere, the others become their own examples",
+           caught_by="each_query"),
     Mutant("itself", ((PICK, "return cosine.topk(k).indices.flip(1)"),),
            "a query in the support is its own example: the answer stands in the prompt", caught_by="not_itself"),
     Mutant("dropped-afterwards", ((PICK, "rows = cosine.topk(k).indices.flip(1).tolist()\n"
@@ -33,6 +36,16 @@ MUTANTS = [
                            "    return torch.tensor([[i for i in row if s[i] < 1 - 1e-5][:k][::-1] for s, row in "
                            "zip(cosine, rows, strict=True)])"),),
            "the query is known by its features: another picture with the same ones is lost too", caught_by="not_itself"),
+    Mutant("nearest-for-itself", ((PICK, 'return cosine.scatter(1, cosine.argmax(1, keepdim=True), float("-inf"))'
+                                   '.topk(k).indices.flip(1) if bool((own >= 0).any()) else '
+                                   + PICK.removeprefix("return ")),),
+           "the nearest picture is taken for the query itself: of twins, whichever comes first is struck out",
+           caught_by="not_itself"),
+    Mutant("foreign-refused", (("others = len(support) - int((own >= 0).any())", "others = len(support) - 1"),),
+           "one picture is always taken to be the query's: a query from elsewhere may not have all of them",
+           caught_by="too_few"),
+    Mutant("first-counts", (("int((own >= 0).any())", "int(own[0] >= 0)"),),
+           "only the first query of the batch is asked whether it is in the support", caught_by="too_few"),
     Mutant("itself-counted", (("others = len(support) - int((own >= 0).any())", "others = len(support)"),),
            "the query's own picture is counted among those to choose from", caught_by="too_few"),
     Mutant("inverse-orders", (("chosen[orders]", "chosen[orders.argsort(-1)]"),),
@@ -42,6 +55,10 @@ MUTANTS = [
            "the examples come in each order's reverse", caught_by="in_these_orders"),
     Mutant("one-order", (("chosen[orders]", "chosen.expand(len(orders), -1)"),),
            "every prompt has the same order", caught_by="in_these_orders"),
+    Mutant("middle-order", (("mean = logs.mean(1)", "mean = logs.median(1).values"),),
+           "the middle order decides, and not the mean", caught_by="mean_log_likelihood"),
+    Mutant("over-queries", (("mean = logs.mean(1)", "mean = logs.mean(0)"),),
+           "the mean runs over queries and not over orders", caught_by="mean_log_likelihood"),
     Mutant("mean-of-probabilities", (("mean = logs.mean(1)", "mean = logs.exp().mean(1).log()"),),
            "probabilities are averaged and not their logarithms: one order that is sure decides",
            caught_by="mean_log_likelihood"),
@@ -56,6 +73,8 @@ MUTANTS = [
            "the mean runs over candidates and not over orders", caught_by="mean_log_likelihood"),
     Mutant("vote", (("mean.argmax(-1)", "logs.argmax(-1).mode(1).values"),),
            "every order has one vote, however close it was", caught_by="the_answer"),
+    Mutant("over-the-batch", (("mean.argmax(-1)", "mean.mean(0).argmax(-1).expand(len(mean))"),),
+           "one candidate is chosen for all queries of the batch", caught_by="the_answer"),
     Mutant("smallest", (("mean.argmax(-1)", "mean.argmin(-1)"),),
            "the least likely candidate is the answer: these are log-likelihoods, not losses", caught_by="the_answer"),
 ]  # fmt: skip

@@ -23,5 +23,5 @@ def gap(first: Tensor, second: Tensor, picks: Tensor) -> tuple[float, float, flo
 
 
 def in_order(low: float, high: float, chance: float) -> bool:
-    """Is a control in order? Only where its interval holds the chance."""
+    """Is a control in order? Only where its interval holds the chance, its ends included."""
     raise NotImplementedError("your code here")

@@ -52,7 +52,7 @@ def read(words: Tensor, phi: Tensor, media: Tensor) -> Tensor:
 def prefill(words: Tensor, phi: Tensor, media: Tensor) -> Cache:
     """Read a prompt once: words (B, L, D), phi (B, L), media (B, N, D) -> a dictionary with what `step` needs.
 
-    What is in it is up to you. Its tensors must not grow with L.
+    What is in it is up to you. Its tensors must not grow with L. Gradients go back through it to words and media.
     """
     raise NotImplementedError("your code here")
 
@@ -60,6 +60,7 @@ def prefill(words: Tensor, phi: Tensor, media: Tensor) -> Cache:
 def step(words: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
     """Append K tokens of text (B, K, D): their outputs (B, K, D), as if all had been read at once, and a new cache.
 
-    Give back a new dictionary: the one that came in may be in use for another continuation of the same prompt.
+    Give back a new dictionary: the one that came in may be in use for another continuation of the same prompt. Its
+    tensors do not grow either.
     """
     raise NotImplementedError("your code here")
