@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.course.checking import Wrong, _copied
+from minilmm.course.checking import Wrong, _copied, _note
 from minilmm.course.worker import real_tensors
 
 
@@ -25,6 +25,7 @@ class _Own(torch.autograd.Function):
         _, slopes = ctx.ex.gradients(ctx.name, list(upstream), *ctx.args)
         alive = sum(slope is not None and bool(slope.any()) for slope in slopes)
         if any(bool(part.any()) for part in upstream) and 3 * alive <= len(slopes):
+            _note((ctx.name, alive))
             came = f"{alive} of {len(slopes)}: it is constant, or detached from them"
             raise Wrong(f"by how many of its inputs {ctx.name} has a gradient", "all that it uses", came)
         return (None, None, None, *slopes)
