@@ -66,6 +66,13 @@ MUTANTS = [
     Mutant("right-padding-only", ((ITC_TEXT, "    mask[:, queries:, queries:] = (torch.arange(L) < "
                                    "real.sum(1, keepdim=True))[:, None]\n"),),
            "padding is taken to stand on the right, whatever `real` says", caught_by="padding"),
+    Mutant("text-hidden", ((ITM, "mask = seen[:, None].expand(-1, seen.shape[1], -1).clone()\n"
+                            "    mask[~real.all(1), :queries, queries:] = False\n    return mask"),),
+           "one pad hides the whole text from the queries, and not itself alone", caught_by="padding"),
+    Mutant("padded-texts-not-causal", ((ITG_TEXT, "real[:, None] & (torch.ones(L, L).tril().bool() | ~real.all(1)[:, None, None])"),),
+           "in a text with padding ITG's words see the words to come", caught_by="padding"),
+    Mutant("first-text-for-all", ((ITM, "return seen[:1, None].expand(len(seen), seen.shape[1], -1)"),),
+           "the padding of the first text is taken for that of all", caught_by="padding"),
     Mutant("itc-empty-rows", ((ITC_TEXT, "    mask[:, queries:, queries:] = real[:, None] & real[:, :, None]\n"),),
            "padding's own rows see nothing: their softmax is NaN", caught_by="no_row_of_nothing"),
     Mutant("itm-empty-rows", ((ITM, "return seen[:, None] & seen[:, :, None]"),),

@@ -38,6 +38,8 @@ MUTANTS = [
            "right ones get a low score instead of -inf: they are drawn now and then", caught_by="never_a_right_one"),
     Mutant("overflow", ((ODDS, "alike = similar.masked_fill(fits, 0.0).exp() * ~fits\n    return alike / alike.sum(1, keepdim=True)"),),
            "exp of large similarities is infinite", caught_by="far_apart"),
+    Mutant("capped", ((ODDS, ODDS.replace("similar.masked", "similar.clamp(max=80).masked")),),
+           "similarities are cut off at a number whose exp is finite: those above it are all alike", caught_by="far_apart"),
     Mutant("not-refused", (("if bool(fits.all(1).any()):", "if bool(fits.all()):"),),
            "a row that everything fits is accepted in silence: its odds are NaN", caught_by="nothing_wrong"),
     Mutant("refused-unless-all", (("    if bool(fits.all(1).any()):\n        raise ValueError(\"everything fits a row of this batch: "
@@ -49,13 +51,19 @@ MUTANTS = [
     Mutant("drawn-evenly", ((DRAW, "return torch.multinomial((odds(similar, fits) > 0).float(), 1, generator=generator)[:, 0]"),),
            "all columns with any chance are drawn equally often", caught_by="drawn_by_the_odds"),
     Mutant("one-for-all", ((DRAW, "chosen = torch.multinomial(odds(similar, fits), 1, generator=generator)[:, 0]\n"
-                            "    return chosen[:1].expand(len(chosen)) if len(chosen) > 99 else chosen"),),
+                            "    return chosen[:1].expand(len(chosen))"),),
            "one column is drawn for all rows of the batch", caught_by="drawn_by_the_odds"),
-    Mutant("column-kept", ((DRAW, "chosen = torch.multinomial(odds(similar, fits), 1, generator=generator)\n"
-                            "    return chosen if len(chosen) > 99 else chosen[:, 0]"),),
+    Mutant("one-number-for-all", ((DRAW, "number = torch.rand(1, generator=generator)\n"
+                                   "    return (odds(similar, fits).cumsum(1) < number).sum(1).clamp(max=similar.shape[1] - 1)"),),
+           "one random number decides for all rows: rows that are alike draw alike", caught_by="drawn_by_the_odds"),
+    Mutant("column-kept", ((DRAW, DRAW.replace("[:, 0]", "")),),
            "multinomial's column stays: (B, 1) and not (B,)", caught_by="drawn_by_the_odds"),
+    Mutant("seeded-again", ((DRAW, "generator = torch.Generator().manual_seed(generator.initial_seed())\n    " + DRAW),),
+           "the generator is seeded again for every draw: each draw is the first one", caught_by="the_given_generator"),
     Mutant("generator-ignored", ((", 1, generator=generator)", ", 1)"),),
            "the generator is not used: a run cannot be repeated", caught_by="the_given_generator"),
+    Mutant("hardest-partners", ((TEXT, "wrong_text = odds(similar, fits).argmax(1)"), (IMAGE, "wrong_image = odds(similar.T, fits.T).argmax(1)")),
+           "the likeliest partners are taken and not drawn", caught_by="both_ways"),
     Mutant("texts-twice", ((IMAGE, "wrong_image = draw(similar, fits, generator)"),),
            "texts get their wrong partner from the pictures' rows", caught_by="both_ways"),
     Mutant("swapped", (("return wrong_text, wrong_image", "return wrong_image, wrong_text"),),

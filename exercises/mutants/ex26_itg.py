@@ -34,10 +34,14 @@ MUTANTS = [
                                   "    pads = ids[~real].unique()\n"
                                   "    return torch.where(torch.isin(labels, pads), IGNORE, labels)"),),
            "every token that looks like padding is left out, though `real` says that it is a word", caught_by="padding"),
+    Mutant("zero-is-padding", ((NEXT, NEXT.replace("~real, IGNORE", "~real | (ids == 0), IGNORE")),),
+           "whatever has id 0 is left out, as if `real` had not said that it is a word", caught_by="padding"),
     Mutant("mask-not-shifted", ((NEXT, "return F.pad(ids[:, 1:].masked_fill(~real[:, :-1], IGNORE), (0, 1), value=IGNORE)"),),
            "the words are shifted and `real` is not: one pad behind every caption is asked for", caught_by="padding"),
     Mutant("not-refused", (("if not bool(real[:, 1:].any()):", "if not bool(real.any()):"),),
            "a batch of empty captions is accepted: its loss is NaN", caught_by="nothing_to_say"),
+    Mutant("last-caption-decides", (("if not bool(real[:, 1:].any()):", "if not bool(real[-1, 1:].any()):"),),
+           "the last caption alone is looked at: where it is empty the batch is refused", caught_by="nothing_to_say"),
     Mutant("each-must-speak", (("if not bool(real[:, 1:].any()):", "if not bool(real[:, 1:].any(1).all()):"),),
            "one empty caption is enough for a whole batch to be refused", caught_by="nothing_to_say"),
     Mutant("rows-of-queries", ((LOGITS, "return outputs[:, : outputs.shape[1] - queries] @ words.T + bias"),),
@@ -48,6 +52,8 @@ MUTANTS = [
            "the rows are one too early: they begin with the last query, which has read no [DEC]", caught_by="rows_of_words"),
     Mutant("no-bias", ((LOGITS, "return outputs[:, queries:] @ words.T"),),
            "the bias is left out", caught_by="rows_of_words"),
+    Mutant("embeddings-cut-off", ((LOGITS, LOGITS.replace("words.T", "words.detach().T")),),
+           "the embeddings are detached: what goes out does not train them, though they are shared", caught_by="rows_of_words"),
     Mutant("probabilities", ((LOGITS, "return (outputs[:, queries:] @ words.T + bias).softmax(-1)"),),
            "probabilities come out, of which the loss takes a second softmax", caught_by="rows_of_words"),
     Mutant("caption-by-caption", ((LOSS, "each = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORE, reduction=\"none\")\n"
@@ -58,6 +64,8 @@ MUTANTS = [
            "the sum is divided by all positions, padding included", caught_by="the_mean"),
     Mutant("shifted-twice", ((LOSS, LOSS.replace("logits.flatten", "logits[:, :-1].flatten").replace("labels.flatten()", "labels[:, 1:].flatten()")),),
            "the loss shifts labels that are shifted already", caught_by="the_mean"),
+    Mutant("loss-cut-off", ((LOSS, LOSS + ".detach()"),),
+           "the loss is detached: it can be printed, and teaches nothing", caught_by="the_mean"),
     Mutant("summed", ((LOSS, LOSS.replace("ignore_index=IGNORE", 'ignore_index=IGNORE, reduction="sum"')),),
            "the loss is the sum and not the mean", caught_by="the_mean"),
 ]  # fmt: skip

@@ -60,6 +60,12 @@ MUTANTS = [
     Mutant("once-only", ((STEP, "        x, _ = layer(x, rows, weights, past) if past is kept[0] else "
                           "layer(x, rows[:, :, queries:] | torch.eye(x.shape[1], dtype=torch.bool), weights)\n"),),
            "the queries are seen in the first layer alone", caught_by="as_if_together"),
+    Mutant("past-cut-off", ((STEP, "        x, _ = layer(x, rows, weights, (past[0].detach(), past[1].detach()))\n"),),
+           "the words look at detached keys and values: their loss does not reach the queries", caught_by="as_if_together"),
+    Mutant("scores-cut-off", (("q, own = x @", "q, own = x.detach() @"),),
+           "what a token looks for is detached: where it looks is never learned", caught_by="one_layer"),
+    Mutant("mask-of-the-first", (("masked_fill(~mask", "masked_fill(~mask[:1]"),),
+           "the first row's mask serves the whole batch", caught_by="one_layer"),
     Mutant("detached", (("kept.append(own)", "kept.append(tuple(t.detach() for t in own))"),),
            "what is kept is detached: ITG does not train the queries", caught_by="gradients_reach_the_queries"),
     Mutant("no-grad", ((ALONE, "        with torch.no_grad():\n            x, own = layer(x, None, weights)\n        kept.append(own)\n"),),
@@ -71,6 +77,14 @@ MUTANTS = [
            "it is asked whether words see queries, and not whether queries see words", caught_by="when_it_is_right"),
     Mutant("some-word-hidden", ((MAY, MAY.replace("queries:].any()", "queries:].all()")),),
            "a query that sees a single word is overlooked", caught_by="when_it_is_right"),
+    Mutant("known-masks-only", (("    queries_rows = mask[:, :queries]\n", "    L = mask.shape[1] - queries\n"
+                                 "    told = causal(queries, torch.ones(len(mask), L, dtype=torch.bool))\n"
+                                 "    apart = told.clone()\n    apart[:, queries:, :queries], apart[:, queries:, queries:] = False, True\n"
+                                 "    if not bool((mask == told).all() or (mask == apart).all()):\n        return False\n"
+                                 "    queries_rows = mask[:, :queries]\n"),),
+           "the masks of ITC and ITG are known by heart, and refused where words are padded", caught_by="when_it_is_right"),
+    Mutant("first-word-alone", ((MAY, MAY.replace("queries:].any()", "queries].any()")),),
+           "the first word alone is looked for", caught_by="when_it_is_right"),
     Mutant("order-overlooked", ((MAY, "return not bool(queries_rows[:, :, queries:].any())"),),
            "it is not asked whether all queries see each other", caught_by="when_it_is_right"),
 ]  # fmt: skip

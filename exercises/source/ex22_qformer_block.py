@@ -43,6 +43,8 @@ def block(x: Tensor, queries: int, x_f: Tensor, mask: Tensor | None, weights: di
     2. weights["cross"]: the queries, and they alone, look at all of the picture's features x_f (B, S, D_s). Every other
        block has no such weights: there this step is left out.
     3. weights["ffw_query"] for the queries, weights["ffw_text"] for the words.
+
+    Gradients pass to all that comes in.
     """
     # BEGIN SOLUTION
     x = attention(x, x, mask, weights["self"])

@@ -8,8 +8,8 @@ three objectives of the first stage apart:
     ITG  generation  the words are to be told from the queries: no word may know of a later one, by no way round
 
 Each mask is (B, Q + L, Q + L) bool: row i, column j is True where i may look at j. `real` (B, L) bool is False on
-padding, on whichever side it stands. No query and no word looks at padding; a row *of* padding must look at something,
-no matter what, because softmax over a row of nothing is NaN.
+padding, on whichever side it stands; every text has a token that is none. No query and no word looks at padding; a row
+*of* padding must look at something, no matter what, because softmax over a row of nothing is NaN.
 """
 
 import torch

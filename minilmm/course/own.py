@@ -1,0 +1,55 @@
+"""The learner's own parts inside an oracle: what is built of them is compared, and an error in a part costs once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minilmm.course.checking import Wrong, _copied, _note
+from minilmm.course.worker import real_tensors
+
+
+class _Own(torch.autograd.Function):
+    """A call of the learner's function: its real-valued outputs, and its own gradients on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, ex: Any, name: str, args: tuple, *leaves: Tensor) -> tuple[Tensor, ...]:
+        ctx.ex, ctx.name, ctx.args = ex, name, args
+        return tuple(real_tensors(getattr(ex, name)(*args)))
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        _, slopes = ctx.ex.gradients(ctx.name, list(upstream), *ctx.args)
+        alive = sum(slope is not None and bool(slope.any()) for slope in slopes)
+        if any(bool(part.any()) for part in upstream) and 3 * alive <= len(slopes):
+            _note((ctx.name, alive))
+            came = f"{alive} of {len(slopes)}: it is constant, or detached from them"
+            raise Wrong(f"by how many of its inputs {ctx.name} has a gradient", "all that it uses", came)
+        return (None, None, None, *slopes)
+
+
+def own(ex: Any, name: str) -> Callable[..., Any]:
+    """The learner's function as a part of an oracle that passes gradients on: its real-valued outputs, in order.
+
+    Wrong, on the way back: it has no gradient by two thirds of its inputs. Two parts that are both constant would agree.
+    """
+    return lambda *args: _Own.apply(ex, name, args, *real_tensors(list(args)))
+
+
+class Composed:
+    """A function of the learner's own parts in the place of one of the learner's: for `learns(Composed(f), "", ...)`."""
+
+    def __init__(self, call: Callable[..., Tensor]):
+        self.call = call
+
+    def gradients(self, name: str, upstream: list[Tensor], *args: Any) -> tuple[Any, list]:
+        """As a learner's process answers."""
+        args = _copied(args)
+        leaves = [leaf.requires_grad_(True) for leaf in real_tensors(args)]
+        value = self.call(*args)
+        if value.shape != upstream[0].shape:
+            return value.detach(), []
+        return value.detach(), list(torch.autograd.grad((value * upstream[0]).sum(), leaves, allow_unused=True))
