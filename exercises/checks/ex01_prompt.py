@@ -70,6 +70,8 @@ def no_answer_in_the_prompt(ex):
     _, pictures = ex.build_prompt(shots, query, order)
     equal(sorted(pictures), sorted([query] + [p for p, _ in shots]), "the pictures of a prompt, sorted")
     for place in (0, 2, 3):
-        refuses(lambda p=place: ex.build_prompt(shots, shots[p][0], order), f"the query is picture {place} that is shown")
+        refuses(
+            lambda p=place: ex.build_prompt(shots, shots[p][0], order), f"the query is picture {place} that is shown"
+        )
     last = [*shots, (query, [12])]
     refuses(lambda: ex.build_prompt(last, query, [*order, 5]), "the query is the last picture that is shown")

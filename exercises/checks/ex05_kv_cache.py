@@ -81,6 +81,7 @@ def grown(x, weights, cache):
 )
 def the_third_token(ex):
     """A third token sees the two in the cache and itself; a fifth sees four."""
+
     def wanted(x, weights, cache):
         return [attend((x[0] @ weights["q"])[:, 0], *grown(x, weights, cache))[:, None]]
 
@@ -110,6 +111,7 @@ def a_prompt(ex):
 @check(points=2, stage="values", hint="The prompt's cache holds all its keys and values; a step leaves it as it is.")
 def behind_a_prompt(ex):
     """A prompt, two continuations of it, and a longer one: as if all were read anew."""
+
     def wanted(xs, weights, _):
         prompt, a, b = xs
         last = [slow(torch.cat(tokens, 1), weights)[:, -1:] for tokens in ([prompt, a], [prompt, b], [prompt, a, b])]

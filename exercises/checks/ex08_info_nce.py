@@ -66,7 +66,9 @@ def both_ways(ex):
         return value / even, [slope if slope is None else slope / even for slope in slopes]
 
     view, oracle = SimpleNamespace(gradients=gradients), lambda similarity: slow_loss(similarity, temperature)
-    learns(view, "info_nce", oracle, cosines_of(3, B), what="ln 4 times info_nce(cosines, .4) over that of equal cosines")
+    learns(
+        view, "info_nce", oracle, cosines_of(3, B), what="ln 4 times info_nce(cosines, .4) over that of equal cosines"
+    )
 
 
 @check(points=2, stage="values", hint="Two cross-entropies, each the mean over B, and then the mean of the two.")

@@ -26,7 +26,11 @@ def document(salt, *ids, n=2, D=5):
     ids = torch.tensor(ids)
     words = torch.randint(10, 90, ids.shape, generator=g)
     pictures = int((ids == 3).sum())
-    return torch.randn(len(ids), D, generator=g), torch.where(ids == 9, words, ids), torch.randn(pictures, n, D, generator=g)
+    return (
+        torch.randn(len(ids), D, generator=g),
+        torch.where(ids == 9, words, ids),
+        torch.randn(pictures, n, D, generator=g),
+    )
 
 
 @check(points=1, stage="shape", hint="(M, n D) has to become (M, n, D).")
@@ -67,7 +71,9 @@ def two_pictures(ex):
     learns(ex, "splice", slow_splice, *document(4, 1, 3, 9, 3, 9, 9, n=3), what=what)
 
 
-@check(points=1, stage="values", hint="Tags may stand side by side, begin or end the document, or be missing altogether.")
+@check(
+    points=1, stage="values", hint="Tags may stand side by side, begin or end the document, or be missing altogether."
+)
 def every_document(ex):
     """Any number of pictures, none too, at any place: side by side, first and last."""
     documents = {
