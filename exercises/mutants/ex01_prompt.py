@@ -18,4 +18,10 @@ MUTANTS = [
            "the query's picture comes first, while its tag comes last", caught_by="the_order"),
     Mutant("answer-shown", (("if query in shown", "if query in shown[:0]"),),
            "a query may be among its demonstrations, where its answer can be copied", caught_by="no_answer_in_the_prompt"),
+    Mutant("last-left-open", (('return [*ids, IMAGE], ', 'return [*ids[: -1 if order else None], IMAGE], '),),
+           "the last demonstration is not closed by <EOC>", caught_by="a_demonstration"),
+    Mutant("one-word", (('*words, EOC', '*words[:1], EOC'),),
+           "only the first word of each demonstration is shown", caught_by="a_demonstration"),
+    Mutant("only-the-first-looked-at", (('query in shown:', 'query in shown[:1]:'),),
+           "only the first demonstration's picture is compared with the query's", caught_by="no_answer_in_the_prompt"),
 ]  # fmt: skip
