@@ -15,7 +15,7 @@ from minilmm.course import gradescope
 from minilmm.course.checking import Failed, Wrong, check, close, equal, refuses
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader, grade_folder
-from minilmm.course.worker import HEAD, decode, encode
+from minilmm.course.messages import HEAD, decode, encode
 
 MANIFEST = """
 [[exercise]]
@@ -149,7 +149,7 @@ HOSTILE = {  # what double does, and a word of the message; `name` is right and 
     "random": ("return x + torch.rand(2)", "different answers"),
     "in place": ("x.mul_(2); return x", "in place"),
     "an error": ("return x.no_such_thing", "(line 3)"),
-    "a huge answer": ("return torch.zeros(100_000_000, dtype=torch.uint8)", "cannot be read"),
+    "a huge answer": ("return torch.zeros(100_000_000, dtype=torch.uint8)", "95 MB"),
     "patched torch": ("torch.allclose = lambda *a, **k: True; return x", "came [1, 2]"),
     "the checker": ("import minilmm.course.checking as c; c.close = print; return x", "minilmm cannot be imported"),
     "exec of the grader": ("import importlib; importlib.import_module('minilmm.course.grading')", "cannot be imported"),
