@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from minilmm.course import gradescope
 from minilmm.course.checking import Failed, Wrong, check, close, equal, refuses
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader, grade_folder
-from minilmm.course.worker import HEAD, decode, encode
+from minilmm.course.messages import HEAD, decode, encode
 
 MANIFEST = """
 [[exercise]]
@@ -142,17 +143,17 @@ HOSTILE = {  # what double does, and a word of the message; `name` is right and 
     "killed by itself": ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
     "megabytes": ("print('x' * 20_000_000)", "expected"),
     "NaN": ("return x * float('nan')", "not finite"),
-    "a wrong shape": ("return torch.zeros(3)", "shape (3,)"),
+    "a wrong shape": ("return torch.zeros(3)", r"shape \(3,\)"),
     "no tensor": ("return 'twice'", "'twice'"),
     "an object": ("return object()", "a object instead of"),
     "no answer": ("pass", "None"),
     "random": ("return x + torch.rand(2)", "different answers"),
     "in place": ("x.mul_(2); return x", "in place"),
-    "an error": ("return x.no_such_thing", "(line 3)"),
-    "a huge answer": ("return torch.zeros(100_000_000, dtype=torch.uint8)", "cannot be read"),
-    "patched torch": ("torch.allclose = lambda *a, **k: True; return x", "came [1, 2]"),
-    "the checker": ("import minilmm.course.checking as c; c.close = print; return x", "minilmm cannot be imported"),
-    "exec of the grader": ("import importlib; importlib.import_module('minilmm.course.grading')", "cannot be imported"),
+    "an error": ("return x.no_such_thing", r"\(line 3\)"),
+    "a huge answer": ("return torch.zeros(100_000_000, dtype=torch.uint8)", "95 MB"),
+    "patched torch": ("torch.allclose = lambda *a, **k: True; return x", r"came \[1, 2\]"),
+    "the checker": ("import minilmm.course.checking as c; c.close = print; return x", "denied|minilmm cannot be"),
+    "exec of the grader": ("import importlib; importlib.import_module('minilmm.course.grading')", "denied|cannot be imp"),
 }
 
 
@@ -161,7 +162,7 @@ def test_hostile_answers_get_nothing_and_cost_the_others_nothing(grader, course,
     body, told = HOSTILE[attack]
     got, message = points(grader, course, f"import torch\ndef double(x):\n    {body}\n{RIGHT_NAME}")
     assert got == [0, 1], message
-    assert told in message
+    assert re.search(told, message)
 
 
 @pytest.mark.parametrize(
@@ -176,14 +177,17 @@ def test_a_file_that_does_not_load(grader, course, text, told):
     assert got == [0, 0] and told in message
 
 
+REFUSED = "denied|cannot be read here"
+
+
 def test_the_reference_cannot_be_read_or_imported(grader, course):
     for folder in ("source", "checks", "mutants"):
         path = str(course[0].path(folder))
         text = f"import torch\ndef double(x):\n    exec(open({path!r}).read(), globals())\n    return 2 * x\n"
-        assert "cannot be read here" in points(grader, course, text)[1]
+        assert re.search(REFUSED, points(grader, course, text)[1])
     text = f"import runpy\nglobals().update(runpy.run_path({str(course[0].path('source'))!r}))\n"
     got, message = points(grader, course, text)
-    assert got == [0, 0] and "cannot be read here" in message
+    assert got == [0, 0] and re.search(REFUSED, message)
 
 
 def test_forged_results_and_messages_earn_nothing(grader, course, tmp_path, monkeypatch):

@@ -16,11 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.course.worker import real_tensors
+from minilmm.course.messages import real_tensors
 
 STAGES = ("shape", "values", "gradients", "mask")
 _variant: ContextVar[int] = ContextVar("variant", default=0)
 _answers: ContextVar[list[Any] | None] = ContextVar("answers", default=None)
+
+
+def shown(text: str) -> str:
+    """A stranger's text in one line that any terminal can take: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 class Wrong(AssertionError):
@@ -35,8 +40,10 @@ class Failed(AssertionError):
     """No answer: the learner's code raised an error (its type and message), ran too long, or stopped."""
 
     def __init__(self, error: str, message: str = ""):
+        error, message = shown(error), shown(message)
         super().__init__(f"{error}: {message}" if message else error)
         self.error, self.message = error, message
+        self.loading = False  # did the file itself fail, before anything was asked of it?
 
 
 @dataclass(frozen=True)

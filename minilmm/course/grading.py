@@ -1,7 +1,8 @@
 """Grading: checks ask, the learner's process answers, and points are counted here alone.
 
-A failing answer is compared with those of the known-wrong variants of the same exercise, so that a learner is told
-which misconception theirs equals.
+Failing answers are compared with those of the known-wrong variants of the same exercise, so that a learner is told
+which misconception theirs equal. Where a process of our own fails, the check runs again; what cannot be run is not
+graded, which is something else than 0 points.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from typing import Any
 
 from minilmm.course.checking import Check, Failed, Wrong, alike, recording
 from minilmm.course.exercises import Exercise, checks_of, load_module
-from minilmm.course.isolation import ENDED, START, Learner, Zygote, ending
+from minilmm.course.isolation import ENDED, START, Learner, Lost, Zygote, ending
+from minilmm.course.submissions import read
+
+TRIES = 3  # of a check whose process is lost
+Attempt = tuple[Exception | None, list[Any]]  # what a check raised, and the answers that it compared
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found. misconception: the sentence of the known-wrong variant that answers alike, or ""."""
+    """What one check found.
+
+    misconception  the sentence of the known-wrong variant `mutant` that answers alike, or ""
+    graded         False: a process of the grader's own failed, and `message` says how
+    """
 
     check: Check
     passed: bool
@@ -29,6 +38,7 @@ class Result:
     misconception: str = ""
     mutant: str = ""
     hidden: bool = False
+    graded: bool = True
 
     @property
     def points(self) -> int:
@@ -42,6 +52,12 @@ class Grade:
 
     exercise: Exercise
     results: tuple[Result, ...]
+    reason: str = ""  # why there was no file to grade
+
+    @property
+    def graded(self) -> bool:
+        """Did every check run?"""
+        return all(r.graded for r in self.results)
 
     @property
     def points(self) -> int:
@@ -60,7 +76,8 @@ class Grade:
              "of": r.check.points, "message": r.message, "misconception": r.misconception, "hidden": r.hidden}
             for r in self.results
         ]  # fmt: skip
-        told = {"id": self.exercise.id, "title": self.exercise.title, "points": self.points, "of": self.total}
+        told = {"id": self.exercise.id, "title": self.exercise.title, "points": self.points, "of": self.total,
+                "graded": self.graded}  # fmt: skip
         return told | {"checks": checks}
 
 
@@ -68,16 +85,17 @@ class Grader:
     """Grades texts against exercises; one variant of the inputs, one zygote for all."""
 
     def __init__(self, exercises: Sequence[Exercise], *, variant: int = 0, hidden: Path | None = None,
-                 fork: bool | None = None):  # fmt: skip
+                 work: Path | None = None, fork: bool | None = None):  # fmt: skip
         self.exercises = {exercise.name: exercise for exercise in exercises}
-        self.variant, self.hidden = variant, hidden
-        self.zygote = Zygote() if fork is None else Zygote(fork)
+        self.variant = variant
+        self.kept = [str(folder) for folder in (exercises[0].root, hidden, work) if folder]
+        self.zygote = Zygote(kept=self.kept) if fork is None else Zygote(fork, self.kept)
         self.hidden_checks = {}
         for exercise in exercises:  # all is read now: what lies on the disk may be gone when a learner's code runs
             exercise.checks, exercise.mutants, exercise.source  # noqa: B018
             path = hidden / f"{exercise.name}.py" if hidden else None
             self.hidden_checks[exercise.name] = checks_of(load_module(path)) if path and path.exists() else ()
-        self.mutant_answers = functools.cache(self._mutant_answers)
+        self.mutant_attempt = functools.cache(self._mutant_attempt)
 
     def __enter__(self) -> Grader:
         return self
@@ -90,85 +108,105 @@ class Grader:
         return exercise.checks + self.hidden_checks[exercise.name]
 
     @contextlib.contextmanager
-    def learner(self, exercise: Exercise, text: str, file: str, chain: dict[str, str] | None) -> Iterator[Learner]:
-        """A fresh worker that has loaded a text. Failed where it cannot be loaded."""
+    def learner(self, exercise: Exercise, text: str, chain: dict[str, str] | None) -> Iterator[Learner]:
+        """A fresh worker that has loaded a text. Failed where it cannot be loaded, Lost where there is no worker."""
         needs = {name: (chain or {}).get(name) or self.exercises[name].solution for name in exercise.needs}
-        guarded = [str(exercise.root / folder) for folder in ("source", "checks", "mutants", "hints")]
-        guarded += [str(self.hidden)] if self.hidden else []
-        channel = self.zygote.start(exercise.timeout)
+        channel, fenced = self.zygote.start(exercise.timeout)
         ended: int | None = None
+        learner = Learner(channel, time.monotonic() + exercise.timeout, exercise.timeout)
+        loaded = False
         try:
-            channel.settimeout(START)
-            learner = Learner(channel, time.monotonic() + exercise.timeout, exercise.timeout)
-            learner._ask("load", file, text, needs, guarded)
+            learner._ask("load", f"{exercise.name}.py", text, needs, [] if fenced else self.kept)
+            loaded = True
             yield learner
         except Failed as failed:
-            if failed.error != ENDED:
-                raise
-            ended = self.zygote.end(hung_up=True)
-            raise Failed(ENDED, ending(ended)) from None
+            if failed.error == ENDED:
+                ended = self.zygote.end(hung_up=True)
+                failed = Failed(ENDED, ending(ended))
+            failed.loading = not loaded
+            raise failed from None
         finally:
             channel.close()
             if ended is None:
                 self.zygote.end()
 
-    def attempt(self, check: Check, exercise: Exercise, text: str, file: str = "", chain: dict[str, str] | None = None
-                ) -> tuple[Exception | None, list[Any]]:  # fmt: skip
-        """Run one check against a text: what it raised, and the answers that it compared."""
-        with recording(self.variant) as answers:
-            try:
-                with self.learner(exercise, text, file or f"{exercise.name}.py", chain) as learner:
-                    check.run(learner)
-                    return None, answers
-            except (Wrong, Failed) as error:
-                return error, answers
-            except Exception as error:  # a check that stumbles over an answer it did not expect
-                return Failed("an answer of another kind than asked for", f"{type(error).__name__}: {error}"), answers
+    def attempt(self, check: Check, exercise: Exercise, text: str, chain: dict[str, str] | None = None) -> Attempt:
+        """Run one check against a text. A process that is lost is ours: the check runs again, a few times."""
+        for _ in range(TRIES):
+            with recording(self.variant) as answers:
+                try:
+                    with self.learner(exercise, text, chain) as learner:
+                        check.run(learner)
+                        return None, answers
+                except Lost as lost:
+                    error: Exception = Lost(f"not graded: {lost}, {TRIES} times: try again, then in a container")
+                except (Wrong, Failed) as wrong:
+                    return wrong, answers
+                except Exception as stumbled:  # a check that stumbles over an answer it did not expect
+                    told = f"{type(stumbled).__name__}: {stumbled}"
+                    return Failed("an answer of another kind than asked for", told), answers
+        return error, []
 
-    def _mutant_answers(self, check: Check, exercise: Exercise, mutant: int) -> tuple[bool, list[Any]]:
-        error, answers = self.attempt(check, exercise, exercise.mutant(exercise.mutants[mutant]))
-        return isinstance(error, Wrong), answers
+    def attempts(self, exercise: Exercise, text: str, chain: dict[str, str] | None = None) -> list[Attempt]:
+        """Every check, each in a fresh process. A file that fails while it loads, or is lost, is not tried again."""
+        made: list[Attempt] = []
+        for check in self.checks(exercise):
+            error = made[-1][0] if made else None
+            again = isinstance(error, Lost) or (isinstance(error, Failed) and error.loading)
+            made.append((error, []) if again else self.attempt(check, exercise, text, chain))
+        return made
 
-    def diagnose(self, check: Check, exercise: Exercise, answers: list[Any]) -> tuple[str, str]:
-        """The name and sentence of the known-wrong variant whose failing answer is the same; empty texts if none."""
-        for i, mutant in enumerate(exercise.mutants):
-            if mutant.caught_by == check.name and answers:
-                wrong, theirs = self.mutant_answers(check, exercise, i)
-                if wrong and len(theirs) == len(answers) and alike(theirs[-1], answers[-1]):
-                    return mutant.name, f"Your output equals the variant in which {mutant.says}."
+    def _mutant_attempt(self, check: Check, exercise: Exercise, mutant: int) -> Attempt:
+        return self.attempt(check, exercise, exercise.mutant(exercise.mutants[mutant]))
+
+    def diagnose(self, exercise: Exercise, made: list[Attempt]) -> tuple[str, str]:
+        """The name and sentence of the known-wrong variant that every check finds the same; empty texts if none."""
+        checks = self.checks(exercise)
+        wrong_first = sorted(range(len(checks)), key=lambda i: made[i][0] is None)
+        for number, mutant in enumerate(exercise.mutants):
+            if all(_same(made[i], self.mutant_attempt(checks[i], exercise, number)) for i in wrong_first):
+                return mutant.name, f"Your output equals the variant in which {mutant.says}."
         return "", ""
 
-    def grade(self, exercise: Exercise, text: str, file: str = "", chain: dict[str, str] | None = None) -> Grade:
-        """Every check of an exercise, each in a fresh process; one that fails costs its own points alone."""
+    def grade(self, exercise: Exercise, text: str, chain: dict[str, str] | None = None) -> Grade:
+        """Every check of an exercise; one that fails costs its own points alone."""
+        made = self.attempts(exercise, text, chain)
+        mutant, told = self.diagnose(exercise, made) if any(isinstance(error, Wrong) for error, _ in made) else ("", "")
         results = []
-        for number, check in enumerate(self.checks(exercise)):
-            error, answers = self.attempt(check, exercise, text, file, chain)
-            mutant, told = self.diagnose(check, exercise, answers) if isinstance(error, Wrong) else ("", "")
-            results.append(Result(check, error is None, str(error or ""), told, mutant, number >= len(exercise.checks)))
+        for number, (check, (error, _)) in enumerate(zip(self.checks(exercise), made, strict=True)):
+            named, says = (mutant, told) if error is not None else ("", "")
+            mutant, told = ("", "") if error is not None else (mutant, told)  # the first failing check tells it
+            hidden = number >= len(exercise.checks)
+            results.append(Result(check, error is None, str(error or ""), says, named, hidden, not isinstance(error, Lost)))
         return Grade(exercise, tuple(results))
 
     def mutation_table(self, exercise: Exercise) -> dict[str, list[str]]:
-        """For every known-wrong variant the checks that fail on it, the one that it names among them."""
+        """For every known-wrong variant the checks that fail on it, the one that it names among them. Lost: cannot say."""
         table = {}
-        for mutant in exercise.mutants:
-            text = exercise.mutant(mutant)
-            table[mutant.name] = [c.name for c in exercise.checks if self.attempt(c, exercise, text)[0] is not None]
+        for number, mutant in enumerate(exercise.mutants):
+            made = {check.name: self.mutant_attempt(check, exercise, number)[0] for check in exercise.checks}
+            for error in made.values():
+                if isinstance(error, Lost):
+                    raise error
+            table[mutant.name] = [name for name, error in made.items() if error is not None]
         return table
 
 
+def _same(mine: Attempt, theirs: Attempt) -> bool:
+    """Did a check find the same in two texts? Passed or failed alike, and compared the same answers."""
+    return type(mine[0]) is type(theirs[0]) and alike(mine[1], theirs[1])
+
+
 def grade_folder(grader: Grader, exercises: Sequence[Exercise], work: Path, *, chain: bool = False) -> list[Grade]:
-    """Grade a learner's files; an exercise whose file is missing gets 0 points."""
-    texts = {}
-    for exercise in exercises:
-        path = work / f"{exercise.name}.py"
-        texts[exercise.name] = path.read_text(errors="replace") if path.is_file() else None
-    own = {name: text for name, text in texts.items() if text is not None} if chain else None
+    """Grade a learner's files; an exercise without a file that can be read gets 0 points and the reason."""
+    found = {exercise.name: read(work, exercise.name) for exercise in exercises}
+    own = {name: text for name, (text, _) in found.items() if text is not None} if chain else None
     grades = []
     for exercise in exercises:
-        text = texts[exercise.name]
+        text, reason = found[exercise.name]
         if text is None:
-            missing = [Result(check, False, "not handed in") for check in grader.checks(exercise)]
-            grades.append(Grade(exercise, tuple(missing)))
+            missing = tuple(Result(check, False, reason) for check in grader.checks(exercise))
+            grades.append(Grade(exercise, missing, reason))
         else:
-            grades.append(grader.grade(exercise, text, str(work / f"{exercise.name}.py"), own))
+            grades.append(grader.grade(exercise, text, own))
     return grades

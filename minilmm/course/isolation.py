@@ -5,8 +5,10 @@ from __future__ import annotations
 import array
 import ast
 import contextlib
+import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import struct
@@ -14,69 +16,111 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from minilmm.course import sandbox
 from minilmm.course.checking import Failed
-from minilmm.course.worker import decode, encode, receive
+from minilmm.course.messages import decode, encode, receive
 
 ENDED = "the program ended before it answered"
 START = 60.0  # seconds that an interpreter and torch may take to start
+PACKAGE = Path(__file__).parents[1]
+PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS")
+
+
+class Lost(RuntimeError):
+    """A process of the grader's own ended or fell silent: no fault of the learner's whose turn it was."""
+
+
+def start_python(module: str, *arguments: str, scratch: str, **options: Any) -> subprocess.Popen:
+    """A Python of our own, which looks for modules neither in the working folder nor in most of the environment."""
+    code = f"import runpy, sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import minilmm.course; sys.path.pop(0); "
+    code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    kept |= dict.fromkeys(("TMPDIR", "TEMP", "TMP", "HOME"), scratch) | {"CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-W", "ignore", "-c", code, *arguments],
+        stdin=subprocess.DEVNULL, env=kept, start_new_session=True, **options,
+    )  # fmt: skip
+
+
+def start_sandboxed(job: str, scratch: str, kept: Sequence[str]) -> tuple[subprocess.Popen, socket.socket]:
+    """The zygote or a probe, and the socket that it obeys; the folders `kept` are no business of its children."""
+    ours, theirs = socket.socketpair()
+    files = json.dumps(sandbox.readable([str(PACKAGE), *kept]))
+    with theirs:
+        arguments = [job, str(theirs.fileno()), scratch, files]
+        process = start_python("minilmm.course.zygote", *arguments, scratch=scratch, pass_fds=[theirs.fileno()])
+    ours.settimeout(START)
+    return process, ours
 
 
 class Zygote:
-    """The process that workers are forked from; without fork every worker is an interpreter of its own."""
+    """The process that workers are forked from; without fork every worker is an interpreter of its own.
 
-    def __init__(self, fork: bool = hasattr(os, "fork") and hasattr(socket, "send_fds")):
-        self.fork = fork
+    Every wait has an end. Where one of our own processes is gone or silent, all are killed and `Lost` is raised; the
+    next `start` begins anew. kept: folders that a learner's code must not read.
+    """
+
+    def __init__(self, fork: bool = hasattr(os, "fork") and hasattr(socket, "send_fds"), kept: Sequence[str] = ()):
+        self.fork, self._kept = fork, kept
         self._process: subprocess.Popen | None = None
         self._control: socket.socket | None = None
-        self._spawned: subprocess.Popen | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="minilmm-", ignore_cleanup_errors=True)
-        self._environment = os.environ | {"TMPDIR": self._scratch.name, "TEMP": self._scratch.name}
+        self._scratch = tempfile.mkdtemp(prefix="minilmm-")
+        os.chmod(self._scratch, 0o711)
+        self._closed = sandbox.control(sandbox.DUMPABLE, 0)  # nobody of our own user may read our memory
 
-    def start(self, seconds: float) -> socket.socket:
-        """A fresh worker whose processor time is limited: the socket it answers on."""
-        if not self.fork:
-            return self._spawn(seconds)
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            ours, theirs = socket.socketpair()
-            command = [sys.executable, "-m", "minilmm.course.worker", "zygote", str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=self._environment
-            )
-            theirs.close()
-            ours.settimeout(START)
-            self._control = ours
-        assert self._control is not None
+    def start(self, seconds: float) -> tuple[socket.socket, bool]:
+        """A fresh worker whose processor time is limited: the socket it answers on, and whether its files are fenced.
+
+        Lost where none comes.
+        """
+        try:
+            channel = self._fork(seconds) if self.fork else self._spawn(seconds)
+            channel.settimeout(START)
+            fenced = decode(*receive(channel, time.monotonic() + START))
+            return channel, fenced is True
+        except (OSError, EOFError, ValueError) as error:
+            self.kill()
+            raise Lost(f"no process for it could be started ({type(error).__name__}: {error})") from None
+
+    def _fork(self, seconds: float) -> socket.socket:
+        if self._process is None or self._process.poll() is not None or self._control is None:
+            self.kill()
+            self._process, self._control = start_sandboxed("zygote", self._scratch, self._kept)
         here, there = socket.socketpair()
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [there.fileno()]))]
-        self._control.sendmsg([struct.pack(">I", int(seconds) + 1)], ancillary)
-        there.close()
-        self._control.recv(4)  # the worker's number: it is running
+        with there:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [there.fileno()]))]
+            self._control.sendmsg([struct.pack(">I", int(seconds) + 1)], ancillary)
         return here
 
     def end(self, hung_up: bool = False) -> int:
-        """Kill the worker and all that it started: its exit code, negative for a signal."""
-        if self._spawned is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._spawned.wait(0.5 if hung_up else 0)
-            with contextlib.suppress(OSError, AttributeError):
-                os.killpg(self._spawned.pid, signal.SIGKILL)
-            self._spawned.kill()
-            return self._spawned.wait()
-        assert self._control is not None
-        self._control.sendall(b"wait" if hung_up else b"kill")
-        return int(struct.unpack(">i", self._control.recv(4))[0])
+        """Kill the worker and all that it started: its exit code, negative for a signal. Lost where that fails."""
+        try:
+            if not self.fork:
+                return self._end_spawned(hung_up)
+            assert self._control is not None
+            self._control.sendall(b"wait" if hung_up else b"kill")
+            return int(struct.unpack(">i", self._control.recv(4, socket.MSG_WAITALL))[0])
+        except (OSError, struct.error, subprocess.TimeoutExpired):
+            self.kill()
+            raise Lost("the process that started it was ended") from None
 
-    def close(self) -> None:
-        """End the zygote."""
+    def kill(self) -> None:
+        """End the zygote and, where it is process 1, everything below it."""
         if self._control is not None:
             self._control.close()
         if self._process is not None:
+            if self.fork:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(0.5)  # it ends by itself when its socket closes, unless something holds it up
+            with contextlib.suppress(OSError, AttributeError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
         self._process = self._control = None
 
@@ -84,11 +128,8 @@ class Zygote:
         token = secrets.token_bytes(16)
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(START)
-            port = str(server.getsockname()[1])
-            command = [sys.executable, "-m", "minilmm.course.worker", "once", port, token.hex(), str(int(seconds) + 1)]
-            self._spawned = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, start_new_session=True, env=self._environment
-            )
+            arguments = [str(server.getsockname()[1]), token.hex(), str(int(seconds) + 1)]
+            self._process = start_python("minilmm.course.worker", *arguments, scratch=self._scratch)
             while True:
                 channel, _ = server.accept()
                 channel.settimeout(START)
@@ -96,12 +137,24 @@ class Zygote:
                     return channel
                 channel.close()
 
+    def _end_spawned(self, hung_up: bool) -> int:
+        assert self._process is not None
+        process = self._process
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5 if hung_up else 0)
+        self.kill()
+        return process.wait(START)
+
     def __enter__(self) -> Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-        self._scratch.cleanup()
+        """When this returns, everything that was started is dead and the scratch folder gone."""
+        self.kill()
+        if self._closed:
+            sandbox.control(sandbox.DUMPABLE, 1)
+        with contextlib.suppress(Exception):
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 class Learner:
@@ -124,9 +177,9 @@ class Learner:
 
     def _ask(self, *request: Any) -> Any:
         try:
-            self._channel.settimeout(max(0.01, self._deadline - time.monotonic()))
+            self._channel.settimeout(max(1e-3, self._deadline - time.monotonic()))
             self._channel.sendall(encode(list(request)))
-            fine, value = decode(*receive(self._channel))
+            fine, value = decode(*receive(self._channel, self._deadline))
         except TimeoutError:
             raise Failed(f"no answer within {self._seconds:g} s", "a loop that never ends, or far too slow?") from None
         except (EOFError, OSError):
@@ -138,8 +191,6 @@ class Learner:
         if not (isinstance(value, list) and len(value) == 3):
             raise Failed("an answer that cannot be read")
         name, message, line = value
-        if name == "NotImplementedError":
-            raise Failed("not done yet")
         raise Failed(str(name), f"{message} (line {line})" if line else str(message))
 
 

@@ -1,23 +1,17 @@
-"""Where a learner's code runs: a process of its own, which answers calls and is killed when its time is up.
+"""A learner's process: it loads the learner's text and answers calls. Nothing that it answers is trusted.
 
-One *zygote* has torch loaded and nothing else: no check, no expected value, no solution. For every check it forks a
-worker (.03 s; a fresh interpreter costs 4 s). A worker loads the learner's text and answers calls over a socket in a
-plain format of numbers, texts and tensors. Nothing that comes back is ever executed.
+There is no check, expected value or solution in its memory, and where the system has the means (`sandbox`) none on the
+disk that it can read.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
-import ctypes
-import json
+import linecache
 import os
-import signal
 import socket
-import struct
 import sys
 import tempfile
-import time
 import traceback
 import types
 from collections.abc import Callable
@@ -26,100 +20,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LIMIT = 64 << 20  # bytes of a message
+from minilmm.course.messages import decode, encode, real_tensors, receive
+from minilmm.course.sandbox import Sandbox
+
 MEMORY = 2 << 30  # bytes that a worker may take on top of what it starts with
-HEAD = struct.Struct(">IQ")  # the lengths of a message's JSON and of its tensors' bytes
-DTYPES = {str(d): d for d in (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool, torch.float16,
-                              torch.bfloat16, torch.uint8)}  # fmt: skip
-
-
-def encode(value: Any) -> bytes:
-    """None, truths, numbers, texts, tensors, and lists, tuples and dicts of them. TypeError for anything else."""
-    blobs: list[bytes] = []
-
-    def plain(x: Any) -> Any:
-        if x is None or isinstance(x, bool | int | float | str):
-            return x
-        if isinstance(x, Tensor):
-            if str(x.dtype) not in DTYPES:
-                raise TypeError(f"a tensor of {x.dtype} instead of whole numbers, truths or real numbers")
-            flat = x.detach().cpu().flatten().clone(memory_format=torch.contiguous_format)
-            blobs.append(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-            return {"tensor": [str(x.dtype), list(x.shape), len(blobs[-1])]}
-        if isinstance(x, list):
-            return [plain(v) for v in x]
-        if isinstance(x, tuple):
-            return {"tuple": [plain(v) for v in x]}
-        if isinstance(x, dict):
-            return {"dict": [[plain(k), plain(v)] for k, v in x.items()]}
-        raise TypeError(f"a {type(x).__name__} instead of tensors, numbers, texts, lists, tuples or dicts of them")
-
-    head, body = json.dumps(plain(value)).encode(), b"".join(blobs)
-    return HEAD.pack(len(head), len(body)) + head + body
-
-
-def decode(head: bytes, body: bytes) -> Any:
-    """What `encode` wrote. ValueError for anything else."""
-    place = 0
-
-    def rich(x: Any) -> Any:
-        nonlocal place
-        if isinstance(x, list):
-            return [rich(v) for v in x]
-        if not isinstance(x, dict):
-            return x
-        ((kind, inner),) = x.items()
-        if kind == "tensor":
-            dtype, shape, size = inner
-            raw, place = body[place : place + size], place + size
-            empty = torch.empty(0, dtype=DTYPES[dtype])
-            return (torch.frombuffer(bytearray(raw), dtype=DTYPES[dtype]) if raw else empty).reshape(shape)
-        return tuple(rich(v) for v in inner) if kind == "tuple" else {rich(k): rich(v) for k, v in inner}
-
-    try:
-        return rich(json.loads(head))
-    except Exception as error:
-        raise ValueError(f"a message that cannot be read ({type(error).__name__})") from None
-
-
-def receive(channel: socket.socket) -> tuple[bytes, bytes]:
-    """One message's two parts. EOFError at the end, ValueError for one that is too large."""
-
-    def exactly(size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            part = channel.recv(min(size - len(parts), 1 << 20))
-            if not part:
-                raise EOFError
-            parts += part
-        return bytes(parts)
-
-    head, body = HEAD.unpack(exactly(HEAD.size))
-    if head + body > LIMIT:
-        raise ValueError(f"an answer of {(head + body) >> 20} MB")
-    return exactly(head), exactly(body)
-
-
-def real_tensors(value: Any) -> list[Tensor]:
-    """The real-valued tensors within lists, tuples and dicts, in order."""
-    if isinstance(value, Tensor):
-        return [value] if value.is_floating_point() else []
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [tensor for item in inner for tensor in real_tensors(item)]
+PROCESSES = 32  # that a user made for the purpose may have
 
 
 def guard(folders: list[str]) -> None:
-    """From now on nothing under `folders` can be opened here, and nothing of minilmm imported."""
+    """From now on nothing of minilmm can be imported, nor anything under `folders` opened: a fence, and no wall."""
     kept = tuple(os.path.realpath(folder) + os.sep for folder in folders)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        if event == "import" and str(arguments[0]).split(".")[0] == "minilmm":
+            raise ImportError("minilmm cannot be imported here: write your own answer")
+        if event == "open" and kept and isinstance(arguments[0], str | bytes | os.PathLike):
             if os.path.realpath(os.fsdecode(arguments[0])).startswith(kept):
                 raise PermissionError("the course's own files cannot be read here: write your own answer")
-        elif event == "import" and str(arguments[0]).split(".")[0] == "minilmm":
-            raise ImportError("minilmm cannot be imported here: write your own answer")
 
     sys.addaudithook(hook)
+
+
+def run_at_once(function: Any = None, **_: Any) -> Any:
+    """In the place of torch.compile, which would take longer than a check has: the function as it is."""
+    return function if function is not None else run_at_once
 
 
 class Session:
@@ -132,11 +56,13 @@ class Session:
     def load(self, file: str, text: str, needs: dict[str, str], guarded: list[str]) -> None:
         """Run the learner's text as a module; `needs` are earlier exercises that it may import, as texts."""
         guard(guarded)
+        torch.compile, torch.nn.Module.compile = run_at_once, lambda *_, **__: None  # type: ignore[method-assign]
         self.file = file
+        linecache.cache[file] = (len(text), None, text.splitlines(True), file)  # for tracebacks and inspect
         for name, code in needs.items():
             sys.modules[name] = types.ModuleType(name)
             exec(compile(code, f"{name}.py", "exec"), sys.modules[name].__dict__)
-        self.module = types.ModuleType(os.path.splitext(os.path.basename(file))[0])
+        self.module = types.ModuleType(os.path.splitext(file)[0])
         sys.modules[self.module.__name__] = self.module
         exec(compile(text, file, "exec"), self.module.__dict__)
 
@@ -189,98 +115,67 @@ class Session:
         except MemoryError:
             return encode((False, ["MemoryError", f"more than {MEMORY >> 30} GB of memory", 0]))
         except BaseException as error:
-            lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == self.file]
-            if isinstance(error, SyntaxError) and error.filename == self.file:
-                lines.append(error.lineno)
             with contextlib.suppress(Exception):
-                return encode((False, [type(error).__name__, str(error)[:500], lines[-1] if lines else 0]))
+                return encode((False, self.told(error)))
             return encode((False, [type(error).__name__, "", 0]))
 
+    def told(self, error: BaseException) -> list:
+        """An error's type, message and line in the learner's file; "not done yet" where a line of the stub raised it."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f.lineno for f in frames if f.filename == self.file]
+        if isinstance(error, SyntaxError) and error.filename == self.file:
+            lines.append(error.lineno)
+        if isinstance(error, NotImplementedError) and frames[-1].filename == self.file:
+            if (frames[-1].line or "").startswith("raise NotImplementedError"):
+                return ["not done yet", "", 0]
+        return [type(error).__name__, str(error)[:500], lines[-1] if lines else 0]
 
-def confine(seconds: int) -> None:
-    """A session of its own, limits on time and memory, no input, no output, an empty folder, one thread."""
+
+def confine(seconds: int, box: Sandbox | None, scratch: str, keep: int) -> None:
+    """A session of its own, limits, no input, no output, an empty folder, one thread; then the sandbox."""
     if hasattr(os, "setsid"):
         with contextlib.suppress(OSError):
             os.setsid()
     torch.set_num_threads(1)
-    os.chdir(tempfile.mkdtemp(prefix="minilmm-"))
+    os.chdir(scratch)
+    os.environ["TMPDIR"] = tempfile.tempdir = scratch
     sink = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(sink, number)
-    sys.stdout = sys.stderr = os.fdopen(os.dup(sink), "w")
+    sys.stdout = sys.stderr = os.fdopen(1, "w", closefd=False)
     sys.path.insert(0, "")
+    spared = {keep, box.ruleset if box else -1}
+    if box is not None:
+        for number in set(range(3, 256)) - spared:
+            with contextlib.suppress(OSError):
+                os.close(number)
     with contextlib.suppress(ImportError):
         import resource
 
-        soft = {resource.RLIMIT_CPU: seconds + 1, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 64 << 20}
+        soft = {resource.RLIMIT_CPU: seconds + 1, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 64 << 20,
+                resource.RLIMIT_NOFILE: 256}  # fmt: skip
+        if box is not None and (box.user or box.separate):
+            soft[resource.RLIMIT_NPROC] = PROCESSES
         with contextlib.suppress(OSError, IndexError, ValueError), open("/proc/self/statm") as file:
             soft[resource.RLIMIT_AS] = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
         for limit, value in soft.items():
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(limit, (value, value))
+    if box is not None:
+        box.enter()
 
 
-def work(channel: socket.socket, seconds: int) -> None:
-    """Answer requests until the grader has had enough."""
-    confine(seconds)
+def work(channel: socket.socket, seconds: int, box: Sandbox | None = None, scratch: str | None = None) -> None:
+    """Say that all is ready, and whether the system fences the files; then answer requests until the grader has had enough."""
+    confine(seconds, box, scratch or tempfile.mkdtemp(prefix="minilmm-"), channel.fileno())
     session = Session()
+    channel.sendall(encode(box is not None and box.ruleset >= 0))
     with contextlib.suppress(EOFError, ValueError, OSError):
         while True:
             channel.sendall(session.answer(*receive(channel)))
 
 
-def children() -> list[int]:
-    """The processes whose parent is this one."""
-    found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat") as file:
-            if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(name))
-    return found
-
-
-def zygote(control: socket.socket) -> None:
-    """Fork a worker for every socket that arrives; on request kill it with all that it started."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of a worker become ours
-    torch.ones(4, 4) @ torch.ones(4, 4)
-    worker = 0
-    while True:
-        data, ancillary, *_ = control.recvmsg(16, socket.CMSG_LEN(array.array("i", [0]).itemsize))
-        if not data:
-            return
-        if ancillary:
-            (number,) = array.array("i", ancillary[0][2][:4])
-            worker = os.fork()
-            if worker == 0:
-                control.close()
-                with contextlib.suppress(BaseException):
-                    work(socket.socket(fileno=number), struct.unpack(">I", data)[0])
-                os._exit(0)
-            os.close(number)
-            control.sendall(struct.pack(">i", worker))
-        else:
-            ended = status = 0
-            patience = time.monotonic() + (0.5 if data == b"wait" else 0)  # it hung up by itself: let it end by itself
-            while not ended and time.monotonic() < patience:
-                ended, status = os.waitpid(worker, os.WNOHANG)
-                time.sleep(0.002)
-            if not ended:
-                os.kill(worker, signal.SIGKILL)
-                _, status = os.waitpid(worker, 0)
-            while left := children():
-                for process in left:
-                    with contextlib.suppress(OSError):
-                        os.kill(process, signal.SIGKILL)
-                        os.waitpid(process, 0)
-            control.sendall(struct.pack(">i", os.waitstatus_to_exitcode(status)))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if sys.argv[1] == "zygote":
-        zygote(socket.socket(fileno=int(sys.argv[2])))
-    else:  # no fork here: a worker for one check, which calls back
-        back = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
-        back.sendall(bytes.fromhex(sys.argv[3]))
-        work(back, int(sys.argv[4]))
+if __name__ == "__main__":  # no fork here: a worker for one check, which calls back
+    back = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    back.sendall(bytes.fromhex(sys.argv[2]))
+    work(back, int(sys.argv[3]))
