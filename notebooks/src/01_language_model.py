@@ -1,15 +1,20 @@
 # %% [markdown]
 # # 01 · A language model that learns in context
 #
-# All three papers borrow a language model that was trained on text alone, and all three rest on one thing that it can do:
-# *learn from its prompt*. Show it "striped red circle dax" once, and it calls the next striped red circle a dax. Nobody
-# taught it that name; no weight changes. This chapter looks at where that comes from, before any picture is involved.
+# All three papers borrow a language model that was trained on text alone, and all three
+# rest on one thing that it can do: *learn from its prompt*. Show it "striped red circle
+# dax" once, and it calls the next striped red circle a dax. Nobody taught it that name;
+# no weight changes. This chapter looks at where that comes from, before any picture is
+# involved.
 #
 # **Goals** After this chapter you can
-# - tell learning in context from learning by gradient, and measure the first with its controls;
-# - read a training log in which the loss falls smoothly while an ability appears at once;
+# - tell learning in context from learning by gradient, and measure the first with its
+#   controls;
+# - read a training log in which the loss falls smoothly while an ability appears at
+#   once;
 # - find induction heads in attention maps, and say what smeared keys are for;
-# - switch heads off and tell a head that matters from heads that stand in for each other.
+# - switch heads off and tell a head that matters from heads that stand in for each
+#   other.
 #
 # **Time** 40 minutes to read and play, about 30 seconds to run.
 #
@@ -17,11 +22,19 @@
 
 # %% tags=["setup"]
 import importlib.util
+import site
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
-if importlib.util.find_spec("minilmm") is None:  # on Colab or Kaggle
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "minilmm"], check=True)
+if importlib.util.find_spec("minilmm") is None:  # install it from the clone around here
+    if not Path("../pyproject.toml").is_file():
+        raise FileNotFoundError("clone the repository, and run this in its notebooks/")
+    # without a network, with torch installed: add "--no-deps", "--no-build-isolation"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."]
+    subprocess.run(pip, check=True)
+    site.addsitedir(sysconfig.get_path("purelib"))
 
 # %%
 import contextlib
@@ -35,7 +48,14 @@ from minilmm.course.reader import source
 from minilmm.evaluation.fewshot import correct, evaluate, prompts
 from minilmm.language.causal import Block, CausalLM
 from minilmm.metrics import bootstrap_interval
-from minilmm.plots import attention_map, few_shot_curves, head_map, series_of, show, training_curves
+from minilmm.plots import (
+    attention_map,
+    few_shot_curves,
+    head_map,
+    series_of,
+    show,
+    training_curves,
+)
 from minilmm.training.checkpoint import ZOO, load
 from minilmm.world import corpus
 from minilmm.world.tasks import TASKS, Settings
@@ -44,14 +64,17 @@ from minilmm.world.vocabulary import tokenizer
 words = tokenizer()
 lm, card = load("lm-nano")
 config = lm.config
-print(f"{sum(p.numel() for p in lm.parameters()) / 1e6:.2f}M parameters, {config.layers} layers of {config.heads} heads, width {config.width}")
+print(
+    f"{sum(p.numel() for p in lm.parameters()) / 1e6:.2f}M parameters, {config.layers} layers of {config.heads} heads, width {config.width}"
+)
 
 # %% [markdown]
 # ## What it has read
 #
-# Text, and nothing else: no picture, no feature of a picture. Seven kinds of documents, mixed; here is the beginning of
-# five. *Lists* say something random again. *Bindings* give names to descriptions, other names in every document. *Captions*
-# restate a description, *questions* ask about one, *facts* say what no picture could show.
+# Text, and nothing else: no picture, no feature of a picture. Seven kinds of documents,
+# mixed; here is the beginning of five. *Lists* say something random again. *Bindings*
+# give names to descriptions, other names in every document. *Captions* restate a
+# description, *questions* ask about one, *facts* say what no picture could show.
 
 # %%
 generator = torch.Generator().manual_seed(3)
@@ -60,10 +83,12 @@ for kind in ("lists", "bindings", "captions", "questions", "facts"):
     print(f"{kind:10}", words.decode(row.tolist())[:105])
 
 # %% [markdown]
-# A hyphen joins two words into one position, as "striped - red": the model learns to read a vector that means two things at
-# once. It will meet such vectors again: a picture has several words' worth of meaning.
+# A hyphen joins two words into one position, as "striped - red": the model learns to
+# read a vector that means two things at once. It will meet such vectors again: a
+# picture has several words' worth of meaning.
 #
-# The model is a small Llama. Two pieces of its source; you can read the rest in 170 lines:
+# The model is a small Llama. Two pieces of its source; you can read the rest in 170
+# lines:
 
 # %%
 source(Block.forward, CausalLM.forward)
@@ -71,96 +96,158 @@ source(Block.forward, CausalLM.forward)
 # %% [markdown]
 # ## Naming
 #
-# The task that goes through the whole course. An episode draws some things and as many nonsense names, gives one or more
-# examples of each, and asks for the name of one more thing. Here a description stands where later a picture will stand:
+# The task that goes through the whole course. An episode draws some things and as many
+# nonsense names, gives one or more examples of each, and asks for the name of one more
+# thing. Here a description stands where later a picture will stand:
 
 # %%
-episodes = TASKS["naming"].sample(100, torch.Generator().manual_seed(0), Settings(ways=5, shots=1))
+episodes = TASKS["naming"].sample(
+    100, torch.Generator().manual_seed(0), Settings(ways=5, shots=1)
+)
 batch = prompts(episodes, None, "real", generator)
 print(words.decode(batch.ids[0].tolist()))
-print("candidates:", ", ".join(words.decode(c) for c in episodes.candidates[0].clamp(min=0).tolist()))
+print(
+    "candidates:",
+    ", ".join(words.decode(c) for c in episodes.candidates[0].clamp(min=0).tolist()),
+)
 
 # %% [markdown]
-# The five names were never bound to anything in training, so the answer can only come from the prompt. Chance is 1 in 5.
+# The five names were never bound to anything in training, so the answer can only come
+# from the prompt. Chance is 1 in 5.
 
 # %% [markdown]
-# **Predict.** With *no* example in the prompt, how often does the model pick the right one of two names? And what if the
-# descriptions are there, but shuffled between episodes? (a) both about one half (b) the first one half, the second more
-# (c) the second less than one half
+# **Predict.** With *no* example in the prompt, how often does the model pick the right
+# one of two names? And what if the descriptions are there, but shuffled between
+# episodes? (a) both about one half (b) the first one half, the second more (c) the
+# second less than one half
 
 # %%
 controls = ("real", "blank_images", "shuffled_images")
 two = evaluate(lm, "naming", shots=(0, 1, 2, 4), episodes=100, conditions=controls)
-five = evaluate(lm, "naming", shots=(0, 1, 2, 4), settings=Settings(ways=5), episodes=100, conditions=controls)
-show(few_shot_curves({"naming, 2 ways": series_of(two, "lm-nano"), "naming, 5 ways": series_of(five, "lm-nano")}))
+five = evaluate(
+    lm,
+    "naming",
+    shots=(0, 1, 2, 4),
+    settings=Settings(ways=5),
+    episodes=100,
+    conditions=controls,
+)
+show(
+    few_shot_curves(
+        {
+            "naming, 2 ways": series_of(two, "lm-nano"),
+            "naming, 5 ways": series_of(five, "lm-nano"),
+        }
+    )
+)
 assert two["rows"][3]["low"] > 0.85 > 0.65 > two["rows"][4]["value"]
 
 # %% [markdown]
-# (a): without the right example there is nothing to know, and a control that does *not* sit at chance would mean that the
-# task leaks. With one example per name the model is nearly perfect, and more examples cannot add much: this task is
-# *saturated* at one shot. A curve needs a harder question.
+# (a): without the right example there is nothing to know, and a control that does *not*
+# sit at chance would mean that the task leaks. With one example per name the model is
+# nearly perfect, and more examples cannot add much: this task is *saturated* at one
+# shot. A curve needs a harder question.
 #
 # ## Evidence adds up
 #
-# *Ambiguous naming*: every thing has a colour, a shape and a texture, and one of the three, nobody says which, decides the
-# name. One example leaves three hypotheses; only more examples tell. Here the best that anyone could do can be computed, by
-# Bayes' rule over the three hypotheses: the dotted line.
+# *Ambiguous naming*: every thing has a colour, a shape and a texture, and one of the
+# three, nobody says which, decides the name. One example leaves three hypotheses; only
+# more examples tell. Here the best that anyone could do can be computed, by Bayes' rule
+# over the three hypotheses: the dotted line.
 
 # %%
-ambiguous = evaluate(lm, "ambiguous-naming", shots=(1, 2, 4, 8, 16), episodes=150, conditions=("real", "blank_images"))
+ambiguous = evaluate(
+    lm,
+    "ambiguous-naming",
+    shots=(1, 2, 4, 8, 16),
+    episodes=150,
+    conditions=("real", "blank_images"),
+)
 show(few_shot_curves({"ambiguous naming": series_of(ambiguous, "lm-nano")}))
 real = [row for row in ambiguous["rows"] if row["condition"] == "real"]
-print("rises with shots:", real[-1]["low"] > real[0]["value"], "· below the ideal at 4 shots:", real[2]["value"] < real[2]["ideal"])
+print(
+    "rises with shots:",
+    real[-1]["low"] > real[0]["value"],
+    "· below the ideal at 4 shots:",
+    real[2]["value"] < real[2]["ideal"],
+)
 
 # %% [markdown]
-# It rises with every doubling, without a single gradient. It also stays below the ideal in the middle: it weighs evidence,
-# but not perfectly.
+# It rises with every doubling, without a single gradient. It also stays below the ideal
+# in the middle: it weighs evidence, but not perfectly.
 #
 # ## It appears at once
 #
-# How did that come about in training? The log of the shipped model has the loss of every 50 steps and a test of naming.
+# How did that come about in training? The log of the shipped model has the loss of
+# every 50 steps and a test of naming.
 
 # %%
-log = [json.loads(line) for line in (ZOO / "lm-nano" / "log.jsonl").read_text().splitlines()]
+log = [
+    json.loads(line)
+    for line in (ZOO / "lm-nano" / "log.jsonl").read_text().splitlines()
+]
 two_ways = [{"step": r["step"], "accuracy": r["naming_2way_1shot"]} for r in log]
 five_ways = [{"step": r["step"], "accuracy": r["naming_5way_1shot"]} for r in log]
-show(training_curves({"loss": {"training loss": [{"step": r["step"], "loss": r["loss"]} for r in log]},
-                      "accuracy": {"2 ways, 1 shot": two_ways, "5 ways, 1 shot": five_ways}}))
+show(
+    training_curves(
+        {
+            "loss": {
+                "training loss": [{"step": r["step"], "loss": r["loss"]} for r in log]
+            },
+            "accuracy": {"2 ways, 1 shot": two_ways, "5 ways, 1 shot": five_ways},
+        }
+    )
+)
 before = max(r["step"] for r in log if r["naming_5way_1shot"] < 0.35)
 after = min(r["step"] for r in log if r["naming_5way_1shot"] > 0.8)
-print(f"5 ways: below .35 until step {before}, above .8 from step {after} of {log[-1]['step']}")
+print(
+    f"5 ways: below .35 until step {before}, above .8 from step {after} of {log[-1]['step']}"
+)
 
 # %% [markdown]
-# For the first hundreds of steps naming is at chance while the loss falls all the time: the model learns words, sentences,
-# which names there are. Then, within some hundred steps, naming goes from chance to nearly perfect. This abrupt appearance
-# is well known in larger models. (The small step in the loss at step 400 is another thing: there the text changes, from lists
-# and bindings alone to all kinds.) It is fragile, too: the same model without the smear that comes next was still at chance
-# long after this one had learned it (one run, see [results](../results/README.md)).
+# For the first hundreds of steps naming is at chance while the loss falls all the time:
+# the model learns words, sentences, which names there are. Then, within some hundred
+# steps, naming goes from chance to nearly perfect. This abrupt appearance is well known
+# in larger models. (The small step in the loss at step 400 is another thing: there the
+# text changes, from lists and bindings alone to all kinds.) It is fragile, too: the
+# same model without the smear that comes next was still at chance long after this one
+# had learned it (one run, see [results](../results/README.md)).
 #
 # ## Induction heads
 #
-# What does the model *do* at the last word of the prompt, when a name is due? Attention maps can be kept: every layer
-# appends its weights to a list. A head that helps must look at the name that followed the same description earlier:
+# What does the model *do* at the last word of the prompt, when a name is due? Attention
+# maps can be kept: every layer appends its weights to a list. A head that helps must
+# look at the name that followed the same description earlier:
 
 # %%
 maps = []
 with torch.no_grad():
     lm(batch, maps=maps)  # per layer (B, heads, L, L)
 rows = torch.arange(len(batch))
-last = batch.attention_mask.sum(1) - 1  # the last word of each prompt: the next token is the name
+last = (
+    batch.attention_mask.sum(1) - 1
+)  # the last word of each prompt: the next token is the name
 right = episodes.candidates[rows, episodes.target, 0]
 name_at = (batch.ids == right[:, None]).int().argmax(1)  # where the right name stands
-looks = torch.stack([m[rows, :, last, name_at].mean(0) for m in maps])  # (layers, heads)
+looks = torch.stack(
+    [m[rows, :, last, name_at].mean(0) for m in maps]
+)  # (layers, heads)
 show(head_map(looks, "attention on the right name"))
-best = [(int(i) // config.heads, int(i) % config.heads) for i in looks.flatten().argsort(descending=True)]
+best = [
+    (int(i) // config.heads, int(i) % config.heads)
+    for i in looks.flatten().argsort(descending=True)
+]
 print("most attention on the right name, (layer, head):", best[0])
 
 # %% [markdown]
-# Several heads put most of their weight on one token out of some thirty, and it is the right name. They are *induction
-# heads*: they find what followed the same words before, and copy it. The best one, over one short prompt:
+# Several heads put most of their weight on one token out of some thirty, and it is the
+# right name. They are *induction heads*: they find what followed the same words before,
+# and copy it. The best one, over one short prompt:
 
 # %%
-small = TASKS["naming"].sample(1, torch.Generator().manual_seed(5), Settings(ways=3, shots=1))
+small = TASKS["naming"].sample(
+    1, torch.Generator().manual_seed(5), Settings(ways=3, shots=1)
+)
 one = prompts(small, None, "real", generator)
 maps = []
 with torch.no_grad():
@@ -168,36 +255,56 @@ with torch.no_grad():
 tokens = [words.words[i] for i in one.ids[0].tolist()]
 layer, head = best[0]
 show(attention_map(maps[layer][0, head], tokens, tokens))
-print("from the last word:", tokens[int(maps[layer][0, head, -1].argmax())], "· the answer:", words.decode(small.answers[0].clamp(min=0).tolist()))
+print(
+    "from the last word:",
+    tokens[int(maps[layer][0, head, -1].argmax())],
+    "· the answer:",
+    words.decode(small.answers[0].clamp(min=0).tolist()),
+)
 
 # %% [markdown]
-# Read the last row: the head stands on the query's last word and looks at the name. In a plain transformer that takes two
-# layers: one head moves "what came before me" into each token, a later one looks for it. Ours takes a short cut from Olsson
-# et al. (2022): **smeared** keys and queries. Each is a learned average over the last four positions, so that the key of a
-# name holds the description in front of it.
+# Read the last row: the head stands on the query's last word and looks at the name. In
+# a plain transformer that takes two layers: one head moves "what came before me" into
+# each token, a later one looks for it. Ours takes a short cut from Olsson et al.
+# (2022): **smeared** keys and queries. Each is a learned average over the last four
+# positions, so that the key of a name holds the description in front of it.
 
 # %%
-weights = lm.layers[layer].self_attn.smear_logits.softmax(-1)  # (2 x heads, 4): queries, then keys
-print("shares of the last four positions in a key, newest first:", [round(w, 1) for w in weights[config.heads + head].tolist()])
+weights = lm.layers[layer].self_attn.smear_logits.softmax(
+    -1
+)  # (2 x heads, 4): queries, then keys
+print(
+    "shares of the last four positions in a key, newest first:",
+    [round(w, 1) for w in weights[config.heads + head].tolist()],
+)
 assert weights.shape == (2 * config.heads, config.smear)
 
 # %% [markdown]
 # ## Switch a head off
 #
-# Looking is not doing. To know whether a head matters, set its output to zero and ask again. A hook in front of the output
-# projection does it without touching a weight:
+# Looking is not doing. To know whether a head matters, set its output to zero and ask
+# again. A hook in front of the output projection does it without touching a weight:
+
 
 # %%
 @contextlib.contextmanager
 def silenced(heads):
     """The language model without these (layer, head) pairs."""
+
     def zero(layer):
         def hook(module, arguments):
-            x = arguments[0].unflatten(-1, (config.heads, -1)).clone()  # (B, L, heads, d)
+            x = (
+                arguments[0].unflatten(-1, (config.heads, -1)).clone()
+            )  # (B, L, heads, d)
             x[:, :, [h for l, h in heads if l == layer]] = 0
             return (x.flatten(-2),)
+
         return hook
-    hooks = [lm.layers[l].self_attn.o_proj.register_forward_pre_hook(zero(l)) for l in {l for l, _ in heads}]
+
+    hooks = [
+        lm.layers[l].self_attn.o_proj.register_forward_pre_hook(zero(l))
+        for l in {l for l, _ in heads}
+    ]
     try:
         yield
     finally:
@@ -219,9 +326,11 @@ def caption_loss():
     real = text[:, 1:] != 0
     return F.cross_entropy(lm(text)[:, :-1][real], text[:, 1:][real]).item()
 
+
 # %% [markdown]
-# **Predict.** The best head puts most of its attention on the right name. What happens to naming (5 ways) when it is
-# switched off? (a) it falls to chance (b) it falls a little (c) nothing at all
+# **Predict.** The best head puts most of its attention on the right name. What happens
+# to naming (5 ways) when it is switched off? (a) it falls to chance (b) it falls a
+# little (c) nothing at all
 
 # %%
 alone = torch.zeros(config.layers, config.heads)
@@ -230,40 +339,94 @@ for l in range(config.layers):
         with silenced([(l, h)]):
             alone[l, h] = naming().mean()
 show(head_map(alone, "accuracy without this head"))
-print(f"with all heads {naming().mean():.2f}, without the best {alone[best[0]]:.2f}, at worst {alone.min():.2f}")
+print(
+    f"with all heads {naming().mean():.2f}, without the best {alone[best[0]]:.2f}, at worst {alone.min():.2f}"
+)
 
 # %% [markdown]
-# (b). No single head is the ability: several do the same work and stand in for each other. So switch off the best two, four,
-# six, eight together, and as many others, drawn at random, for comparison:
+# (b). No single head is the ability: several do the same work and stand in for each
+# other. So switch off the best two, four, six, eight together, and as many others,
+# drawn at random, for comparison:
 
 # %%
 counts = [0, 2, 4, 6, 8]
 others = [pair for pair in best[8:]]
+
+
 def drop(chosen):
     with silenced(chosen):
         return bootstrap_interval(naming()), caption_loss()
+
+
 induction = [drop(best[:k]) for k in counts]
 random = []
 for k in counts:
-    draws = [drop([others[i] for i in torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:k].tolist()]) for seed in range(3)]
-    random.append((sum(d[0].mean for d in draws) / 3, min(d[0].mean for d in draws), max(d[0].mean for d in draws), sum(d[1] for d in draws) / 3))
-show(few_shot_curves([
-    {"label": "heads that look at the right name", "kind": "model", "shots": counts, "values": [a.mean for a, _ in induction], "low": [a.low for a, _ in induction], "high": [a.high for a, _ in induction]},
-    {"label": "other heads (mean and range of 3 draws)", "kind": "model", "shots": counts, "values": [r[0] for r in random], "low": [r[1] for r in random], "high": [r[2] for r in random]},
-    {"label": "chance", "kind": "chance", "shots": counts, "values": [0.2] * len(counts)},
-], xlabel="heads switched off", ylabel="naming, 5 ways, 1 shot"))
-print(f"caption loss (nats): all heads {induction[0][1]:.1f}; without six such heads {induction[3][1]:.1f}; without six others {random[3][3]:.1f}")
+    draws = [
+        drop(
+            [
+                others[i]
+                for i in torch.randperm(
+                    len(others), generator=torch.Generator().manual_seed(seed)
+                )[:k].tolist()
+            ]
+        )
+        for seed in range(3)
+    ]
+    random.append(
+        (
+            sum(d[0].mean for d in draws) / 3,
+            min(d[0].mean for d in draws),
+            max(d[0].mean for d in draws),
+            sum(d[1] for d in draws) / 3,
+        )
+    )
+show(
+    few_shot_curves(
+        [
+            {
+                "label": "heads that look at the right name",
+                "kind": "model",
+                "shots": counts,
+                "values": [a.mean for a, _ in induction],
+                "low": [a.low for a, _ in induction],
+                "high": [a.high for a, _ in induction],
+            },
+            {
+                "label": "other heads (mean and range of 3 draws)",
+                "kind": "model",
+                "shots": counts,
+                "values": [r[0] for r in random],
+                "low": [r[1] for r in random],
+                "high": [r[2] for r in random],
+            },
+            {
+                "label": "chance",
+                "kind": "chance",
+                "shots": counts,
+                "values": [0.2] * len(counts),
+            },
+        ],
+        xlabel="heads switched off",
+        ylabel="naming, 5 ways, 1 shot",
+    )
+)
+print(
+    f"caption loss (nats): all heads {induction[0][1]:.1f}; without six such heads {induction[3][1]:.1f}; without six others {random[3][3]:.1f}"
+)
 assert induction[3][0].high < random[3][0]
 
 # %% [markdown]
-# There it goes. Without six of these heads naming falls far, towards chance; without six others it mostly stays, and
-# captions hardly notice either. Looking *and* switching off agree: these heads carry the ability.
+# There it goes. Without six of these heads naming falls far, towards chance; without
+# six others it mostly stays, and captions hardly notice either. Looking *and* switching
+# off agree: these heads carry the ability.
 #
 # ## Break it yourself
 #
-# The prompt is the training set. Contradict it: the marked line gives the *same* description two different names, one after
-# the other. Which one does the model believe, the first or the second? Try three against one, or put a full sentence in
+# The prompt is the training set. Contradict it: the marked line gives the *same*
+# description two different names, one after the other. Which one does the model
+# believe, the first or the second? Try three against one, or put a full sentence in
 # between.
+
 
 # %%
 def believes(prompt, options):
@@ -274,23 +437,34 @@ def believes(prompt, options):
     shares = torch.stack([p[words.encode(o)[0]] for o in options])
     return {o: round(float(s), 1) for o, s in zip(options, shares / shares.sum())}
 
+
 thing, other = "striped red circle", "plain blue star"
-print(believes(f"{thing} dax . <EOC> {other} blicket . <EOC> {thing}", ["dax", "blicket"]))
-print(believes(f"{thing} dax . <EOC> {thing} blicket . <EOC> {thing}", ["dax", "blicket"]))  # <- change me
+print(
+    believes(f"{thing} dax . <EOC> {other} blicket . <EOC> {thing}", ["dax", "blicket"])
+)
+print(
+    believes(f"{thing} dax . <EOC> {thing} blicket . <EOC> {thing}", ["dax", "blicket"])
+)  # <- change me
 
 # %% [markdown]
 # ## Exercises
 #
-# - [03 Attention with a causal mask](../exercises/student/ex03_attention.py): the operation behind every map above.
-# - [04 Rotary positions](../exercises/student/ex04_rope.py): how a head knows how far away a word is.
-# - [05 Decoding with a cache](../exercises/student/ex05_kv_cache.py): reading every token once.
-# - [06 Scoring candidates behind one prompt](../exercises/student/ex06_scoring.py): how "5 ways" is scored.
+# - [03 Attention with a causal mask](../exercises/student/ex03_attention.py): the
+#   operation behind every map above.
+# - [04 Rotary positions](../exercises/student/ex04_rope.py): how a head knows how far
+#   away a word is.
+# - [05 Decoding with a cache](../exercises/student/ex05_kv_cache.py): reading every
+#   token once.
+# - [06 Scoring candidates behind one prompt](../exercises/student/ex06_scoring.py): how
+#   "5 ways" is scored.
 #
-# `minilmm exercises start 03`, then `minilmm grade 03`; stuck: `minilmm exercises hint 03`.
+# `minilmm exercises start 03`, then `minilmm grade 03`; stuck: `minilmm exercises hint
+# 03`.
 #
 # ## What to read next
 #
-# - [minilmm/language/causal.py](../minilmm/language/causal.py) and [minilmm/nn/attention.py](../minilmm/nn/attention.py).
-# - Olsson et al. 2022, *In-context Learning and Induction Heads*; Chan et al. 2022 on which data make it appear; Reddy 2023
-#   on why it appears abruptly.
+# - [minilmm/language/causal.py](../minilmm/language/causal.py) and
+#   [minilmm/nn/attention.py](../minilmm/nn/attention.py).
+# - Olsson et al. 2022, *In-context Learning and Induction Heads*; Chan et al. 2022 on
+#   which data make it appear; Reddy 2023 on why it appears abruptly.
 # - Next: [02 Eyes](02_eyes.ipynb). A vector has to come from somewhere.
