@@ -75,21 +75,22 @@ show(
         pictures, [text.removesuffix(" <EOC>") for text in captions], columns=4
     )
 )
+assert pictures.shape == (12, 3, 48, 48) and 0 <= pictures.min() < pictures.max() <= 1
+assert scenes.shape.shape[1] == 4  # room for one to four objects
 
 # %% [markdown]
-# A *concept* is a colour with a shape. A fifth of the concepts is **held out**: no
-# picture of them is ever trained on, by any model of this course. When a later chapter
-# says "on held-out pairs", it means that nobody ever saw a picture of that thing, only
-# of its colour and of its shape. Here is the whole table; filled cells are held out.
+# A *concept* is a colour, a shape and a texture. A fifth of the pairs of a colour and a
+# shape is **held out**: no picture of them is ever trained on, by any model of this
+# course. When a later chapter says "on held-out pairs", it means that nobody ever saw a
+# picture of that thing, only of its colour and of its shape. Here is the whole table;
+# filled cells are held out.
 
 # %%
 colour, shape = torch.meshgrid(
     torch.arange(len(COLOURS)), torch.arange(len(SHAPES)), indexing="ij"
 )
 out = held_out(colour, shape)  # (10, 12)
-print(
-    f"{int(out.sum())} of {out.numel()} pairs are held out; with {len(TEXTURES)} textures that is {3 * out.numel()} concepts"
-)
+print(f"{int(out.sum())} of {out.numel()} pairs are held out")
 show(
     mask_microscope(
         out,
@@ -98,6 +99,8 @@ show(
         xlabel="colours; a filled cell is never drawn for training",
     )
 )
+assert out.sum() == out.numel() / 5
+assert not out.all(0).any() and not out.all(1).any()  # each colour, each shape is seen
 
 # %% [markdown]
 # The world has more than objects: glyphs of an endless family (one class for every
@@ -107,9 +110,8 @@ show(
 # %%
 glyphs = render_glyphs(torch.tensor([7, 7, 8, 8]), generator)
 one = sample_scenes(1, generator)
-video = render_video(
-    one, torch.tensor([VERBS.index("grows")]), 8, generator
-)  # (1, T, 3, 48, 48)
+grows = torch.tensor([VERBS.index("grows")])
+video = render_video(one, grows, 8, generator)  # (1, T, 3, 48, 48)
 print("a video", tuple(video.shape))
 show(
     picture_grid(
@@ -118,6 +120,10 @@ show(
         columns=6,
     )
 )
+assert video.shape[1] == 8 and (glyphs[0] - glyphs[1]).abs().max() > 0.1
+corner = video[0, :, :, :1, :1]
+covered = ((video[0] - corner).abs().amax(1) > 0.15).float().mean((1, 2))
+assert covered[-1] > 1.2 * covered[0]  # it grows
 
 # %% [markdown]
 # Two drawings of glyph 7 differ as two photographs of one thing do. Nobody can know a
@@ -139,6 +145,7 @@ print(
     "· pad, bos, eos, image, EOC =",
     [words.convert_tokens_to_ids(t) for t in words.words[:5]],
 )
+assert words.decode(words.encode(text)) == text and min(words.encode(text)) >= 5
 
 # %% [markdown]
 # `<image>` marks the place of a picture, and `<EOC>`, *end of chunk*, closes what is
@@ -165,6 +172,7 @@ batch = collate([document], words)
 for name in ("ids", "attention_mask", "loss_mask", "media", "media_mask"):
     print(f"{name:15}", tuple(getattr(batch, name).shape))
 print(words.decode(batch.ids[0].tolist()))
+assert batch.media.shape[1] == batch.ids.eq(3).sum() == 3 and batch.media_mask.all()
 
 # %% [markdown]
 # The lecture writes the shape of visual input as `N, T, H, W, C`: `N` pictures or
@@ -184,6 +192,9 @@ film = [Video(video[0]), Text("the shape grows . <EOC>")]
 both = collate([page, film], words)
 print("media     ", tuple(both.media.shape))
 print("media_mask", both.media_mask.tolist())
+assert both.media.shape[1:3] == (3, 8)
+repeated = both.media[0, :, :1].expand(-1, 8, -1, -1, -1)
+assert torch.equal(both.media[0], repeated)
 
 # %% [markdown]
 # (b): the most pictures of a document decide `N`, the longest video decides `T`.
@@ -217,6 +228,8 @@ for name, b in (
 ):
     B, N, T, C, H, W = b.media.shape
     print(f"{name.split(' (')[0]:22}{B:3}{N:3}{T:3}{C:3}{H:4}{W:4}   {b.ids.shape[1]}")
+assert pages.media.shape[1] > 1 and pairs.media.shape[1:3] == (1, 1)
+assert films.media.shape[1:3] == (1, 8)
 
 # %% [markdown]
 # Pages have N > 1; pairs have N = 1 and T = 1; videos have N = 1 and T = 8. One model
@@ -237,6 +250,7 @@ prompt = picture_grid(
 )
 show(prompt)
 print(words.decode(batch.ids[0].tolist()), "...")
+assert batch.ids[0, -1] == words.image_token_id  # the model goes on behind a picture
 
 # %% [markdown]
 # ## Padding, left or right
@@ -262,6 +276,8 @@ print(
     "· left:",
     [words.words[i] for i in left.ids[:, -1].tolist()],
 )
+assert right.ids[0, -1] == 0 and left.ids[0, -1] == words.encode(".")[0]
+assert left.attention_mask[0].tolist() == right.attention_mask[0].flip(0).tolist()
 
 # %% [markdown]
 # (b). Nothing fails, the answers are only worse: one of the quietest bugs in this
@@ -295,6 +311,8 @@ show(
         xlabel="tokens, left to right",
     )
 )
+learned = [t for t, counts in zip(tokens, asked.loss_mask[0].tolist()) if counts]
+assert asked.attention_mask.all() and learned == [tokens[-3], ".", "<EOC>"]
 
 # %% [markdown]
 # Everything is read; only the answer, its full stop and `<EOC>` are learned. Without
@@ -308,9 +326,8 @@ show(
 
 # %%
 ids = torch.tensor([words.encode("<bos> <image> dax . <EOC> <image>")])
-media = pictures[
-    None, :1, None
-]  # (1, N = 1, T = 1, 3, 48, 48)   <- change me: [:3], or give both pictures, [:2]
+shown = pictures[:1]  # <- change me: [:3], or give both pictures, [:2]
+media = shown[None, :, None]  # (1, N, T = 1, 3, 48, 48)
 try:
     print(Batch.of(ids, media).media_mask.tolist())
 except ValueError as error:

@@ -44,7 +44,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from minilmm.course.reader import source
+from minilmm.course.reader import at, score, size, source
 from minilmm.evaluation.fewshot import correct, evaluate, prompts
 from minilmm.language.causal import Block, CausalLM
 from minilmm.metrics import bootstrap_interval
@@ -57,6 +57,7 @@ from minilmm.plots import (
     training_curves,
 )
 from minilmm.training.checkpoint import ZOO, load
+from minilmm.training.lm import compounds
 from minilmm.world import corpus
 from minilmm.world.tasks import TASKS, Settings
 from minilmm.world.vocabulary import tokenizer
@@ -64,9 +65,8 @@ from minilmm.world.vocabulary import tokenizer
 words = tokenizer()
 lm, card = load("lm-nano")
 config = lm.config
-print(
-    f"{sum(p.numel() for p in lm.parameters()) / 1e6:.2f}M parameters, {config.layers} layers of {config.heads} heads, width {config.width}"
-)
+print(size(lm), "parameters,", config.layers, "layers of", config.heads, "heads")
+assert config.layers == 4 and config.heads == 8
 
 # %% [markdown]
 # ## What it has read
@@ -81,14 +81,15 @@ generator = torch.Generator().manual_seed(3)
 for kind in ("lists", "bindings", "captions", "questions", "facts"):
     row = getattr(corpus, kind)(1, 40, generator, "all")[0]
     print(f"{kind:10}", words.decode(row.tolist())[:105])
+assert len(corpus.MIXTURE) == 7 and words.image_token_id not in row
 
 # %% [markdown]
 # A hyphen joins two words into one position, as "striped - red": the model learns to
 # read a vector that means two things at once. It will meet such vectors again: a
 # picture has several words' worth of meaning.
 #
-# The model is a small Llama. Two pieces of its source; you can read the rest in 170
-# lines:
+# The model is a small Llama. Two pieces of its source; you can read the rest in one
+# sitting:
 
 # %%
 source(Block.forward, CausalLM.forward)
@@ -110,6 +111,7 @@ print(
     "candidates:",
     ", ".join(words.decode(c) for c in episodes.candidates[0].clamp(min=0).tolist()),
 )
+assert episodes.candidates.shape[1] == 5
 
 # %% [markdown]
 # The five names were never bound to anything in training, so the answer can only come
@@ -140,7 +142,11 @@ show(
         }
     )
 )
-assert two["rows"][3]["low"] > 0.85 > 0.65 > two["rows"][4]["value"]
+assert at(two, 1)["low"] > 0.9 and at(five, 1)["low"] > 0.8  # one example is enough
+for found, chance in ((two, 0.5), (five, 0.2)):
+    unknown = [at(found, 0), *(r for r in found["rows"] if r["condition"] != "real")]
+    assert all(abs(r["value"] - chance) < 0.15 for r in unknown)
+    assert at(found, 4)["value"] - at(found, 1)["value"] < 0.1  # more add little
 
 # %% [markdown]
 # (a): without the right example there is nothing to know, and a control that does *not*
@@ -164,17 +170,17 @@ ambiguous = evaluate(
     conditions=("real", "blank_images"),
 )
 show(few_shot_curves({"ambiguous naming": series_of(ambiguous, "lm-nano")}))
-real = [row for row in ambiguous["rows"] if row["condition"] == "real"]
-print(
-    "rises with shots:",
-    real[-1]["low"] > real[0]["value"],
-    "· below the ideal at 4 shots:",
-    real[2]["value"] < real[2]["ideal"],
-)
+for shots in (1, 2, 4, 8, 16):
+    print(shots, "shots:", score(at(ambiguous, shots)))
+real = [at(ambiguous, shots) for shots in (1, 2, 4, 8, 16)]
+assert real[-1]["low"] > real[0]["high"]  # sixteen examples are better than one
+assert all(r["high"] < r["ideal"] for r in real[1:4])  # below the ideal at 2, 4, 8
 
 # %% [markdown]
-# It rises with every doubling, without a single gradient. It also stays below the ideal
-# in the middle: it weighs evidence, but not perfectly.
+# From one example to sixteen it rises, without a single gradient. Not with every
+# doubling: a second example adds nothing that 150 episodes could show, where Bayes'
+# rule gains most from it. In the middle it stays below the ideal: it weighs evidence,
+# but not perfectly.
 #
 # ## It appears at once
 #
@@ -200,18 +206,21 @@ show(
 )
 before = max(r["step"] for r in log if r["naming_5way_1shot"] < 0.35)
 after = min(r["step"] for r in log if r["naming_5way_1shot"] > 0.8)
-print(
-    f"5 ways: below .35 until step {before}, above .8 from step {after} of {log[-1]['step']}"
-)
+print(f"5 ways: below .35 until step {before}, above .8 from step {after}")
+early = [r["loss"] for r in log if r["step"] <= before]
+assert early == sorted(early, reverse=True) and early[0] > 2 * early[-1]
+assert before >= 200 and after - before <= 200
+assert all(r["naming_5way_1shot"] > 0.85 for r in log if r["step"] > after)
+assert card["recipe"]["first"] == 400  # from here on all kinds of text
 
 # %% [markdown]
-# For the first hundreds of steps naming is at chance while the loss falls all the time:
-# the model learns words, sentences, which names there are. Then, within some hundred
-# steps, naming goes from chance to nearly perfect. This abrupt appearance is well known
-# in larger models. (The small step in the loss at step 400 is another thing: there the
-# text changes, from lists and bindings alone to all kinds.) It is fragile, too: the
-# same model without the smear that comes next was still at chance long after this one
-# had learned it (one run, see [results](../results/README.md)).
+# For the first hundreds of steps naming is hardly above chance while the loss falls all
+# the time: the model learns words, sentences, which names there are. Then, within some
+# hundred steps, naming goes from chance to nearly perfect. This abrupt appearance is
+# well known in larger models. (The small step in the loss at step 400 is another thing:
+# there the text changes, from lists and bindings alone to all kinds.) It is fragile,
+# too: the same model without the smear that comes next was still at chance long after
+# this one had learned it (one run, see [results](../results/README.md)).
 #
 # ## Induction heads
 #
@@ -224,23 +233,20 @@ maps = []
 with torch.no_grad():
     lm(batch, maps=maps)  # per layer (B, heads, L, L)
 rows = torch.arange(len(batch))
-last = (
-    batch.attention_mask.sum(1) - 1
-)  # the last word of each prompt: the next token is the name
+last = batch.attention_mask.sum(1) - 1  # each prompt's last word: a name is due
 right = episodes.candidates[rows, episodes.target, 0]
 name_at = (batch.ids == right[:, None]).int().argmax(1)  # where the right name stands
-looks = torch.stack(
-    [m[rows, :, last, name_at].mean(0) for m in maps]
-)  # (layers, heads)
+looks = torch.stack([m[rows, :, last, name_at].mean(0) for m in maps])
 show(head_map(looks, "attention on the right name"))
 best = [
     (int(i) // config.heads, int(i) % config.heads)
     for i in looks.flatten().argsort(descending=True)
 ]
 print("most attention on the right name, (layer, head):", best[0])
+assert (looks > 0.5).sum() >= 3 and 30 < batch.ids.shape[1] < 40
 
 # %% [markdown]
-# Several heads put most of their weight on one token out of some thirty, and it is the
+# Four heads put most of their weight on one token out of some thirty, and it is the
 # right name. They are *induction heads*: they find what followed the same words before,
 # and copy it. The best one, over one short prompt:
 
@@ -261,6 +267,7 @@ print(
     "· the answer:",
     words.decode(small.answers[0].clamp(min=0).tolist()),
 )
+assert small.answers[0, 0] == one.ids[0, maps[layer][0, head, -1].argmax()]
 
 # %% [markdown]
 # Read the last row: the head stands on the query's last word and looks at the name. In
@@ -270,14 +277,13 @@ print(
 # positions, so that the key of a name holds the description in front of it.
 
 # %%
-weights = lm.layers[layer].self_attn.smear_logits.softmax(
-    -1
-)  # (2 x heads, 4): queries, then keys
+weights = lm.layers[layer].self_attn.smear_logits.softmax(-1)  # queries, then keys
 print(
     "shares of the last four positions in a key, newest first:",
     [round(w, 1) for w in weights[config.heads + head].tolist()],
 )
-assert weights.shape == (2 * config.heads, config.smear)
+assert weights.shape == (2 * config.heads, 4)
+assert weights[config.heads + head, 1:].sum() > 0.6  # most of it is what came before
 
 # %% [markdown]
 # ## Switch a head off
@@ -293,9 +299,7 @@ def silenced(heads):
 
     def zero(layer):
         def hook(module, arguments):
-            x = (
-                arguments[0].unflatten(-1, (config.heads, -1)).clone()
-            )  # (B, L, heads, d)
+            x = arguments[0].unflatten(-1, (config.heads, -1)).clone()
             x[:, :, [h for l, h in heads if l == layer]] = 0
             return (x.flatten(-2),)
 
@@ -322,9 +326,11 @@ text = corpus.captions(16, 96, torch.Generator().manual_seed(1), "all")
 
 @torch.no_grad()
 def caption_loss():
-    """Mean next-token loss on ordinary captions, in nats: what has nothing to do with names."""
-    real = text[:, 1:] != 0
-    return F.cross_entropy(lm(text)[:, :-1][real], text[:, 1:][real]).item()
+    """Mean next-token loss on captions, in nats, of what training predicts as well."""
+    embedded, labels = compounds(lm.embed(text), text)  # hyphens join, as in training
+    real = labels[:, 1:] != 0
+    states = lm.hidden(embedded[:, :-1])
+    return F.cross_entropy(lm.lm_head(states[real]), labels[:, 1:][real]).item()
 
 
 # %% [markdown]
@@ -339,14 +345,48 @@ for l in range(config.layers):
         with silenced([(l, h)]):
             alone[l, h] = naming().mean()
 show(head_map(alone, "accuracy without this head"))
-print(
-    f"with all heads {naming().mean():.2f}, without the best {alone[best[0]]:.2f}, at worst {alone.min():.2f}"
-)
+whole, lowest = naming().mean(), alone.min()
+print(f"all heads {whole:.2f}, without the best {alone[best[0]]:.2f}", end=", ")
+print(f"at worst {lowest:.2f}, without {divmod(int(alone.argmin()), config.heads)}")
+assert 0 < whole - alone[best[0]] < 0.1 and lowest > 0.75
 
 # %% [markdown]
 # (b). No single head is the ability: several do the same work and stand in for each
-# other. So switch off the best two, four, six, eight together, and as many others,
-# drawn at random, for comparison:
+# other. But look at the figure again. The two heads that are missed most, (0, 4) and
+# (0, 1), are not among those that look at the right name. What do they look at?
+
+# %%
+spread = torch.zeros(2, 3)
+seen, maps = {}, []
+with torch.no_grad():
+    lm(batch, maps=maps)
+for n, h in enumerate((4, 1)):
+    at_last = maps[0][rows, h, last]  # (B, L), from the query's last word
+    spread[n] = torch.stack([at_last[rows, last - k].mean() for k in range(3)])
+    again = []
+    with silenced([(0, h)]), torch.no_grad():
+        lm(batch, maps=again)
+    seen[h] = again[best[0][0]][rows, best[0][1], last, name_at].mean()
+    shares = ", ".join(f"{share:.1f}" for share in spread[n])
+    print(f"(0, {h}) looks at its word, one before, two before: {shares};", end=" ")
+    print(f"without it {best[0]} has {seen[h]:.2f} on the right name")
+with silenced([(0, 1), (0, 4)]):
+    both = naming().mean()
+print(f"naming without both: {both:.2f}")
+assert spread[0, 0] > 0.9 and spread[1].sum() > 0.8 and spread[1].max() < 0.6
+assert max(seen.values()) < looks[best[0]] - 0.1
+assert both < alone[0, [1, 4]].min() - 0.05
+
+# %% [markdown]
+# (0, 1) spreads its attention over the words of the description; (0, 4) keeps all of it
+# on the word on which it stands, a second feed-forward in all but name. Both stand in
+# the first layer, and without either the best induction head finds the right name less
+# surely. So they work *for* the induction heads: they prepare what those compare. What
+# exactly they write into the stream, an attention map does not show, and we have not
+# found out.
+#
+# Now switch off the best two, four, six, eight of the heads that look at the right name
+# together, and as many others, drawn at random, for comparison:
 
 # %%
 counts = [0, 2, 4, 6, 8]
@@ -410,15 +450,20 @@ show(
         ylabel="naming, 5 ways, 1 shot",
     )
 )
-print(
-    f"caption loss (nats): all heads {induction[0][1]:.1f}; without six such heads {induction[3][1]:.1f}; without six others {random[3][3]:.1f}"
-)
-assert induction[3][0].high < random[3][0]
+losses = {"all heads": induction[0][1], "without six such heads": induction[3][1]}
+losses["without six others"] = random[3][3]
+print("caption loss (nats):", "; ".join(f"{k} {v:.2f}" for k, v in losses.items()))
+print(f"naming without six others: {random[3][1]:.2f} to {random[3][2]:.2f}")
+assert induction[3][0].high < 0.6 < 0.75 < random[3][1]
+assert losses["without six such heads"] > losses["all heads"] + 0.1
+assert losses["without six others"] > losses["without six such heads"] - 0.05
 
 # %% [markdown]
 # There it goes. Without six of these heads naming falls far, towards chance; without
-# six others it mostly stays, and captions hardly notice either. Looking *and* switching
-# off agree: these heads carry the ability.
+# six others most of it stays. For naming, looking *and* switching off agree: these
+# heads carry the ability. They do more than that, though: captions get worse as well,
+# since a caption repeats a description, and copying is what these heads do. Six others
+# cost captions at least as much, and naming little.
 #
 # ## Break it yourself
 #
@@ -439,12 +484,11 @@ def believes(prompt, options):
 
 
 thing, other = "striped red circle", "plain blue star"
-print(
-    believes(f"{thing} dax . <EOC> {other} blicket . <EOC> {thing}", ["dax", "blicket"])
-)
-print(
-    believes(f"{thing} dax . <EOC> {thing} blicket . <EOC> {thing}", ["dax", "blicket"])
-)  # <- change me
+plain = f"{thing} dax . <EOC> {other} blicket . <EOC> {thing}"
+contradicted = f"{thing} dax . <EOC> {thing} blicket . <EOC> {thing}"  # <- change me
+for prompt in (plain, contradicted):
+    print(believes(prompt, ["dax", "blicket"]))
+assert believes(plain, ["dax", "blicket"])["dax"] > 0.8
 
 # %% [markdown]
 # ## Exercises
