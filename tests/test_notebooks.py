@@ -1,5 +1,6 @@
 """Notebooks hold what their sources give, and the checks that say so would notice if they did not."""
 
+import base64
 import copy
 import hashlib
 import json
@@ -33,7 +34,9 @@ TINY = f"""# %% [markdown]
 # %%
 import torch
 from minilmm.plots import picture_grid, show
-show(picture_grid(torch.zeros(2, 3, 8, 8)))
+grey = torch.zeros(2, 3, 8, 8)
+show(picture_grid(grey))
+assert grey.shape[0] == 2
 
 # %% tags=["raises-exception"]
 torch.zeros(2) @ torch.zeros(3)
@@ -77,16 +80,22 @@ def stream(text, name="stdout"):
     return {"output_type": "stream", "name": name, "text": [text]}
 
 
-PICTURE = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "iVBO", "text/plain": ["<Image>"]}}
+def png(width):
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + width.to_bytes(4) + (10).to_bytes(4)
+    data = {"image/png": base64.b64encode(header).decode(), "text/plain": ["<Image>"]}
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": ["no"]}
 GOOD = {
     "cells": [
         cell(FIRST),
         cell(notebooks.SETUP, tags=["setup"], count=1),
         cell("**Predict.** One or two?"),
-        cell("draw()", PICTURE, stream("two lines"), count=2),
+        cell("found = draw()\nassert found", png(700), stream("two lines"), count=2),
         cell("fail()", ERROR, tags=["raises-exception"], count=3),
-        *(cell(f"print({n})", stream(f"{n}\n"), count=n) for n in range(4, 8)),
+        cell("print(4)  # <- change me", stream("4\n"), count=4),
+        *(cell(f"x = {n}\nprint(x)\nassert x > 3", stream(f"{n}\n"), count=n) for n in range(5, 8)),
         cell("loss = 1\nassert loss < 2", stream("1.23"), tags=["nbval-ignore-output"], count=8),
         cell(LAST),
     ],
@@ -118,10 +127,19 @@ DAMAGES = {
     "a warning": (lambda b: b["cells"][3]["outputs"].append(stream("hm", "stderr")), "cell [2] writes to stderr"),
     "too large": (lambda b: b["cells"][5]["outputs"].append(stream("x" * 1_500_000)), "more than 1.5 MB"),
     "much ignored": (
-        lambda b: b["cells"][5].update(source="assert 1", metadata={"tags": [notebooks.IGNORE]}),
+        lambda b: b["cells"][5].update(source="x = 5\nassert x > 3", metadata={"tags": [notebooks.IGNORE]}),
         "2 of 8 code cells ignore",
     ),
     "no assert": (text(9, "assert loss", "print"), "cell [8] ignores its output and asserts nothing"),
+    "no assert at a figure": (text(3, "assert", "print"), "cell [2] prints or draws, and asserts nothing"),
+    "a constant": (text(3, "assert found", "assert 1 < 2"), "cell [2] holds an assert that cannot fail"),
+    "a tuple": (text(3, "assert found", "assert (found, 2)"), "cell [2] holds an assert that cannot fail"),
+    "itself": (text(3, "assert found", "assert found == found"), "cell [2] holds an assert that cannot fail"),
+    "a long line": (text(3, "found =", f"found = {'1 + ' * 30}"), "more than 88"),
+    "a wide figure": (
+        lambda b: b["cells"][3]["outputs"].append(png(1401)),
+        "a figure 1401 pixels wide: more than 1400",
+    ),
     "another setup": (text(1, "--quiet", "-q"), "the agreed setup cell"),
     "untagged setup": (lambda b: b["cells"][1]["metadata"].clear(), "the agreed setup cell"),
     "no title": (text(0, "# 07 · ", "# 7: "), "must begin with a heading"),
@@ -228,6 +246,19 @@ def test_bad_calls_say_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: None)
     assert main(["notebooks", "build", "7"]) == 1
     assert "pip install -e '.[notebooks]'" in capsys.readouterr().err
+
+
+def test_without_the_package_the_first_cell_installs_the_clone_or_asks_for_one(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append((command, check)))
+    monkeypatch.chdir(course(tmp_path).parent.parent)
+    with pytest.raises(FileNotFoundError, match="clone the repository"):
+        exec(notebooks.SETUP, {})
+    assert not calls
+    (tmp_path / "pyproject.toml").touch()
+    exec(notebooks.SETUP, {})
+    assert calls == [([sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."], True)]
 
 
 def test_the_reader_shows_source_under_the_name_of_its_file(capsys):

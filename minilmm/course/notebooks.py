@@ -19,16 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from minilmm.course.cells import IGNORE, SETUP, cell_problems, tags_of, text_of
+
 TIMEOUT = 120  # seconds, of a cell
 LARGEST = 1_500_000  # bytes, of a notebook
-IGNORE = "nbval-ignore-output"
-SETUP = """\
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minilmm") is None:  # on Colab or Kaggle
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "minilmm"], check=True)"""
 _KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -110,13 +104,13 @@ def problems(path: Path) -> list[str]:
         return [f"cannot be read: {error}"]
     cells = notebook["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    text = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
+    text = [text_of(cell) for cell in cells if cell["cell_type"] == "markdown"]
     found = list(_file_problems(path, notebook)) + list(_text_problems(path, cells, text))
     for n, cell in enumerate(code, 1):
-        found += [f"cell [{n}] {problem}" for problem in _cell_problems(cell, n, path.parent.parent)]
-    if not code or _text(code[0]) != SETUP or _tags(code[0]) != ["setup"]:
+        found += [f"cell [{n}] {problem}" for problem in cell_problems(cell, n, path.parent.parent)]
+    if not code or text_of(code[0]) != SETUP or tags_of(code[0]) != ["setup"]:
         found.append('the first code cell must be the agreed setup cell, tagged "setup"')
-    ignored = [cell for cell in code if IGNORE in _tags(cell)]
+    ignored = [cell for cell in code if IGNORE in tags_of(cell)]
     if len(ignored) >= 0.15 * len(code):
         found += [f"{len(ignored)} of {len(code)} code cells ignore their output: keep it under 15 %"] * bool(ignored)
     return found
@@ -156,26 +150,6 @@ def _text_problems(path: Path, cells: list[dict[str, Any]], text: list[str]) -> 
         place = path.parent / link
         if not place.exists() and not (place.suffix == ".ipynb" and pair(place).is_file()):
             yield f"links to {link}, which does not exist"
-
-
-def _cell_problems(cell: dict[str, Any], number: int, root: Path) -> Iterator[str]:
-    tags, code, outputs = _tags(cell), _text(cell), cell["outputs"]
-    if cell["execution_count"] != number:
-        yield "did not run, or not in its turn"
-    said = "".join(_joined(output["text"]) for output in outputs if output["output_type"] == "stream")
-    if any(output.get("name") == "stderr" for output in outputs):
-        yield "writes to stderr"
-    if "raises-exception" not in tags and any(output["output_type"] == "error" for output in outputs):
-        yield "raises an error"
-    if any(kind.startswith("image/") for output in outputs for kind in output.get("data", ())) and not said.strip():
-        yield "shows a picture and prints nothing: end it with show(figure)"
-    if IGNORE in tags and not re.search(r"^\s*assert\b", code, re.MULTILINE):
-        yield "ignores its output and asserts nothing"
-    if "nbval-skip" in tags or "nbval-check-output" in tags or re.search(r"#\s*(NBVAL|PYTEST)_", code):
-        yield f"is marked for nbval by other means than the tags {IGNORE} and raises-exception"
-    shown = [text for output in outputs for kind, text in output.get("data", {}).items() if "image/" not in kind]
-    if any(str(place) in said + "".join(map(_joined, shown)) for place in (root.resolve(), sys.prefix)):
-        yield "prints a path of this machine"
 
 
 def _read(source: Path) -> Any:
@@ -260,15 +234,3 @@ def _digest(source: Path) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _joined(text: str | list[str]) -> str:
-    return text if isinstance(text, str) else "".join(text)
-
-
-def _text(cell: dict[str, Any]) -> str:
-    return _joined(cell["source"])
-
-
-def _tags(cell: dict[str, Any]) -> list[str]:
-    return cell["metadata"].get("tags", [])

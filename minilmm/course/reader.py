@@ -1,12 +1,15 @@
-"""The code under study, shown in a notebook from the package itself, so that there is no copy that could drift."""
+"""What chapters print: code under study, from the package itself so that no copy can drift; scores; sizes."""
 
 from __future__ import annotations
 
 import inspect
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 
@@ -31,3 +34,21 @@ def source(*objects: Any) -> None:
         shell.display_pub.publish({"text/markdown": markdown, "text/plain": f"source: {', '.join(names)}"})
     else:
         print(markdown)
+
+
+def score(row: Mapping[str, Any]) -> str:
+    """A result's row with its interval, as "0.94 (0.89 to 0.98)"."""
+    return f"{row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+
+
+def size(*parts: nn.Module) -> str:
+    """The number of parameters of the parts together, in thousands, as "920k"."""
+    return f"{sum(p.numel() for part in parts for p in part.parameters()) / 1e3:.0f}k"
+
+
+def at(result: Mapping[str, Any], shots: int, condition: str = "real") -> Mapping[str, Any]:
+    """A result's row at a number of shots, under a condition. LookupError: it has none."""
+    found = [row for row in result["rows"] if (row["shots"], row["condition"]) == (shots, condition)]
+    if not found:
+        raise LookupError(f"no row with {shots} shots and {condition}")
+    return found[0]

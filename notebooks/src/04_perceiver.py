@@ -1,13 +1,16 @@
 # %% [markdown]
 # # 04 · Many features, few tokens: the Perceiver resampler
 #
-# A frozen vision network gives a grid of features for each picture, and a video gives a grid per frame. A language model wants
-# few tokens, always the same number. Flamingo's answer is the *Perceiver resampler* (Alayrac et al. 2022, section 2.1; after
-# Jaegle et al. 2021): R learned queries that look at all features, whatever their number.
+# A frozen vision network gives a grid of features for each picture, and a video gives a
+# grid per frame. A language model wants few tokens, always the same number. Flamingo's
+# answer is the *Perceiver resampler* (Alayrac et al. 2022, section 2.1; after Jaegle et
+# al. 2021): R learned queries that look at all features, whatever their number.
 #
 # **Goals** After this chapter you can
-# - write the resampler: latents, keys and values of `concat([x_f, x])`, residuals, feed-forward;
-# - say why time embeddings belong to frames, and what happens with more frames than training had;
+# - write the resampler: latents, keys and values of `concat([x_f, x])`, residuals,
+#   feed-forward;
+# - say why time embeddings belong to frames, and what happens with more frames than
+#   training had;
 # - look at what each latent takes from a picture;
 # - compare it with the alternatives of the paper's ablation, by what they cost.
 #
@@ -17,11 +20,19 @@
 
 # %% tags=["setup"]
 import importlib.util
+import site
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
-if importlib.util.find_spec("minilmm") is None:  # on Colab or Kaggle
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "minilmm"], check=True)
+if importlib.util.find_spec("minilmm") is None:  # install it from the clone around here
+    if not Path("../pyproject.toml").is_file():
+        raise FileNotFoundError("clone the repository, and run this in its notebooks/")
+    # without a network, with torch installed: add "--no-deps", "--no-build-isolation"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."]
+    subprocess.run(pip, check=True)
+    site.addsitedir(sysconfig.get_path("purelib"))
 
 # %%
 import json
@@ -50,34 +61,42 @@ model, _ = load("flamingo-nano")
 generator = torch.Generator().manual_seed(3)
 scenes = sample_scenes(4, generator, split="held-out")
 pictures = render(scenes, generator)
-names = [words.decode(row) for row in compact(describe(scenes, full=False), fill=0).tolist()]
+names = [
+    words.decode(row) for row in compact(describe(scenes, full=False), fill=0).tolist()
+]
 show(picture_grid(pictures, names, columns=4))
 
 # %% [markdown]
 # ## From a grid to four tokens
+
 
 # %%
 def documents(media):
     """One `<image>` per document: media (M, T, 3, H, W)."""
     return Batch.of(torch.tensor([[1, 3]] * len(media)), media[:, None])
 
+
 with torch.no_grad():
     x_f = model.see(documents(pictures[:, None]))
     x = model.resampler(x_f)
 print("features of frozen eyes (M, T, S, D):", tuple(x_f.shape))
 print("the pictures' tokens       (M, R, D):", tuple(x.shape))
-print(f"{x_f.shape[1] * x_f.shape[2]} vectors became {x.shape[1]}; the paper makes 64 of any number")
+print(
+    f"{x_f.shape[1] * x_f.shape[2]} vectors became {x.shape[1]}; the paper makes 64 of any number"
+)
 
 # %% [markdown]
-# The whole of it, in the paper's names. Latents `x` ask; features `x_f` *and the latents themselves* are the keys and values.
+# The whole of it, in the paper's names. Latents `x` ask; features `x_f` *and the
+# latents themselves* are the keys and values.
 
 # %%
 source(PerceiverResampler.forward)
 
 # %% [markdown]
-# Two things to notice. The time embedding is added while T is still an axis of its own: one vector per frame, the same for all its
-# places. And there is no embedding of *place*: a convolutional network marks places by itself, the paper found, and so do the eyes
-# here.
+# Two things to notice. The time embedding is added while T is still an axis of its own:
+# one vector per frame, the same for all its places. And there is no embedding of
+# *place*: a convolutional network marks places by itself, the paper found, and so do
+# the eyes here.
 #
 # ## What each latent takes
 
@@ -85,49 +104,82 @@ source(PerceiverResampler.forward)
 taken = latent_looks(model, documents(pictures[:, None]))[:, :, 0]  # (M, R, S)
 side = int(taken.shape[-1] ** 0.5)
 first = taken[0].unflatten(-1, (side, side))
-show(patch_overlay(pictures[:1].expand(4, -1, -1, -1), first, [f"latent {r + 1}" for r in range(4)], label="attention to a patch"))
+show(
+    patch_overlay(
+        pictures[:1].expand(4, -1, -1, -1),
+        first,
+        [f"latent {r + 1}" for r in range(4)],
+        label="attention to a patch",
+    )
+)
 to_itself = 1 - taken.sum(-1)
-print("share of attention that goes to the latents themselves, by latent:", [round(v, 1) for v in to_itself.mean(0).tolist()])
+print(
+    "share of attention that goes to the latents themselves, by latent:",
+    [round(v, 1) for v in to_itself.mean(0).tolist()],
+)
 
 # %% [markdown]
-# One latent sits on the object; the others look much alike, at the corners of what is around it. And of attention to the latents
-# themselves, which the paper adds to the keys, hardly anything remains here. Four tokens may be more than a picture of one object
-# needs: silence some, at the end of this chapter.
+# One latent sits on the object; the others look much alike, at the corners of what is
+# around it. And of attention to the latents themselves, which the paper adds to the
+# keys, hardly anything remains here. Four tokens may be more than a picture of one
+# object needs: silence some, at the end of this chapter.
 #
 # ## Videos, and more frames than training had
 
 # %% [markdown]
-# **Predict.** Training showed videos of 8 frames. What does a resampler do with 12? (a) an error (b) it drops four (c) it
-# stretches its eight time embeddings over twelve frames
+# **Predict.** Training showed videos of 8 frames. What does a resampler do with 12? (a)
+# an error (b) it drops four (c) it stretches its eight time embeddings over twelve
+# frames
 
 # %%
 source(PerceiverResampler.times)
 
 # %%
 verb = torch.tensor([VERBS.index("moves"), VERBS.index("blinks")])
-clip = render_video(sample_scenes(2, generator), verb, 12, generator)  # (2, 12, 3, 48, 48)
+clip = render_video(
+    sample_scenes(2, generator), verb, 12, generator
+)  # (2, 12, 3, 48, 48)
 frames = {0: range(0, 12, 2), 1: range(6)}  # one moves, one blinks
-show(picture_grid(torch.cat([clip[i, list(t)] for i, t in frames.items()]), [f"frame {t}" for row in frames.values() for t in row], columns=6))
+show(
+    picture_grid(
+        torch.cat([clip[i, list(t)] for i, t in frames.items()]),
+        [f"frame {t}" for row in frames.values() for t in row],
+        columns=6,
+    )
+)
 with torch.no_grad():
     for frames in (1, 8, 12):
-        print(f"{frames:2} frames: {tuple(model.resampler(model.see(documents(clip[:, :frames]))).shape)}")
-    first, last = model.resampler.times(12)[[0, -1], 0], model.resampler.time_embeddings[[0, -1]]
-print("the first and the last frame keep their own embeddings:", torch.allclose(first, last, atol=1e-6))
+        print(
+            f"{frames:2} frames: {tuple(model.resampler(model.see(documents(clip[:, :frames]))).shape)}"
+        )
+    first, last = (
+        model.resampler.times(12)[[0, -1], 0],
+        model.resampler.time_embeddings[[0, -1]],
+    )
+print(
+    "the first and the last frame keep their own embeddings:",
+    torch.allclose(first, last, atol=1e-6),
+)
 
 # %% [markdown]
-# (c), by linear interpolation, as the paper does (8 frames in training, 30 in tests). Does the order of frames reach the tokens?
-# Shown backwards, a video must give other tokens; a picture alone has no order.
+# (c), by linear interpolation, as the paper does (8 frames in training, 30 in tests).
+# Does the order of frames reach the tokens? Shown backwards, a video must give other
+# tokens; a picture alone has no order.
 
 # %%
 with torch.no_grad():
-    forwards, backwards = (model.resampler(model.see(documents(c))) for c in (clip[:, :8], clip[:, :8].flip(1)))
+    forwards, backwards = (
+        model.resampler(model.see(documents(c)))
+        for c in (clip[:, :8], clip[:, :8].flip(1))
+    )
 print("backwards differs:", bool((forwards - backwards).abs().max() > 1e-3))
 
 # %% [markdown]
-# Videos are a small part of this training: four per step, at a tenth of a page's weight. So do not expect much of verbs.
+# Videos are a small part of this training: four per step, at a tenth of a page's
+# weight. So do not expect much of verbs.
 #
-# A mistake that a widely used implementation makes: it numbers *pictures* as if they were frames. Then the same picture is another
-# thing in second place:
+# A mistake that a widely used implementation makes: it numbers *pictures* as if they
+# were frames. Then the same picture is another thing in second place:
 
 # %%
 broken = TimesPerImage(128, 4, 2, 4, 8)
@@ -135,82 +187,138 @@ broken.load_state_dict(model.resampler.state_dict())
 nn.init.normal_(broken.time_embeddings)
 twice = model.see(documents(pictures[[0, 0], None]))
 with torch.no_grad():
-    print("the same picture twice, right:", torch.equal(*model.resampler(twice)), "· numbered as frames:", torch.equal(*broken(twice)))
+    print(
+        "the same picture twice, right:",
+        torch.equal(*model.resampler(twice)),
+        "· numbered as frames:",
+        torch.equal(*broken(twice)),
+    )
 
 # %% [markdown]
 # ## The alternatives
 #
-# The paper compared it with an MLP over all features and with a plain Transformer (overall score 70.7 against 66.6 and 66.7). Before
-# asking which is better, ask what they cost.
+# The paper compared it with an MLP over all features and with a plain Transformer
+# (overall score 70.7 against 66.6 and 66.7). Before asking which is better, ask what
+# they cost.
 
 # %%
-makes = {"Perceiver": PerceiverResampler(128, 4, 2, 4, 8), "Transformer": TransformerResampler(128, 4, 2, 4, 8), "MLP": MLPResampler(128, 36, 4)}
+makes = {
+    "Perceiver": PerceiverResampler(128, 4, 2, 4, 8),
+    "Transformer": TransformerResampler(128, 4, 2, 4, 8),
+    "MLP": MLPResampler(128, 36, 4),
+}
 for name, made in makes.items():
     asks = {"Perceiver": 4, "Transformer": 40, "MLP": 0}[name]
-    print(f"{name:12} {sum(p.numel() for p in made.parameters()) / 1e3:6.0f}k parameters, {asks:2} attending rows per layer, output {tuple(made(x_f).shape)}")
+    print(
+        f"{name:12} {sum(p.numel() for p in made.parameters()) / 1e3:6.0f}k parameters, {asks:2} attending rows per layer, output {tuple(made(x_f).shape)}"
+    )
 
 # %% [markdown]
-# The MLP's parameters grow with the number of places and it can read no other resolution. The Transformer lets features attend to
-# features, which the frozen network has done already. Whether one *learns* better is an experiment:
-# `minilmm train flamingo --preset quick --variant mlp-resampler`.
+# The MLP's parameters grow with the number of places and it can read no other
+# resolution. The Transformer lets features attend to features, which the frozen network
+# has done already. Whether one *learns* better is an experiment: `minilmm train
+# flamingo --preset quick --variant mlp-resampler`.
 #
 # ## Do four tokens suffice?
 #
 # What passes through them is all that the language model ever learns of a picture.
 
 # %%
-row = evaluate(model, "naming", shots=(1,), settings=Settings(ways=5), episodes=100, conditions=("real",))["rows"][0]
-print(f"naming, 5 ways, 1 shot: {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}), chance 0.20")
+row = evaluate(
+    model,
+    "naming",
+    shots=(1,),
+    settings=Settings(ways=5),
+    episodes=100,
+    conditions=("real",),
+)["rows"][0]
+print(
+    f"naming, 5 ways, 1 shot: {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}), chance 0.20"
+)
 assert row["low"] > 0.7
 
 # %% [markdown]
 # ## What can be read at all
 #
-# Nothing that the frozen eyes do not tell apart. Their pictures and captions never showed certain pairs of a colour and a shape, and
-# neither did Flamingo's. Train a new resampler to say colour and shape, which is far easier than to serve a language model, and ask
-# about pairs of both kinds:
+# Nothing that the frozen eyes do not tell apart. Their pictures and captions never
+# showed certain pairs of a colour and a shape, and neither did Flamingo's. Train a new
+# resampler to say colour and shape, which is far easier than to serve a language model,
+# and ask about pairs of both kinds:
+
 
 # %%
 def seen_through(count, split):
     """Features of pictures of one object, its colour and its shape."""
     one = sample_scenes(count, generator, split=split)
-    return model.see(documents(render(one, generator)[:, None])), one.colour[:, 0], one.shape[:, 0]
+    return (
+        model.see(documents(render(one, generator)[:, None])),
+        one.colour[:, 0],
+        one.shape[:, 0],
+    )
+
 
 torch.manual_seed(0)
 x_f, colour, shape = seen_through(3000, "train")
-reader = nn.Sequential(PerceiverResampler(128, 4, 2, 4, 8), nn.Flatten(), nn.Linear(4 * 128, len(COLOURS) + len(SHAPES)))
+reader = nn.Sequential(
+    PerceiverResampler(128, 4, 2, 4, 8),
+    nn.Flatten(),
+    nn.Linear(4 * 128, len(COLOURS) + len(SHAPES)),
+)
 optimizer = torch.optim.AdamW(reader.parameters(), lr=1e-3)
 for step in range(300):
     rows = torch.randint(len(x_f), (64,), generator=generator)
     says = reader(x_f[rows])
-    loss = nn.functional.cross_entropy(says[:, :10], colour[rows]) + nn.functional.cross_entropy(says[:, 10:], shape[rows])
+    loss = nn.functional.cross_entropy(
+        says[:, :10], colour[rows]
+    ) + nn.functional.cross_entropy(says[:, 10:], shape[rows])
     optimizer.zero_grad(), loss.backward(), optimizer.step()
 read = {}
 for split in ("train", "held-out"):
     x_f, colour, shape = seen_through(1000, split)
     says = reader(x_f)
     read[split] = float((says[:, 10:].argmax(-1) == shape).float().mean())
-    print(f"{split:9} pairs: colours {(says[:, :10].argmax(-1) == colour).float().mean():.2f}, shapes {read[split]:.2f}")
+    print(
+        f"{split:9} pairs: colours {(says[:, :10].argmax(-1) == colour).float().mean():.2f}, shapes {read[split]:.2f}"
+    )
 assert read["held-out"] > 0.85
-for run in ("flamingo-nano", "frozen-nano"):  # "what is it?", four examples; `make results`
-    record = json.loads((course_root("results") / "results" / f"{run}-induction-vqa.json").read_text())
-    row = next(r for r in record["rows"] if r["condition"] == "real" and r["shots"] == 4)
+for run in (
+    "flamingo-nano",
+    "frozen-nano",
+):  # "what is it?", four examples; `make results`
+    record = json.loads(
+        (course_root("results") / "results" / f"{run}-induction-vqa.json").read_text()
+    )
+    row = next(
+        r for r in record["rows"] if r["condition"] == "real" and r["shots"] == 4
+    )
     print(f"{run:13} on held-out pairs, by what is asked:", row["by_kind"])
 
 # %% [markdown]
-# Both carry over to pairs that were never shown. That is no matter of course. Contrast asks the eyes to tell *captions* apart, and for
-# that "red circle" may as well be one thing, with nothing in common with "red star". So in three of four batches of their training the
-# texts left the colour out, or the shape (`reticent` in `minilmm/training/vision.py`): what is left must be read off the picture
-# whatever the other is. What frozen eyes do not tell apart, no bridge can.
+# Both carry over to pairs that were never shown. That is no matter of course. Contrast
+# asks the eyes to tell *captions* apart, and for that "red circle" may as well be one
+# thing, with nothing in common with "red star". So in three of four batches of their
+# training the texts left the colour out, or the shape (`reticent` in
+# `minilmm/training/vision.py`): what is left must be read off the picture whatever the
+# other is. What frozen eyes do not tell apart, no bridge can.
 #
 # ## Break it yourself
 #
-# Silence one latent after another (the marked line) and see how many of the four naming needs.
+# Silence one latent after another (the marked line) and see how many of the four naming
+# needs.
 
 # %%
 silent = [0]  # <- change me: [1], [2], [3], [0, 1, 2]
-kept = model.resampler.norm.register_forward_hook(lambda module, args, out: out.index_fill(1, torch.tensor(silent), 0.0))
-row = evaluate(model, "naming", shots=(1,), settings=Settings(ways=5), episodes=100, conditions=("real",))["rows"][0]
+kept = model.resampler.norm.register_forward_hook(
+    lambda module, args, out: out.index_fill(1, torch.tensor(silent), 0.0)
+)
+row = evaluate(
+    model,
+    "naming",
+    shots=(1,),
+    settings=Settings(ways=5),
+    episodes=100,
+    conditions=("real",),
+)["rows"][0]
 kept.remove()
 print(f"without latents {silent}: {row['value']:.1f}")
 
@@ -223,6 +331,7 @@ print(f"without latents {silent}: {row['value']:.1f}")
 #
 # ## What to read next
 #
-# - [minilmm/flamingo.py](../minilmm/flamingo.py) and [minilmm/ablations.py](../minilmm/ablations.py).
+# - [minilmm/flamingo.py](../minilmm/flamingo.py) and
+#   [minilmm/ablations.py](../minilmm/ablations.py).
 # - The paper, section 2.1 and its ablations; Jaegle et al. 2021, *Perceiver*.
 # - [05 Opening the gate](05_gated_xattn.ipynb).

@@ -1,27 +1,40 @@
 # %% [markdown]
 # # 05 · Opening the gate: GATED XATTN-DENSE and its mask
 #
-# *Flamingo: a Visual Language Model for Few-Shot Learning* (Alayrac et al., NeurIPS 2022) keeps the language model frozen as
-# Frozen does, but lets vision in somewhere else: *between* its blocks, by cross-attention. New layers in the middle of a trained
-# network would wreck it, were it not for two numbers per layer that start at zero. This chapter opens them.
+# *Flamingo: a Visual Language Model for Few-Shot Learning* (Alayrac et al., NeurIPS
+# 2022) keeps the language model frozen as Frozen does, but lets vision in somewhere
+# else: *between* its blocks, by cross-attention. New layers in the middle of a trained
+# network would wreck it, were it not for two numbers per layer that start at zero. This
+# chapter opens them.
 #
 # **Goals** After this chapter you can
 # - write GATED XATTN-DENSE from memory, and say why both of its gates are needed;
-# - predict which token looks at which picture, and how pictures further back are still reached;
-# - show that an untrained Flamingo *is* its language model, bit for bit, and what gets a gradient then;
+# - predict which token looks at which picture, and how pictures further back are still
+#   reached;
+# - show that an untrained Flamingo *is* its language model, bit for bit, and what gets
+#   a gradient then;
 # - read gates over training, and measure what closing or opening them does.
 #
 # **Time** 40 minutes to read and play, about 30 seconds to run.
 #
-# **Before** [01 A language model that learns in context](01_language_model.ipynb) and [03 Frozen](03_frozen.ipynb).
+# **Before** [01 A language model that learns in context](01_language_model.ipynb) and
+# [03 Frozen](03_frozen.ipynb).
 
 # %% tags=["setup"]
 import importlib.util
+import site
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
-if importlib.util.find_spec("minilmm") is None:  # on Colab or Kaggle
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "minilmm"], check=True)
+if importlib.util.find_spec("minilmm") is None:  # install it from the clone around here
+    if not Path("../pyproject.toml").is_file():
+        raise FileNotFoundError("clone the repository, and run this in its notebooks/")
+    # without a network, with torch installed: add "--no-deps", "--no-build-isolation"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."]
+    subprocess.run(pip, check=True)
+    site.addsitedir(sysconfig.get_path("purelib"))
 
 # %%
 import json
@@ -38,7 +51,16 @@ from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import gates_at, patch_looks, token_looks
 from minilmm.evaluation.prompts import prompts
 from minilmm.flamingo import Flamingo, GatedCrossAttention, last_image, media_mask
-from minilmm.plots import arms_chart, attention_map, few_shot_curves, freeze_ledger, mask_microscope, patch_overlay, show, training_curves
+from minilmm.plots import (
+    arms_chart,
+    attention_map,
+    few_shot_curves,
+    freeze_ledger,
+    mask_microscope,
+    patch_overlay,
+    show,
+    training_curves,
+)
 from minilmm.training.checkpoint import ZOO, load
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.loop import loss_of
@@ -50,21 +72,28 @@ words = tokenizer()
 model, card = load("flamingo-nano")
 blocks = ", ".join(model.xattn)
 print("gated layers in front of blocks", blocks, "of", len(model.lm.layers))
-print(f"{sum(p.numel() for p in model.lm.parameters()) / 1e3:.0f}k parameters of language, {sum(p.numel() for p in model.encoder.parameters()) / 1e3:.0f}k of vision, both frozen")
-print(f"{sum(p.numel() for p in model.resampler.parameters()) / 1e3:.0f}k in the resampler, {sum(p.numel() for p in model.xattn.parameters()) / 1e3:.0f}k in the gated layers, both trained")
+print(
+    f"{sum(p.numel() for p in model.lm.parameters()) / 1e3:.0f}k parameters of language, {sum(p.numel() for p in model.encoder.parameters()) / 1e3:.0f}k of vision, both frozen"
+)
+print(
+    f"{sum(p.numel() for p in model.resampler.parameters()) / 1e3:.0f}k in the resampler, {sum(p.numel() for p in model.xattn.parameters()) / 1e3:.0f}k in the gated layers, both trained"
+)
 
 # %% [markdown]
 # ## The layer
 #
-# Text `y` asks, pictures' tokens `x` answer; then a feed-forward. Both results are multiplied by `tanh(alpha)` before they are
-# added, and each has its own alpha. The paper's listing, in our names (section 2.2, figure 4):
+# Text `y` asks, pictures' tokens `x` answer; then a feed-forward. Both results are
+# multiplied by `tanh(alpha)` before they are added, and each has its own alpha. The
+# paper's listing, in our names (section 2.2, figure 4):
 
 # %%
 source(GatedCrossAttention.forward)
 
 # %%
 y, x = torch.randn(1, 6, 128), torch.randn(1, 8, 128)  # 6 words, 2 pictures of 4 tokens
-sees = torch.tensor([0, 0, 1, 1, 2, 2])[None]  # which picture each word looks at; 0 for none
+sees = torch.tensor([0, 0, 1, 1, 2, 2])[
+    None
+]  # which picture each word looks at; 0 for none
 mask = media_mask(sees, 2).repeat_interleave(4, -1)  # (1, 6, 8)
 torch.manual_seed(0)
 layer = GatedCrossAttention(128, 128, heads=4)
@@ -75,17 +104,20 @@ moved = (layer(y, x, mask) - y).abs().amax(-1)[0] > 0
 print("open: which words have changed:", moved.tolist())
 
 # %% [markdown]
-# The first two words see no picture, and nothing of the layer may touch them: neither the attention, whose softmax over *nothing*
-# would be a uniform look at everything, nor the feed-forward, which needs no picture to do something. A known open implementation
+# The first two words see no picture, and nothing of the layer may touch them: neither
+# the attention, whose softmax over *nothing* would be a uniform look at everything, nor
+# the feed-forward, which needs no picture to do something. A known open implementation
 # has the first mistake, and another the second.
 #
 # ## The mask
 #
-# Each word looks at the **last picture before it** and at no other. A tag looks at its own picture.
+# Each word looks at the **last picture before it** and at no other. A tag looks at its
+# own picture.
 
 # %% [markdown]
-# **Predict.** In "the picture shows `<image>` dax . `<image>` blicket . `<image>`", how many pictures does *blicket* look at, and
-# how many does *shows*? (a) 2 and 1 (b) 1 and 0 (c) 1 and 3
+# **Predict.** In "the picture shows `<image>` dax . `<image>` blicket . `<image>`", how
+# many pictures does *blicket* look at, and how many does *shows*? (a) 2 and 1 (b) 1 and
+# 0 (c) 1 and 3
 
 # %%
 line = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>".split()
@@ -95,20 +127,34 @@ show(mask_microscope(media_mask(phi, 3)[0], line))
 print(" ".join(f"{word}:{n or '-'}" for word, n in zip(line, phi[0].tolist())))
 
 # %% [markdown]
-# (b). It is a pure function of the ids, drawn as it is. Two others, which people build: all pictures so far (the paper measured
-# that: worse), and a bug, where text before the first picture sees all of them.
+# (b). It is a pure function of the ids, drawn as it is. Two others, which people build:
+# all pictures so far (the paper measured that: worse), and a bug, where text before the
+# first picture sees all of them.
 
 # %%
 drawn = {"all so far": every_image_so_far(phi, 3), "leaking": leaking(phi, 3)}
-show(mask_microscope(torch.cat([m[0] for m in drawn.values()], -1), line, [f"{name}: {n + 1}" for name in drawn for n in range(3)]))
-print({name: int(m.sum()) for name, m in drawn.items()}, "against", int(media_mask(phi, 3).sum()))
+show(
+    mask_microscope(
+        torch.cat([m[0] for m in drawn.values()], -1),
+        line,
+        [f"{name}: {n + 1}" for name in drawn for n in range(3)],
+    )
+)
+print(
+    {name: int(m.sum()) for name, m in drawn.items()},
+    "against",
+    int(media_mask(phi, 3).sum()),
+)
 
 # %% [markdown]
-# "Then how can it compare pictures?" Through the language model. A word that has looked at picture 1 carries what it saw in its
-# state, and *self*-attention may look back at it. So changing picture 1 changes what is said after picture 2, with a perfect mask:
+# "Then how can it compare pictures?" Through the language model. A word that has looked
+# at picture 1 carries what it saw in its state, and *self*-attention may look back at
+# it. So changing picture 1 changes what is said after picture 2, with a perfect mask:
 
 # %%
-episode = TASKS["naming"].sample(1, torch.Generator().manual_seed(12), Settings(ways=2, shots=1))
+episode = TASKS["naming"].sample(
+    1, torch.Generator().manual_seed(12), Settings(ways=2, shots=1)
+)
 generator = torch.Generator().manual_seed(4)
 batch = prompts(episode, episode.paint(generator, 48), "real", generator)
 other = batch.media.clone()
@@ -116,7 +162,10 @@ other[:, 0] = 0.5  # the first picture goes grey
 with torch.no_grad():
     before, after = model(batch), model(batch.with_media(other))
 second = batch.ids[0].tolist().index(words.image_token_id, 3)
-print("logits after the second picture have changed:", bool((before - after).abs().amax(-1)[0, second:].max() > 1e-3))
+print(
+    "logits after the second picture have changed:",
+    bool((before - after).abs().amax(-1)[0, second:].max() > 1e-3),
+)
 print("logits before the first have not:", torch.equal(before[0, :1], after[0, :1]))
 
 # %% [markdown]
@@ -124,10 +173,12 @@ print("logits before the first have not:", torch.equal(before[0, :1], after[0, :
 #
 # ## Step 0
 #
-# With all gates closed Flamingo is its language model: not nearly, but to the last bit. Which parameters learn then?
+# With all gates closed Flamingo is its language model: not nearly, but to the last bit.
+# Which parameters learn then?
 
 # %% [markdown]
-# **Predict.** At step 0, whose gradient is not zero? (a) everything that trains (b) the gates alone (c) gates and resampler
+# **Predict.** At step 0, whose gradient is not zero? (a) everything that trains (b) the
+# gates alone (c) gates and resampler
 
 # %%
 reader, _ = load("lm-nano")
@@ -135,52 +186,84 @@ page, ahead = pages(8, torch.Generator().manual_seed(0), 48)
 fresh = Flamingo(model.config)
 fresh.load_state_dict(model.state_dict())
 with gates_at(fresh, 0.0), torch.no_grad():
-    print("equal to its language model, bit for bit:", torch.equal(fresh(page), reader(page)))
+    print(
+        "equal to its language model, bit for bit:",
+        torch.equal(fresh(page), reader(page)),
+    )
 fresh.lm.requires_grad_(False)
 fresh.encoder.requires_grad_(False)
 marks = fingerprints(fresh)
 with gates_at(fresh, 0.0):
     loss_of(fresh, page).backward()
-    sizes = {name: float(p.grad.abs().max()) for name, p in fresh.named_parameters() if p.grad is not None}
+    sizes = {
+        name: float(p.grad.abs().max())
+        for name, p in fresh.named_parameters()
+        if p.grad is not None
+    }
 alive = sorted(name for name, size in sizes.items() if size > 0)
 print("not zero:", ", ".join(alive))
 assert all("alpha" in name for name in alive)
 
 # %% [markdown]
-# (b). Everything behind a closed gate is multiplied by zero, and so is its gradient. The gates move first; only then do the
-# matrices behind them, and the resampler, begin to learn. In the small runs here the gates' rate is ten times that of the matrices.
+# (b). Everything behind a closed gate is multiplied by zero, and so is its gradient.
+# The gates move first; only then do the matrices behind them, and the resampler, begin
+# to learn. In the small runs here the gates' rate is ten times that of the matrices.
 #
 # ## How loud is a layer?
 #
-# What a gated layer adds meets what is there already, and that differs by a factor of fifty from block to block:
+# What a gated layer adds meets what is there already, and that differs by a factor of
+# fifty from block to block:
 
 # %%
 sizes = []
 with torch.no_grad():
-    reader.hidden(reader.embed(page.ids), page.attention_mask, in_front=lambda i, y: (sizes.append(y.square().mean().sqrt().item()), y)[1])
-print("size of the stream in front of each block:", ", ".join(f"{size:.1f}" for size in sizes))
+    reader.hidden(
+        reader.embed(page.ids),
+        page.attention_mask,
+        in_front=lambda i, y: (sizes.append(y.square().mean().sqrt().item()), y)[1],
+    )
+print(
+    "size of the stream in front of each block:",
+    ", ".join(f"{size:.1f}" for size in sizes),
+)
 print("what each gated layer is multiplied by:", model.config.units)
 assert sizes[-1] > 20 * sizes[0]
 
 # %% [markdown]
-# In front of block 0 stand the words' embeddings, which are small; the blocks behind add to them what they find. A gate of 0.03 there
-# is a shout, and in front of the last block a whisper that nobody hears, in a training of a few minutes. The paper has no such factor,
-# and its gates have weeks to open. Here each layer's sum is taken in units of its place, sixteen times the size of the stream, rounded
-# to a power of two so that step 0 stays exact. Without them (`--loud 0`) this model learned textures, and neither colours nor shapes.
+# In front of block 0 stand the words' embeddings, which are small; the blocks behind
+# add to them what they find. A gate of 0.03 there is a shout, and in front of the last
+# block a whisper that nobody hears, in a training of a few minutes. The paper has no
+# such factor, and its gates have weeks to open. Here each layer's sum is taken in units
+# of its place, sixteen times the size of the stream, rounded to a power of two so that
+# step 0 stays exact. Without them (`--loud 0`) this model learned textures, and neither
+# colours nor shapes.
 #
 # ## How far they open
 
 # %%
-log = [json.loads(line) for line in (ZOO / "flamingo-nano" / "log.jsonl").read_text().splitlines()]
+log = [
+    json.loads(line)
+    for line in (ZOO / "flamingo-nano" / "log.jsonl").read_text().splitlines()
+]
 panels = {}
-for kind, title in (("alpha_xattn", "tanh(alpha), attention"), ("alpha_dense", "tanh(alpha), feed-forward")):
-    panels[title] = {f"block {i}": [{"step": 0, title: 0.0}, *({"step": r["step"], title: r[f"tanh {i}.{kind}"]} for r in log)] for i in model.xattn}
+for kind, title in (
+    ("alpha_xattn", "tanh(alpha), attention"),
+    ("alpha_dense", "tanh(alpha), feed-forward"),
+):
+    panels[title] = {
+        f"block {i}": [
+            {"step": 0, title: 0.0},
+            *({"step": r["step"], title: r[f"tanh {i}.{kind}"]} for r in log),
+        ]
+        for i in model.xattn
+    }
 show(training_curves(panels))
 
 # %% [markdown]
-# Either sign will do: the matrices behind a gate can turn with it. The paper finds that gates grow fast at first and tend to be
-# larger in later layers (section 3.3 and its appendix). Compare with the figure, and do not make more of four layers than there
-# is in them.
+# Either sign will do: the matrices behind a gate can turn with it. The paper finds that
+# gates grow fast at first and tend to be larger in later layers (section 3.3 and its
+# appendix). Compare with the figure, and do not make more of four layers than there is
+# in them.
 #
 # What if we close them again, or open them all the way?
 
@@ -188,12 +271,25 @@ show(training_curves(panels))
 found = {}
 for value, name in ((None, "as trained"), (0.0, "all closed"), (1.0, "all wide open")):
     with gates_at(model, value):
-        found[name] = evaluate(model, "naming", shots=(1,), settings=Settings(ways=5), episodes=100, conditions=("real",))["rows"][0]
-    print(f"{name:14} {found[name]['value']:.2f} ({found[name]['low']:.2f} to {found[name]['high']:.2f}), 5 ways, chance 0.20")
-assert found["as trained"]["low"] > 0.7 and found["all closed"]["low"] <= 0.2 <= found["all closed"]["high"]
+        found[name] = evaluate(
+            model,
+            "naming",
+            shots=(1,),
+            settings=Settings(ways=5),
+            episodes=100,
+            conditions=("real",),
+        )["rows"][0]
+    print(
+        f"{name:14} {found[name]['value']:.2f} ({found[name]['low']:.2f} to {found[name]['high']:.2f}), 5 ways, chance 0.20"
+    )
+assert (
+    found["as trained"]["low"] > 0.7
+    and found["all closed"]["low"] <= 0.2 <= found["all closed"]["high"]
+)
 
 # %% [markdown]
 # And one at a time: how much of the naming goes through each layer?
+
 
 # %%
 def without(name):
@@ -202,124 +298,212 @@ def without(name):
     kept = [a.detach().clone() for a in (layer.alpha_xattn, layer.alpha_dense)]
     with torch.no_grad():
         layer.alpha_xattn.zero_(), layer.alpha_dense.zero_()
-        row = evaluate(model, "naming", shots=(1,), settings=Settings(ways=5), episodes=100, conditions=("real",))["rows"][0]
+        row = evaluate(
+            model,
+            "naming",
+            shots=(1,),
+            settings=Settings(ways=5),
+            episodes=100,
+            conditions=("real",),
+        )["rows"][0]
         layer.alpha_xattn.copy_(kept[0]), layer.alpha_dense.copy_(kept[1])
     return row["value"]
+
 
 for name in model.xattn:
     print(f"without the layer in front of block {name}: {without(name):.1f}")
 
 # %% [markdown]
-# The layers in front of the first two blocks carry the naming, and without either of them it is gone: the heads that match a picture
-# with an earlier one stand in the blocks behind, and what arrives later arrives too late to be matched. The largest gate of attention
-# is the last one's, which naming does not need. The size of a gate is not its importance.
+# The layers in front of the first two blocks carry the naming, and without either of
+# them it is gone: the heads that match a picture with an earlier one stand in the
+# blocks behind, and what arrives later arrives too late to be matched. The largest gate
+# of attention is the last one's, which naming does not need. The size of a gate is not
+# its importance.
 #
 # ## Where words look
 
 # %%
 shown = words.decode(batch.ids[0].tolist()).split()
 looks = token_looks(model, batch)[:, 0]  # (layers, L, N, R)
-open_ = torch.stack([layer.alpha_xattn.detach().tanh().abs()[0] for layer in model.xattn.values()])
+open_ = torch.stack(
+    [layer.alpha_xattn.detach().tanh().abs()[0] for layer in model.xattn.values()]
+)
 best = int(open_.argmax())
-columns = [f"picture {n + 1}, token {r + 1}" for n in range(looks.shape[2]) for r in range(looks.shape[3])]
-show(attention_map(looks[best].flatten(1), shown, columns, xlabel="pictures' tokens", ylabel="words"))
-print("every row looks at one picture or none:", bool(((looks.sum(-1) > 0).sum(-1) <= 1).all()))
+columns = [
+    f"picture {n + 1}, token {r + 1}"
+    for n in range(looks.shape[2])
+    for r in range(looks.shape[3])
+]
+show(
+    attention_map(
+        looks[best].flatten(1),
+        shown,
+        columns,
+        xlabel="pictures' tokens",
+        ylabel="words",
+    )
+)
+print(
+    "every row looks at one picture or none:",
+    bool(((looks.sum(-1) > 0).sum(-1) <= 1).all()),
+)
 
 # %% [markdown]
-# A picture's four tokens were drawn from its patches by the resampler. Following both maps leads from a word to a place:
+# A picture's four tokens were drawn from its patches by the resampler. Following both
+# maps leads from a word to a place:
 
 # %%
 patches = patch_looks(model, batch)[0]  # (L, N, S)
 rows = [i for i, word in enumerate(shown) if word == "<image>"]
 weights = torch.stack([patches[i, n] for n, i in enumerate(rows)]).unflatten(-1, (6, 6))
-show(patch_overlay(batch.media[0, :, 0], weights, ["first tag", "second tag", "the query"], label="attention to a patch", columns=3))
+show(
+    patch_overlay(
+        batch.media[0, :, 0],
+        weights,
+        ["first tag", "second tag", "the query"],
+        label="attention to a patch",
+        columns=3,
+    )
+)
 
 # %% [markdown]
-# An attention map is a reading, not a proof: the four tokens have mixed what they saw before. Closing a layer, as above, is the
-# stronger test.
+# An attention map is a reading, not a proof: the four tokens have mixed what they saw
+# before. Closing a layer, as above, is the stronger test.
 #
 # ## Do gates from 0 help?
 #
-# The paper's ablation says so: 70.7 overall with the tanh gate, 66.5 without, and training was unstable. Here is the same question
-# as an experiment that was written down before it ran: three arms, ten fresh seeds each, with the same data for all arms of a seed;
-# learning rates were compared on another seed (`minilmm claims run gating`). Gates from 0 are loud, as above; the others are not.
+# The paper's ablation says so: 70.7 overall with the tanh gate, 66.5 without, and
+# training was unstable. Here is the same question as an experiment that was written
+# down before it ran: three arms, ten fresh seeds each, with the same data for all arms
+# of a seed; learning rates were compared on another seed (`minilmm claims run gating`).
+# Gates from 0 are loud, as above; the others are not.
+
 
 # %%
 def claimed(name):
     """The record of an experiment, of fresh seeds where there are any."""
-    record = json.loads((course_root("results") / "results" / "claims" / f"{name}.json").read_text())
+    record = json.loads(
+        (course_root("results") / "results" / "claims" / f"{name}.json").read_text()
+    )
     newest = [r for r in record["rows"] if r["seed"] >= 100]
     return record | {"rows": newest or record["rows"]}
 
+
 record = claimed("gating")
-arms = {name: [r["values"][record["measure"]] for r in record["rows"] if r["arm"] == name] for name in record["arms"]}
+arms = {
+    name: [r["values"][record["measure"]] for r in record["rows"] if r["arm"] == name]
+    for name in record["arms"]
+}
 show(arms_chart({record["measure"]: arms}, {record["measure"]: ("chance", 0.2)}))
 first, *others = arms
 for name in others:
     found, gap = verdict([a - b for a, b in zip(arms[first], arms[name], strict=True)])
-    print(f"{first} minus {name}: {gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}), {len(arms[name])} seeds")
-print("loss spikes in ten runs:", {name: sum(r["spikes"] for r in record["rows"] if r["arm"] == name) for name in arms})
+    print(
+        f"{first} minus {name}: {gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}), {len(arms[name])} seeds"
+    )
+print(
+    "loss spikes in ten runs:",
+    {
+        name: sum(r["spikes"] for r in record["rows"] if r["arm"] == name)
+        for name in arms
+    },
+)
 
 # %% [markdown]
-# **Contradicted**, at this size and in 250 steps: without gates this model names better, on every seed. Before believing it, look for a
-# mistake. Closed gates hold back what stands behind them: at first nothing trains but eight numbers. A frozen language model cannot be
-# damaged, only drowned out, and a few steps repair that; so here the gate costs time and protects little. Given time the difference goes:
-# after 850 steps `flamingo-nano`, whose gates began at 0, is where the arm without gates was after 250. And nothing is unstable: the
-# spikes are about one per run, in every arm, at the step where pages begin. The paper's claim is about a long training of a large model, and this
-# experiment does not reach it. What it shows is that a mechanism has a price, which a table of final scores hides. (The third arm, gates
-# that stay at 0.2 in the stream's own unit, is simply quiet.)
+# **Contradicted**, at this size and in 250 steps: without gates this model names
+# better, on every seed. Before believing it, look for a mistake. Closed gates hold back
+# what stands behind them: at first nothing trains but eight numbers. A frozen language
+# model cannot be damaged, only drowned out, and a few steps repair that; so here the
+# gate costs time and protects little. Given time the difference goes: after 850 steps
+# `flamingo-nano`, whose gates began at 0, is where the arm without gates was after 250.
+# And nothing is unstable: the spikes are about one per run, in every arm, at the step
+# where pages begin. The paper's claim is about a long training of a large model, and
+# this experiment does not reach it. What it shows is that a mechanism has a price,
+# which a table of final scores hides. (The third arm, gates that stay at 0.2 in the
+# stream's own unit, is simply quiet.)
 #
 # ## What mistakes cost
 #
-# The same recipe with one mistake each, seed 0: naming among five, by examples per name. One example each is six pictures, four
-# are twenty-one.
+# The same recipe with one mistake each, seed 0: naming among five, by examples per
+# name. One example each is six pictures, four are twenty-one.
 
 # %%
 record = claimed("mistakes")
+
 
 def curve(arm, shots=(1, 2, 4)):
     """Mean over seeds, by shots."""
     rows = [r["values"] for r in record["rows"] if r["arm"] == arm and r["seed"] == 0]
     names = [f"naming, 5 ways, {k} shot{'s' * (k > 1)}" for k in shots]
-    return {"label": arm, "shots": shots, "values": [sum(r[name] for r in rows) / len(rows) for name in names], "kind": "model"}
+    return {
+        "label": arm,
+        "shots": shots,
+        "values": [sum(r[name] for r in rows) / len(rows) for name in names],
+        "kind": "model",
+    }
+
 
 curves = [curve(arm) for arm in record["arms"] if arm != "all-text"]
-show(few_shot_curves([*curves, {"label": "chance", "shots": (1, 2, 4), "values": (0.2,) * 3, "kind": "chance"}]))
+show(
+    few_shot_curves(
+        [
+            *curves,
+            {
+                "label": "chance",
+                "shots": (1, 2, 4),
+                "values": (0.2,) * 3,
+                "kind": "chance",
+            },
+        ]
+    )
+)
 for drawn in curves:
-    print(f"{drawn['label']:26}", "  ".join(f"{value:.2f}" for value in drawn["values"]))
+    print(
+        f"{drawn['label']:26}", "  ".join(f"{value:.2f}" for value in drawn["values"])
+    )
 
 # %% [markdown]
-# A mistake costs where the task needs what it breaks, and nowhere else. Looking at all pictures costs everything: nothing in the
-# pictures' tokens says which came last, so a word cannot tell which is its own. A leak before the first picture costs nothing on
-# pages that begin with a picture; a test of the mask finds it, a benchmark would not. Numbering pictures like frames makes a picture's
-# tokens depend on its place, and the same thing is harder to know again. Gates that start at 1 drown the language model when the layers
-# are loud, and in 250 steps nothing comes of it. One seed shows effects as large as these and no smaller ones.
+# A mistake costs where the task needs what it breaks, and nowhere else. Looking at all
+# pictures costs everything: nothing in the pictures' tokens says which came last, so a
+# word cannot tell which is its own. A leak before the first picture costs nothing on
+# pages that begin with a picture; a test of the mask finds it, a benchmark would not.
+# Numbering pictures like frames makes a picture's tokens depend on its place, and the
+# same thing is harder to know again. Gates that start at 1 drown the language model
+# when the layers are loud, and in 250 steps nothing comes of it. One seed shows effects
+# as large as these and no smaller ones.
 #
 # ## Break it yourself
 #
-# `gate-init-one` starts with alpha = 1 in place of 0. How far is the language model from itself then, before any training? Change
-# the marked number.
+# `gate-init-one` starts with alpha = 1 in place of 0. How far is the language model
+# from itself then, before any training? Change the marked number.
 
 # %%
 start = 1.0  # <- change me: 0.0, 0.1, 0.5
 with gates_at(fresh, torch.tensor(start).tanh().item()), torch.no_grad():
     p, q = fresh(page).log_softmax(-1), reader(page).log_softmax(-1)
-print(f"alpha = {start}: mean change of a log-probability {(p - q).abs().mean():.1f} nats")
+print(
+    f"alpha = {start}: mean change of a log-probability {(p - q).abs().mean():.1f} nats"
+)
 
 # %% [markdown]
 # Train such a model, and one that attends to all pictures, and compare the curves:
-# `minilmm train flamingo --preset quick --bug gate-init-one`, `--bug attend-all-images`, then `minilmm show training`.
+# `minilmm train flamingo --preset quick --bug gate-init-one`, `--bug
+# attend-all-images`, then `minilmm show training`.
 #
 # ## Exercises
 #
 # - [14 GATED XATTN-DENSE](../exercises/student/ex14_gated_block.py)
-# - [15 The media mask: which picture a token sees](../exercises/student/ex15_media_mask.py)
-# - [16 Cross-attention that may look nowhere](../exercises/student/ex16_masked_cross_attention.py)
+# - [15 The media mask: which picture a token
+#   sees](../exercises/student/ex15_media_mask.py)
+# - [16 Cross-attention that may look
+#   nowhere](../exercises/student/ex16_masked_cross_attention.py)
 #
 # `minilmm exercises start 14 15 16`, then `minilmm grade`.
 #
 # ## What to read next
 #
-# - [minilmm/flamingo.py](../minilmm/flamingo.py): the resampler, the layer, the mask, the model.
+# - [minilmm/flamingo.py](../minilmm/flamingo.py): the resampler, the layer, the mask,
+#   the model.
 # - The paper, section 2; [what it measured](../docs/papers.md).
-# - `minilmm show gates flamingo-nano`, `minilmm show attention flamingo-nano`, `minilmm show mask`.
+# - `minilmm show gates flamingo-nano`, `minilmm show attention flamingo-nano`, `minilmm
+#   show mask`.

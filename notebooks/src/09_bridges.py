@@ -1,25 +1,37 @@
 # %% [markdown]
 # # 09 · Three bridges compared
 #
-# Frozen, Flamingo and BLIP-2 answer one question, how a language model that stays as it is comes to see, in three ways. Here they stand
-# on the same eyes, the same language model and the same pictures. One table, one figure, one page of trade-offs.
+# Frozen, Flamingo and BLIP-2 answer one question, how a language model that stays as it
+# is comes to see, in three ways. Here they stand on the same eyes, the same language
+# model and the same pictures. One table, one figure, one page of trade-offs.
 #
 # **Goals** After this chapter you can
-# - fill in "where vision enters, what trains, which mask, which data" for each of the three from memory;
-# - read three few-shot curves against their controls, and say what each bridge is good at;
+# - fill in "where vision enters, what trains, which mask, which data" for each of the
+#   three from memory;
+# - read three few-shot curves against their controls, and say what each bridge is good
+#   at;
 # - argue which one you would build for a task, a budget and a data set.
 #
 # **Time** 25 minutes to read, about 30 seconds to run.
 #
-# **Before** [03 Frozen](03_frozen.ipynb), [06 Learning from examples](06_few_shot.ipynb) and [08 Borrowing a language model](08_borrowing.ipynb).
+# **Before** [03 Frozen](03_frozen.ipynb), [06 Learning from
+# examples](06_few_shot.ipynb) and [08 Borrowing a language model](08_borrowing.ipynb).
 
 # %% tags=["setup"]
 import importlib.util
+import site
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
-if importlib.util.find_spec("minilmm") is None:  # on Colab or Kaggle
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "minilmm"], check=True)
+if importlib.util.find_spec("minilmm") is None:  # install it from the clone around here
+    if not Path("../pyproject.toml").is_file():
+        raise FileNotFoundError("clone the repository, and run this in its notebooks/")
+    # without a network, with torch installed: add "--no-deps", "--no-build-isolation"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."]
+    subprocess.run(pip, check=True)
+    site.addsitedir(sysconfig.get_path("purelib"))
 
 # %%
 import json
@@ -41,19 +53,28 @@ models = {name: load(run)[0] for name, run in RUNS.items()}
 # ## One table
 
 # %%
-language = {name: sum(p.numel() for p in model.lm.parameters()) for name, model in models.items()}
+language = {
+    name: sum(p.numel() for p in model.lm.parameters())
+    for name, model in models.items()
+}
 assert len(set(language.values())) == 1  # the same language model under all three
+
 
 def bridge(model):
     """Parameters that belong to neither the language model nor the eyes."""
     known = {id(p) for part in (model.lm, model.encoder) for p in part.parameters()}
     return sum(p.numel() for p in model.parameters() if id(p) not in known)
 
+
 def size(number):
     """In thousands."""
     return f"{number / 1e3:.0f}k"
 
-eyes = {name: size(sum(p.numel() for p in model.encoder.parameters())) for name, model in models.items()}
+
+eyes = {
+    name: size(sum(p.numel() for p in model.encoder.parameters()))
+    for name, model in models.items()
+}
 table = [
     ("", *RUNS),
     ("vision enters", "in place of words", "between blocks", "in place of words"),
@@ -63,14 +84,21 @@ table = [
     ("bridge", *(size(bridge(model)) for model in models.values())),
     ("text looks at", "all before it", "the last picture", "all before it"),
     ("data", "captions", "pages and captions", "captions, twice"),
-    ("steps of training", *(str(read_card(run)["recipe"]["optimisation"]["steps"]) for run in RUNS.values())),
+    (
+        "steps of training",
+        *(
+            str(read_card(run)["recipe"]["optimisation"]["steps"])
+            for run in RUNS.values()
+        ),
+    ),
 ]
 for row in table:
     print(f"{row[0]:18} {row[1]:18} {row[2]:20} {row[3]}")
 
 # %% [markdown]
-# Their prompts grow differently. Each picture costs Frozen two words of context and BLIP-2 eight; Flamingo one, since its tokens stay
-# outside the text. Counted on a prompt of 32 pictures:
+# Their prompts grow differently. Each picture costs Frozen two words of context and
+# BLIP-2 eight; Flamingo one, since its tokens stay outside the text. Counted on a
+# prompt of 32 pictures:
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -87,57 +115,94 @@ with torch.no_grad():
 # ## One figure
 
 # %% [markdown]
-# **Predict.** Which bridge names best from one example, and which answers questions best without any? Decide before you look.
+# **Predict.** Which bridge names best from one example, and which answers questions
+# best without any? Decide before you look.
+
 
 # %%
 def result(run, task):
     """What `make results` recorded."""
-    return json.loads((course_root("results") / "results" / f"{run}-{task}.json").read_text())
+    return json.loads(
+        (course_root("results") / "results" / f"{run}-{task}.json").read_text()
+    )
 
-PANELS = {"naming, 5 ways": "naming-5", "noisy naming": "noisy", "questions": "vqa", "what is it?": "induction-vqa"}
+
+PANELS = {
+    "naming, 5 ways": "naming-5",
+    "noisy naming": "noisy",
+    "questions": "vqa",
+    "what is it?": "induction-vqa",
+}
 panels = {
-    title: [series for name, run in RUNS.items() for series in series_of(result(run, task), name, name == "BLIP-2")]
+    title: [
+        series
+        for name, run in RUNS.items()
+        for series in series_of(result(run, task), name, name == "BLIP-2")
+    ]
     for title, task in PANELS.items()
 }
 show(few_shot_curves(panels))
 
+
 # %%
 def at(name, task, shots):
     """A score with its interval."""
-    row = next(r for r in result(RUNS[name], task)["rows"] if r["shots"] == shots and r["condition"] == "real")
+    row = next(
+        r
+        for r in result(RUNS[name], task)["rows"]
+        if r["shots"] == shots and r["condition"] == "real"
+    )
     return f"{row['value']:.2f} ({row['low']:.2f}-{row['high']:.2f})"
 
-for task, shots in (("naming-5", 1), ("noisy", 16), ("vqa", 0), ("vqa", 4), ("induction-vqa", 4)):
-    print(f"{task:13} {shots:2} shots ", "  ".join(f"{name} {at(name, task, shots)}" for name in RUNS))
+
+for task, shots in (
+    ("naming-5", 1),
+    ("noisy", 16),
+    ("vqa", 0),
+    ("vqa", 4),
+    ("induction-vqa", 4),
+):
+    print(
+        f"{task:13} {shots:2} shots ",
+        "  ".join(f"{name} {at(name, task, shots)}" for name in RUNS),
+    )
 
 # %% [markdown]
 # ## One page of trade-offs
 #
-# **Binding a new name** is Flamingo's. It was trained on pages in which names are given and used again, and its text looks at the last
-# picture alone. Frozen binds too, less well, because its two vectors are kept where words live. BLIP-2's soft prompts are read as
-# captions and as answers, and never as something to be matched with another picture: on naming it stays at chance, with any number of
-# examples. What it does learn from examples is what is *asked*: "what is it ?" goes from 0.21 without an example to 0.81 with four.
+# **Binding a new name** is Flamingo's. It was trained on pages in which names are given
+# and used again, and its text looks at the last picture alone. Frozen binds too, less
+# well, because its two vectors are kept where words live. BLIP-2's soft prompts are
+# read as captions and as answers, and never as something to be matched with another
+# picture: on naming it stays at chance, with any number of examples. What it does learn
+# from examples is what is *asked*: "what is it ?" goes from 0.21 without an example to
+# 0.81 with four.
 #
-# **Answering without an example** is even among the three, near what the language model makes of perfect descriptions (0.65): here the
-# reader is the limit, not the bridge.
+# **Answering without an example** is even among the three, near what the language model
+# makes of perfect descriptions (0.65): here the reader is the limit, not the bridge.
 #
-# **Data.** Frozen and BLIP-2 take pairs of a picture and a text, which anybody can collect. Flamingo needs pages; without them nothing is
-# bound (chapter 06).
+# **Data.** Frozen and BLIP-2 take pairs of a picture and a text, which anybody can
+# collect. Flamingo needs pages; without them nothing is bound (chapter 06).
 #
-# **Training.** Frozen's gradient runs through the whole language model to reach the eyes; so does that of BLIP-2's second stage, for a
-# bridge that has learned most in a first stage without any language model. Flamingo adds layers to it, and pays for them at every
-# word ever after.
+# **Training.** Frozen's gradient runs through the whole language model to reach the
+# eyes; so does that of BLIP-2's second stage, for a bridge that has learned most in a
+# first stage without any language model. Flamingo adds layers to it, and pays for them
+# at every word ever after.
 #
-# **Context.** A picture costs Frozen two positions and BLIP-2 eight, Flamingo one. Thirty-two examples fit only where pictures are cheap.
+# **Context.** A picture costs Frozen two positions and BLIP-2 eight, Flamingo one.
+# Thirty-two examples fit only where pictures are cheap.
 #
-# **Retrieval** is BLIP-2's alone: its first stage can say whether a picture and a text belong together.
+# **Retrieval** is BLIP-2's alone: its first stage can say whether a picture and a text
+# belong together.
 #
-# And what all three share: none changes the language model, so each can forget nothing, and none can teach it to reason.
+# And what all three share: none changes the language model, so each can forget nothing,
+# and none can teach it to reason.
 #
 # ## Break it yourself
 #
-# All three were asked on pairs of colour and shape that no training picture showed. Ask them on training pairs: who gains most has
-# learned pairs rather than attributes. Change the marked task.
+# All three were asked on pairs of colour and shape that no training picture showed. Ask
+# them on training pairs: who gains most has learned pairs rather than attributes.
+# Change the marked task.
 
 # %%
 from minilmm.evaluation.fewshot import evaluate
@@ -145,16 +210,28 @@ from minilmm.world.tasks import Settings
 
 task = "vqa"  # <- change me: "induction-vqa"
 for name, model in models.items():
-    seen = [evaluate(model, task, shots=(0,), settings=Settings(split=split), episodes=100, conditions=("real",))["rows"][0]["value"] for split in ("held-out", "train")]
+    seen = [
+        evaluate(
+            model,
+            task,
+            shots=(0,),
+            settings=Settings(split=split),
+            episodes=100,
+            conditions=("real",),
+        )["rows"][0]["value"]
+        for split in ("held-out", "train")
+    ]
     print(f"{name:9} held-out {seen[0]:.1f}, training pairs {seen[1]:.1f}")
 
 # %% [markdown]
 # ## Exercises
 #
-# None of its own. If you have done 10, 14 and 28 you have written the three ways in: the prefix, the gated layer, the soft prompt.
-# Put them side by side and mark the lines that differ.
+# None of its own. If you have done 10, 14 and 28 you have written the three ways in:
+# the prefix, the gated layer, the soft prompt. Put them side by side and mark the lines
+# that differ.
 #
 # ## What to read next
 #
 # - [The three papers, and what they measured](../docs/papers.md).
-# - `minilmm quickstart` trains all three on the spot; its `report.md` has this chapter's table with your own numbers.
+# - `minilmm quickstart` trains all three on the spot; its `report.md` has this
+#   chapter's table with your own numbers.
