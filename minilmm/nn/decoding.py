@@ -41,6 +41,13 @@ class MultimodalLM(Steppable, Protocol):
         ...
 
 
+def finite(scores: Tensor) -> Tensor:
+    """The same scores; ValueError where one is not finite, which would otherwise pass for a guess."""
+    if not scores.isfinite().all():
+        raise ValueError("the model's scores are not finite: its weights are damaged, or too large for this precision")
+    return scores
+
+
 @torch.no_grad()
 def score(model: Steppable, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
     """Summed log-probability of whole continuations, end token included: (B, C).
@@ -89,6 +96,7 @@ def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int, beams: 
         if t + 1 == max_tokens or not bool(going.any()):
             break
         logits = model.step((token * going).view(-1, 1), cache)[:, -1]
+    finite(total.amax(1))
     best = out[first, total.argmax(1)]
     return torch.nn.functional.pad(best, (0, max_tokens - best.shape[1]))
 
