@@ -105,10 +105,12 @@ def paired_interval(differences: Tensor | Sequence[float], level: float = 0.95) 
     return Interval(mean, mean - half, mean + half)
 
 
-PUNCTUATION = ";/[]\"{}()=+\\_-><@`,?!"  # a colon, a percent, dollar or number sign, & and * are kept: they mean something
+PUNCTUATION = (
+    ';/[]"{}()=+\\_-><@`,?!'  # a colon, a percent, dollar or number sign, & and * are kept: they mean something
+)
 ARTICLES = ("a", "an", "the")
-DIGITS = {word: str(n) for n, word in enumerate("zero one two three four five six seven eight nine ten".split())}
-DIGITS["none"] = "0"
+NUMBERS = "zero one two three four five six seven eight nine ten"
+DIGITS = {word: str(n) for n, word in enumerate(NUMBERS.split())} | {"none": "0"}
 CONTRACTED = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
     he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
@@ -117,8 +119,10 @@ CONTRACTED = """
     there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll
     what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't
     would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
-""".split()
-CONTRACTIONS = {w[:i] + w[i + 1 :]: w for w in CONTRACTED for i, sign in enumerate(w) if sign == "'"}  # one ' forgotten
+"""
+CONTRACTIONS = {
+    w[:i] + w[i + 1 :]: w for w in CONTRACTED.split() for i, sign in enumerate(w) if sign == "'"
+}  # one ' forgotten
 
 
 def normalise_answer(text: str) -> str:

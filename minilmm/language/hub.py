@@ -80,7 +80,7 @@ def lm_named(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     known = len(model.get_input_embeddings().weight)
     last = max(words.pad_token_id, words.image_token_id, words.eoc_token_id)
     lm = TransformersLM(model, added=max(0, last + 1 - known))
-    begin_as_newline(lm, words)
+    begin_as_newline(lm.verified(), words)
     return lm.requires_grad_(False).eval(), words
 
 
