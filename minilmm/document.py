@@ -84,14 +84,20 @@ class Batch:
 
     @staticmethod
     def of(ids: Tensor, media: Tensor | None = None, *, pad: int = 0, image: int = 3, loss_mask: Tensor | None = None):
-        """A batch from padded ids (B, L) and pictures (B, N, T, C, H, W); the masks follow from the tags."""
+        """A batch from padded ids (B, L) and pictures (B, N, T, C, H, W); the masks follow from the tags.
+
+        N is the most tags of a document; of one with fewer, the last pictures do not count. ValueError for another N.
+        """
         if media is None:
             media = torch.zeros(len(ids), 0, 1, 3, 1, 1, device=ids.device)
         attention = ids != pad
         tags = (ids == image).sum(1)
         present = torch.arange(media.shape[1], device=ids.device) < tags[:, None]
-        if int(tags.max() if len(tags) else 0) > media.shape[1]:
-            raise ValueError(f"a document has {int(tags.max())} <image> tags but only {media.shape[1]} pictures came")
+        if len(tags) and int(tags.max()) != media.shape[1]:
+            counts = (
+                f"a document has at most {int(tags.max())} <image> tags, but {media.shape[1]} pictures came for each"
+            )
+            raise ValueError(f"{counts}: give each tag its picture")
         learn = attention & (ids != image) if loss_mask is None else loss_mask & attention & (ids != image)
         return Batch(ids, attention, learn, media, present)
 

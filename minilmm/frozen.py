@@ -57,6 +57,6 @@ class Frozen(PrefixLM):
         x = self.to_prefix(pooled).unflatten(-1, (self.config.prefix_tokens, -1))  # (M, n, D)
         if not self.config.kept:
             return x
-        rms = self.lm.embed_tokens.weight.detach().square().mean().sqrt()
+        rms = self.lm.word_size
         x = x * (rms * x.square().mean(-1, keepdim=True).add(1e-6).rsqrt())
         return x + self.config.noise * rms * torch.randn_like(x) if self.training else x

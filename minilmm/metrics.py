@@ -105,17 +105,41 @@ def paired_interval(differences: Tensor | Sequence[float], level: float = 0.95) 
     return Interval(mean, mean - half, mean + half)
 
 
-def normalise_answer(text: str) -> str:
-    """An answer as VQA compares it: lower case, without special tokens, punctuation and articles, single spaces.
+PUNCTUATION = (
+    ';/[]"{}()=+\\_-><@`,?!'  # a colon, a percent, dollar or number sign, & and * are kept: they mean something
+)
+ARTICLES = ("a", "an", "the")
+NUMBERS = "zero one two three four five six seven eight nine ten"
+DIGITS = {word: str(n) for n, word in enumerate(NUMBERS.split())} | {"none": "0"}
+CONTRACTED = """
+    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
+    he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
+    o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd somebody'd've somebody'll
+    somebody's someone'd someone'd've someone'll someone's something'd something'd've something'll that's there'd
+    there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll
+    what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't
+    would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
+"""
+CONTRACTIONS = {
+    w[:i] + w[i + 1 :]: w for w in CONTRACTED.split() for i, sign in enumerate(w) if sign == "'"
+}  # one ' forgotten
 
-    Points inside numbers stay ("3.5"). An article goes only before a word of two letters or more, because in reading
-    tasks "a" can be the answer.
+
+def normalise_answer(text: str) -> str:
+    """An answer as the evaluation of VQA compares it (Antol et al. 2015), after special tokens are taken out.
+
+    Lower case; a sign of `PUNCTUATION` goes where it stands beside a space, or where the text has a number like 1,000,
+    and becomes a space elsewhere; a full stop goes unless a digit follows; number words become digits; articles go;
+    forgotten apostrophes come back. An answer of articles alone stays ("a" can be what a picture says). Normalising
+    twice is normalising once.
     """
-    text = re.sub(r"<\w+>", " ", text.lower())
-    text = re.sub(r"['’]|(?<=\d),(?=\d)", "", text)
-    text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]|_", " ", text)
-    text = re.sub(r"\b(?:a|an|the)\s+(?=\w\w)", " ", text)
-    return " ".join(text.split())
+    text = re.sub(r"<\w+>|[\n\t]", " ", text.lower()).replace("’", "'").strip()
+    number = re.search(r"\d,\d", text) is not None
+    beside = {p for p in PUNCTUATION if number or f"{p} " in text or f" {p}" in text}
+    text = text.translate({ord(p): "" if p in beside else " " for p in PUNCTUATION})
+    words = [DIGITS.get(word, word) for word in re.sub(r"\.(?!\d)", "", text).split()]
+    kept = [word for word in words if word not in ARTICLES] or words
+    return " ".join(CONTRACTIONS.get(word, word) for word in kept)
 
 
 def exact_match(predictions: Sequence[str], references: Sequence[str]) -> Tensor:

@@ -341,7 +341,7 @@ def test_every_bad_source_is_one_line_and_leaves_nothing(saved, tmp_path, fails)
         return Path(shutil.copytree(good, tmp_path / name))
 
     fails("convert", tmp_path / "nothing", *to, holds="no such folder")
-    fails("convert", "no/such-model", *to, holds="not from the hub")
+    fails("convert", "no/such-model", *to, holds="nor such model of the hub")
     fails("convert", "frozen-nano", *to, holds="no such folder")
     (tmp_path / "empty").mkdir()
     fails("convert", tmp_path / "empty", *to, holds="config.json: no such file")

@@ -137,11 +137,12 @@ def folder_of(source: str) -> Path:
         raise ValueError(f"{source}: no such folder: {FOLDER_OR_NAME}")
     from huggingface_hub import snapshot_download
 
-    try:
-        return Path(snapshot_download(source, allow_patterns=[*PATTERNS, "*.safetensors"]))
-    except Exception as error:  # of the network, of the hub, of its cache
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{source}: no such folder, and not from the hub ({reason}): {FOLDER_OR_NAME}") from None
+    from minilmm.language.hub import fetched
+
+    def load(local: bool) -> str:
+        return snapshot_download(source, allow_patterns=[*PATTERNS, "*.safetensors"], local_files_only=local)
+
+    return Path(fetched(source, "such folder, nor such model of the hub", load))
 
 
 def small_files(folder: Path) -> list[Path]:

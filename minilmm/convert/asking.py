@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.convert import BESIDE, KINDS, models, tokenizer_of
+from minilmm.convert import BESIDE, KINDS, models, read_json, tokenizer_of
 from minilmm.data.pictures import load_stretched
 from minilmm.document import Batch
 from minilmm.tokenizer import IMAGE
@@ -20,7 +20,7 @@ AROUND = "<fake_token_around_image>"  # IDEFICS' prompts have it on both sides o
 
 
 class Reader:
-    """What stands around a converted model: prompts to batches, answers to text; `stop` is the id that ends one.
+    """What stands around a converted model: prompts to batches, answers to text; `stop` are the ids that end one.
 
     CheckpointError where the run was not converted, says nothing, or came without a tokenizer.
     """
@@ -42,9 +42,9 @@ class Reader:
         self.resolution: int = c.vision_config.image_size
         ends = getattr(c, "text_config", c).eos_token_id
         if (folder / "generation_config.json").is_file():
-            ends = json.loads((folder / "generation_config.json").read_text()).get("eos_token_id", ends)
-        ends = ends[0] if isinstance(ends, list) and ends else ends
-        self.stop: int = ends if isinstance(ends, int) else self.tokenizer.eos_token_id
+            ends = read_json(folder / "generation_config.json", "").get("eos_token_id", ends)
+        ends = ends if ends not in (None, []) else self.tokenizer.eos_token_id
+        self.stop: tuple[int, ...] = tuple(ends) if isinstance(ends, list) else (ends,)
 
     def batch(self, prompt: str, paths: Sequence[Path]) -> Batch:
         """One prompt with an `<image>` for each picture -> a batch of one document.
@@ -79,6 +79,5 @@ class Reader:
 
     def text(self, ids: Tensor) -> str:
         """An answer (L,), up to `stop`, without special tokens."""
-        row = ids.tolist()
-        row = row[: row.index(self.stop)] if self.stop in row else row
-        return self.tokenizer.decode(row, skip_special_tokens=True).strip()
+        row = itertools.takewhile(lambda i: i not in self.stop, ids.tolist())
+        return self.tokenizer.decode(list(row), skip_special_tokens=True).strip()

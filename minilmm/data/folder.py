@@ -14,10 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from minilmm.data.named import alike, table, unlike
 from minilmm.data.pictures import fingerprint, load_picture
 from minilmm.document import Document, Image, Text
 from minilmm.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
 from minilmm.world.grammar import ABSENT
+from minilmm.world.scenes import integers
 from minilmm.world.tasks.episodes import Episodes, Settings
 from minilmm.world.vocabulary import tokenizer
 
@@ -64,8 +66,8 @@ def _entry(folder: Path, raw: bytes, where: str) -> tuple[Path, str]:
         entry = json.loads(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise BadFolder(f"{where}: not UTF-8: save the file as UTF-8") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadFolder(f"{where}: not JSON ({error}): write {_EXAMPLE}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
+        raise BadFolder(f"{where}: not JSON that can be read ({error}): write {_EXAMPLE}") from None
     if not isinstance(entry, dict):
         raise BadFolder(f"{where}: not an object: write {_EXAMPLE}")
     for key in ("file_name", "text"):
@@ -138,50 +140,43 @@ def sampler(path: Path, resolution: int = 48) -> Callable[[int, torch.Generator,
     """Episodes from a folder: which of `ways` texts belongs to the query's picture?
 
     The query is of the test split ("held-out") or of the training split; `shots` pictures of the training split with
-    their own texts come first. The wrong candidates are other texts of the query's split.
+    their own texts come first. The candidates are the texts of pictures of the query's split that read differently,
+    and each is as often the right one.
     BadFolder: fewer different texts than ways, or fewer pictures than shots.
     """
     words = tokenizer()
     for text in (text for _, text in read_folder(path)):
         words.encode(text)
-    sides: dict[str, tuple[Tensor, Tensor]] = {}
+    sides: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def side(name: str) -> tuple[Tensor, Tensor]:
+    def side(name: str) -> tuple[Tensor, Tensor, Tensor]:
         if name not in sides:
             pairs = split_folder(path)[name == "held-out"]
-            phrases = [words.encode(text + " " + EOC) for _, text in pairs]
-            table = torch.full((len(pairs), max(map(len, phrases))), ABSENT)
-            for row, phrase in zip(table, phrases, strict=True):
-                row[: len(phrase)] = torch.tensor(phrase)
-            sides[name] = torch.stack([load_picture(file, resolution) for file, _ in pairs]), table
+            pictures = torch.stack([load_picture(file, resolution) for file, _ in pairs])
+            told = [text for _, text in pairs]
+            sides[name] = pictures, table([f"{text} {EOC}" for text in told], words), alike(told)
         return sides[name]
 
     def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
         device, K, W = generator.device, settings.shots, settings.ways
-        queries, texts = (t.to(device) for t in side(settings.split))
-        demonstrations, told = (t.to(device) for t in side("train"))
-        distinct, group = texts.unique(dim=0, return_inverse=True)
-        if len(distinct) < W or len(demonstrations) < K + (settings.split == "train"):
+        queries, texts, group = (t.to(device) for t in side(settings.split))
+        demonstrations, told, _ = (t.to(device) for t in side("train"))
+        different = int(group.max()) + 1
+        if different < W or len(demonstrations) < K + (settings.split == "train"):
             raise BadFolder(
-                f"{path}: {len(distinct)} different texts to ask about and {len(demonstrations)} pictures to show: "
+                f"{path}: {different} different texts to ask about and {len(demonstrations)} pictures to show: "
                 f"too few for {W} ways and {K} shots"
             )
-        query = torch.randint(len(queries), (batch,), generator=generator, device=device)
-        noise = torch.rand(batch, len(distinct), generator=generator, device=device)
-        wrong = noise.scatter(1, group[query][:, None], -1.0).argsort(1, descending=True)[:, : W - 1]
-        options = torch.cat([group[query][:, None], wrong], 1)
-        place = torch.rand(batch, W, generator=generator, device=device).argsort(1)
-        options, target = options.gather(1, place), (place == 0).int().argmax(1)
+        options, target = unlike(group, W, batch, generator), integers(W, (batch,), generator)
+        query = options.gather(1, target[:, None])[:, 0]
         free = torch.rand(batch, len(demonstrations), generator=generator, device=device)
         if settings.split == "train":
             free.scatter_(1, query[:, None], 2.0)  # no picture in both support and query
         shown = free.argsort(1)[:, :K]
         width = max(texts.shape[1], told.shape[1])
-        told, distinct_wide = (
-            torch.nn.functional.pad(t, (0, width - t.shape[1]), value=ABSENT) for t in (told, distinct)
-        )
+        told, texts = (torch.nn.functional.pad(t, (0, width - t.shape[1]), value=ABSENT) for t in (told, texts))
         after = torch.cat([told[shown], torch.full((batch, 1, width), ABSENT, device=device)], 1)
-        candidates = distinct_wide[options]
+        candidates = texts[options]
         picked = torch.cat([shown + len(queries), query[:, None]], 1)  # (B, K + 1)
         return Episodes(
             pictures=torch.cat([queries, demonstrations]),

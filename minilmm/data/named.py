@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.document import Batch, Document, Image, Text, collate
+from minilmm.metrics import normalise_answer
 from minilmm.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, join
 from minilmm.world.scenes import choices, integers, uniform
@@ -61,6 +62,22 @@ class Form:
         ]  # fmt: skip
 
 
+def alike(names: Sequence[str]) -> Tensor:
+    """(N,) numbers from 0, equal where names read alike: what counts as one answer is one option."""
+    read = [normalise_answer(name) or name for name in names]
+    number = {name: i for i, name in enumerate(dict.fromkeys(read))}
+    return torch.tensor([number[name] for name in read])
+
+
+def unlike(group: Tensor, count: int, batch: int, generator: torch.Generator) -> Tensor:
+    """Random rows of `count` things, no two of one group, in random order: group (N,) -> (B, count)."""
+    order = choices(len(group), len(group), (batch,), generator)  # (B, N)
+    place = torch.arange(len(group), device=group.device).expand_as(order)
+    first = torch.full((batch, int(group.max()) + 1), len(group), device=group.device)
+    first = first.scatter_reduce(1, group[order], place, "amin")  # (B, groups) where each one's first thing stands
+    return order.gather(1, first.sort(1).values[:, :count])
+
+
 def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Each picture (M, 3, R, R) up to a fifth smaller and shifted into the white that is left: no two are the same."""
     M = len(pixels)
@@ -109,11 +126,12 @@ def pages(
     With nonsense names a name is learned only from its second time on: before, it cannot be known.
     """
     form, pool = form or Form(), data.rows("train")
+    group = alike([data.names[i] for i in pool])
 
     def sample(batch: int, generator: torch.Generator) -> Batch:
         order, owner = arrange(batch, Settings(ways=ways, shots=shots), generator)
         label = torch.cat([owner.gather(1, order), owner[:, -1:]], 1)  # (B, m) which way each picture shows
-        things = pool.to(label.device)[choices(len(pool), ways, (batch,), generator)].gather(1, label)
+        things = pool.to(label.device)[unlike(group.to(label.device), ways, batch, generator)].gather(1, label)
         pictures = shown(data, integers(len(data.vendors), label.shape, generator), things, generator).cpu()
         said = choices(len(TRAIN_NAMES), ways, (batch,), generator).gather(1, label)
         documents = []
@@ -134,21 +152,24 @@ def sampler(
 
     With `captions`, `shots` pictures of other things with their real names, and one of a thing that was not shown: what
     is it? The query is drawn by another vendor than all that is shown, where there are several. Names are nonsense, of
-    the split's own list, or real. Ids are the tokenizer's: score with `prompts(..., words=tokenizer)`.
-    ValueError where a split has fewer things or names than ways.
+    the split's own list, or real. No two things of an episode have names that read alike. Ids are the tokenizer's:
+    score with `prompts(..., words=tokenizer)`. ValueError where a split has fewer such things or names than ways.
     """
     form, real = form or Form(), table([f" {name}" for name in data.names], tokenizer)
     made = {"train": TRAIN_NAMES, "held-out": TEST_NAMES}
     nonsense = {split: table([f" {name}" for name in names], tokenizer) for split, names in made.items()}
+    groups = {split: alike([data.names[i] for i in data.rows(split)]) for split in made}
     before, after, end = (torch.tensor(tokenizer.encode(t)) for t in (form.before, form.after, form.end))
 
     def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
         device, K, pool = generator.device, settings.shots, data.rows(settings.split)
         W = K + 1 if captions else settings.ways
-        names = nonsense[settings.split]
-        if len(pool) < W or (len(names) < W and not captions):
-            raise ValueError(f"{W} ways: the {settings.split} split has {len(pool)} things and {len(names)} names")
-        things = pool.to(device)[choices(len(pool), W, (batch,), generator)]  # (B, W)
+        names, group = nonsense[settings.split], groups[settings.split].to(device)
+        different = int(group.max()) + 1
+        if different < W or (len(names) < W and not captions):
+            counts = f"{different} things that are named differently and {len(names)} made-up names"
+            raise ValueError(f"{W} ways: the {settings.split} split has {counts}")
+        things = pool.to(device)[unlike(group, W, batch, generator)]  # (B, W)
         words = real.to(device)[things]  # (B, W, A)
         if settings.names != "real" and not captions:
             words = names.to(device)[choices(len(names), W, (batch,), generator)]

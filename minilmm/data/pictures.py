@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 from torch import Tensor
 
+TURNS = dict(enumerate([
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+], start=2))  # what makes a picture upright, by the orientation that its EXIF names  # fmt: skip
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # of an animation, the first frame; no format that starts a program
 
 
@@ -79,8 +84,10 @@ def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
             with Image.open(path, formats=FORMATS) as picture:
                 if at_least is not None:
                     picture.draft(None, (2 * at_least, 2 * at_least))
+                packed = picture.tile[0][3] if picture.tile else None  # how the file packs its samples
                 picture.load()
-                return _rgb(ImageOps.exif_transpose(picture))
+                _mark_transparent(picture, path, packed)
+                return _rgb(_upright(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         limit = f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
         raise BadPicture(path, limit, "save it smaller") from None
@@ -91,6 +98,27 @@ def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
         raise BadPicture(path, f"not a picture that can be read ({known})", "save it as PNG or JPEG") from None
     except Exception as error:  # decoders raise nearly anything on damaged data
         raise BadPicture(path, f"damaged or cut short ({error})", "save or download it again") from None
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF says; a malformed EXIF says nothing."""
+    turn = None
+    with suppress(Exception):  # readers of EXIF raise nearly anything
+        turn = TURNS.get(picture.getexif().get(0x0112))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _mark_transparent(picture: ImageFile.ImageFile, path: Path, packed: object) -> None:
+    """The transparent colour of a PNG where Pillow misses it, since its samples have 2, 4 or 16 bits in the file."""
+    clear = picture.info.get("transparency")
+    if packed in ("L;2", "L;4") and isinstance(clear, int) and clear < 16:
+        picture.info["transparency"] = clear * (85 if packed == "L;2" else 17)
+    elif packed == "RGB;16B" and isinstance(clear, tuple):  # Pillow keeps each sample's high byte
+        with Image.open(path, formats=("PNG",)) as low:
+            low.tile = [low.tile[0]._replace(args="RGB;16L")]  # read the other way round, it keeps the low one
+            same = (np.asarray(picture).astype(int) * 256 + np.asarray(low) == clear).all(-1)
+        del picture.info["transparency"]
+        picture.putalpha(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)))
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -26,10 +26,14 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[floa
 
     said: N captions; references: N lists of captions. Words stand apart by spaces. The weights of rare n-grams come
     from the references of all N, so a score depends on its company; 10 is the best that can be.
-    ValueError: lists of different lengths, or a caption without references.
+    ValueError: lists of different lengths, a caption without references, or a single one, where every weight is log 1.
     """
     if len(said) != len(references) or not all(references):
         raise ValueError(f"{len(said)} captions and {len(references)} lists of references: each needs at least one")
+    if len(references) < 2:
+        raise ValueError(
+            "CIDEr weighs words by how few pictures have them: a single caption has no score: give several"
+        )
     counted = [[ngrams(text) for text in texts] for texts in references]
     documents = Counter(gram for texts in counted for gram in set().union(*texts))
     total = math.log(len(references))

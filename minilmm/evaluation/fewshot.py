@@ -21,9 +21,9 @@ from minilmm.document import Batch
 from minilmm.evaluation import rices
 from minilmm.evaluation.captions import cider, scene_f1
 from minilmm.evaluation.observers import ideal
-from minilmm.evaluation.prompts import CONDITIONS, prompts, reordered
+from minilmm.evaluation.prompts import CONDITIONS, again, prompts, reordered
 from minilmm.metrics import bootstrap_interval, exact_match
-from minilmm.nn.decoding import MultimodalLM
+from minilmm.nn.decoding import MultimodalLM, finite
 from minilmm.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact
 from minilmm.world.tasks import TASKS, Episodes, Settings, Task
@@ -66,7 +66,13 @@ def ranked(
         for rows in _chunks(len(batch), size)
     ]
     found = torch.cat(scores) / (here.sum(-1).clamp(min=1) if per_token else 1)
-    return found.masked_fill(~here[..., 0], float("-inf"))
+    return finite(found.masked_fill(~here[..., 0], 0.0)).masked_fill(~here[..., 0], float("-inf"))
+
+
+def right(episodes: Episodes) -> Tensor:
+    """Which candidates read as the right one does, (B, C) bool: several options of one text are one answer."""
+    rows = torch.arange(len(episodes.target), device=episodes.target.device)
+    return (episodes.candidates == episodes.candidates[rows, episodes.target][:, None]).all(-1)
 
 
 def answered(
@@ -93,7 +99,8 @@ def correct(
     for two words more than it needs.
     """
     if scoring == "rank":
-        return ranked(model, batch, episodes, words, per_token).argmax(1) == episodes.target
+        best = ranked(model, batch, episodes, words, per_token).argmax(1)
+        return right(episodes).gather(1, best[:, None])[:, 0]
     words = words or tokenizer()
     end = words.convert_tokens_to_ids(EOC)
     answers = compact(episodes.answers, fill=words.pad_token_id)
@@ -205,14 +212,15 @@ def evaluate(
             keep = min(BLOCK, episodes - block)
             asked = replace(drawn, **{n: getattr(drawn, n)[:keep] for n in ("candidates", "answers", "target")})
             for condition in conditions:
+                own = again(generator)  # every condition draws the same, whichever stand beside it
                 if method.orders > 1:
-                    turned = [reordered(drawn, media, generator) for _ in range(method.orders)]
-                    batches = [(prompts(d, m, condition, generator, texts_only, kind.words), d) for d, m in turned]
+                    turned = [reordered(drawn, media, own) for _ in range(method.orders)]
+                    batches = [(prompts(d, m, condition, own, texts_only, kind.words), d) for d, m in turned]
                     orders = [ranked(model, batch, d, kind.words, method.per_token) for batch, d in batches]
-                    best = torch.stack(orders).mean(0).argmax(1)
-                    found[condition] += (best == drawn.target)[:keep].tolist()
+                    best = torch.stack(orders).mean(0).argmax(1, keepdim=True)
+                    found[condition] += right(drawn).gather(1, best)[:keep, 0].tolist()
                     continue
-                batch = prompts(drawn, media, condition, generator, texts_only, kind.words)[:keep]
+                batch = prompts(drawn, media, condition, own, texts_only, kind.words)[:keep]
                 if scoring == "caption":
                     said, _ = answered(model, batch, drawn.candidates.shape[-1], method.beams)
                     found[condition] += [_plain(row) for row in said.tolist()]
@@ -223,7 +231,8 @@ def evaluate(
             groups.append(drawn.group[:keep].cpu())
             if scoring == "caption":
                 references += [[_plain(row) for row in rows] for rows in drawn.candidates[:keep].tolist()]
-            chances.append((drawn.candidates[..., 0] != ABSENT).sum(1).double().reciprocal().mean().item())
+            options = (drawn.candidates[..., 0] != ABSENT).sum(1)
+            chances.append((right(drawn).sum(1).double() / options).mean().item())
         if kind.words is not None:  # things and names are drawn evenly: nothing but the picture tells which it is
             priors.append(chances[-1] if scoring == "rank" else 0.0)
         else:

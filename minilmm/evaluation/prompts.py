@@ -64,6 +64,13 @@ def prompts(
     return Batch.of(compact(join(bos, episodes.first, said), fill=pad), media, pad=pad, image=int(tag))
 
 
+def again(generator: torch.Generator) -> torch.Generator:
+    """Another generator that goes on from where this one is, which stays there."""
+    same = torch.Generator(generator.device)
+    same.set_state(generator.get_state())
+    return same
+
+
 def reordered(episodes: Episodes, media: Tensor | None, generator: torch.Generator) -> tuple[Episodes, Tensor | None]:
     """The same episodes with their demonstrations in another order."""
     B, m = episodes.source.shape

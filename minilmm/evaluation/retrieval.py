@@ -5,7 +5,7 @@ pictures; R@k is the share of queries whose answer is among the k most similar (
 BLIP-2's Flickr30k and COCO tables). Hits are returned query by query, so that intervals can be taken over queries.
 
 Ties are pessimistic: a wrong candidate that is as similar as the right one ranks before it. A collapsed model, to which
-all is alike, scores 0 and not 1; NaN loses too.
+all is alike, scores 0 and not 1. Similarities that are not finite are an error.
 """
 
 from __future__ import annotations
@@ -18,17 +18,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minilmm.nn.decoding import finite
+
 
 def ranks(similarity: Tensor, correct: Tensor) -> Tensor:
     """(Q, C) similarities, (Q, C) bool that mark the right candidates -> (Q,) rank of the best right one, from 1.
 
-    The rank counts the wrong candidates that are at least as similar. ValueError where a query has no right candidate.
+    The rank counts the wrong candidates that are at least as similar. ValueError where a query has no right candidate,
+    or a similarity is not finite.
     """
     if not correct.any(1).all():
         raise ValueError(f"query {int(correct.any(1).int().argmin())} has no right candidate: leave it out")
-    best = similarity.masked_fill(~correct, -torch.inf).amax(1, keepdim=True)  # (Q, 1)
-    before = ~correct & ~(similarity < best)  # (Q, C); not "<" also counts ties and NaN
-    return 1 + before.sum(1)
+    best = finite(similarity).masked_fill(~correct, -torch.inf).amax(1, keepdim=True)  # (Q, 1)
+    return 1 + (~correct & (similarity >= best)).sum(1)
+
+
+def chance(correct: Tensor, k: int) -> float:
+    """R@k of a random order, in [0, 1]: (Q, C) bool that mark the right candidates -> the mean over queries.
+
+    All p right ones of C are behind the first k with probability C(C - p, k) / C(C, k).
+    """
+    C = correct.shape[1]
+    missed = [math.comb(C - p, min(k, C)) / math.comb(C, min(k, C)) for p in correct.sum(1).tolist()]
+    return 1 - sum(missed) / len(missed)
 
 
 def _pairs(similarity: Tensor, groups: Tensor | None) -> Tensor:
@@ -80,10 +92,8 @@ def retrieval_rows(
     correct = _pairs(similarity, groups)
     rows = []
     for direction, scores, right in (("TR", similarity, correct), ("IR", similarity.T, correct.T)):
-        rank, C = ranks(scores, right), scores.shape[1]
-        for k in ks:  # a random order misses all p right ones among C with probability C(C - p, k) / C(C, k)
-            missed = [math.comb(C - p, min(k, C)) / math.comb(C, min(k, C)) for p in right.sum(1).tolist()]
-            rows.append(Recall(direction, k, rank <= k, 1 - sum(missed) / len(missed)))
+        rank = ranks(scores, right)
+        rows += [Recall(direction, k, rank <= k, chance(right, k)) for k in ks]
     return rows
 
 
@@ -99,5 +109,6 @@ def classify(image_embeddings: Tensor, class_embeddings: Tensor) -> Tensor:
     """Zero-shot classification: (B, E) pictures, (C, E) classes -> (B,) index of the class of the highest cosine.
 
     Among equal classes the first is taken: a collapsed model gives one class to every picture, which scores chance.
+    ValueError for embeddings that are not finite.
     """
-    return (F.normalize(image_embeddings, dim=-1) @ F.normalize(class_embeddings, dim=-1).T).argmax(-1)
+    return finite(F.normalize(image_embeddings, dim=-1) @ F.normalize(class_embeddings, dim=-1).T).argmax(-1)

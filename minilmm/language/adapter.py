@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from minilmm.document import Batch
-from minilmm.language.causal import Decoder, LMConfig
+from minilmm.language.causal import Decoder, LMConfig, embed_scale
 from minilmm.language.encdec import EncDecCache, EncDecConfig, TextToText
 from minilmm.nn.attention import Cache, LayerCache
 
 InFront = Callable[[int, Tensor], Tensor]
-UNKNOWN_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+CONTEXT = ("max_position_embeddings", "max_seq_len", "seq_length")  # what configurations call the longest text
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}  # kinds of layer that keep keys and values
 
 
 class Borrowed(nn.Module):
     """A model of transformers with `added` tokens more than it knows, such as `<image>` and `<EOC>`.
 
     Their ids go on from its vocabulary's size; their rows begin as the mean of all words, and can train while the
-    model's stay. The model never drops out, in training neither. ValueError where words are not as wide as states, or
-    where logits are bent.
+    model's stay. The model never drops out, in training neither. ValueError where words are not as wide as states.
     """
 
     def __init__(self, model: PreTrainedModel, added: int):
@@ -39,8 +39,6 @@ class Borrowed(nn.Module):
         words = table.weight.detach()
         if words.shape[1] != c.hidden_size:
             raise ValueError(f"words of width {words.shape[1]} in states of width {c.hidden_size}: choose another size")
-        if bent := [name for name in UNKNOWN_HEADS if getattr(c, name, None) not in (None, 1.0)]:
-            raise ValueError(f"{type(model).__name__} changes its logits by {bent[0]}: that is not supported")
         self.model, self.known, self.tied = model.eval(), len(words), head.weight is table.weight
         self.added = nn.Parameter(words.mean(0).repeat(added, 1))
         self.added_out = self.added if self.tied else nn.Parameter(head.weight.detach().mean(0).repeat(added, 1))
@@ -59,30 +57,47 @@ class Borrowed(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """(B, L) -> (B, L, D)."""
         x = self.embed_tokens(ids.clamp(max=self.known - 1))
-        new = ids >= self.known
-        return x if not len(self.added) else torch.where(new[..., None], self.added[(ids - self.known).clamp(0)], x)
+        if not len(self.added):
+            return x
+        new = self.added[(ids - self.known).clamp(0)] * embed_scale(self.embed_tokens)
+        return torch.where((ids >= self.known)[..., None], new, x)
 
     def lm_head(self, states: Tensor) -> Tensor:
-        """Final states (..., D) -> logits (..., V)."""
-        logits = self.model.get_output_embeddings()(states)
-        return torch.cat([logits, states @ self.added_out.T], -1) if len(self.added) else logits
+        """Final states (..., D) -> logits (..., V), scaled and capped as Cohere, Granite and Gemma 2 do."""
+        logits, c = self.model.get_output_embeddings()(states), self.model.config
+        logits = torch.cat([logits, states @ self.added_out.T], -1) if len(self.added) else logits
+        logits = logits * (getattr(c, "logit_scale", None) or 1.0) / (getattr(c, "logits_scaling", None) or 1.0)
+        cap = getattr(c, "final_logit_softcapping", None)
+        return cap * torch.tanh(logits / cap) if cap else logits
 
 
 class TransformersLM(Decoder, Borrowed):
-    """A `transformers` causal LM (GPT-2, OPT, Llama, ...) as the language model of Frozen, Flamingo or BLIP-2."""
+    """A `transformers` causal LM (GPT-2, OPT, Llama, ...) as the language model of Frozen, Flamingo or BLIP-2.
+
+    ValueError where it is none, or does not read embeddings through layers of attention; `verified` tries the rest.
+    """
 
     sees = False
 
     def __init__(self, model: PreTrainedModel, added: int = 0):
         if model.config.is_encoder_decoder or model.get_output_embeddings() is None:
             raise ValueError(f"{type(model).__name__} is no causal language model: name one, such as GPT2LMHeadModel")
+        takes = inspect.signature(model.base_model.forward).parameters
+        kinds = set(getattr(model.config, "layer_types", None) or ()) - ATTENTION
+        if (
+            kinds
+            or model._is_stateful
+            or not {"inputs_embeds", "attention_mask", cache_name(model.base_model)} <= takes.keys()
+        ):
+            raise unsupported(model, "recurrent layers, or none that read embeddings with a cache of keys and values")
         super().__init__(model, added)
         c: Any = model.config
         layers, heads = c.num_hidden_layers, c.num_attention_heads
+        self._counts = "position_ids" in takes  # ALiBi has none
         feed = getattr(c, "intermediate_size", None) or getattr(c, "ffn_dim", None)
         self.config = LMConfig(
             self.known + added, c.hidden_size, layers, heads, getattr(c, "num_key_value_heads", None) or heads,
-            feed or 4 * c.hidden_size, c.max_position_embeddings, tied=self.tied,
+            feed or 4 * c.hidden_size, next((getattr(c, n) for n in CONTEXT if hasattr(c, n)), 2048), tied=self.tied,
         )  # fmt: skip
         blocks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
         self._blocks = list(blocks[0])  # a plain list: the model owns them
@@ -122,8 +137,9 @@ class TransformersLM(Decoder, Borrowed):
         past: Any = filled(cache) if cache is not None else None
         with eager(self.model, maps is not None), self._standing(in_front):
             out = self.model.base_model(
-                inputs_embeds=x, attention_mask=seen.long(), position_ids=positions, use_cache=cache is not None,
+                inputs_embeds=x, attention_mask=seen.long(), use_cache=cache is not None,
                 output_attentions=maps is not None, **{self._cache_name: past},
+                **({"position_ids": positions} if self._counts else {}),
             )  # fmt: skip
         if cache is not None:
             cache.layers = [LayerCache(layer.keys, layer.values) for layer in past.layers]
@@ -135,6 +151,28 @@ class TransformersLM(Decoder, Borrowed):
     def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, L, V) of every next token."""
         return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
+
+    @torch.no_grad()
+    def verified(self) -> Self:
+        """This model, if it says of embeddings, behind padding and in pieces, what it says of ids; else ValueError."""
+        ids = torch.arange(12, device=self.added.device).view(2, 6) % self.known
+        real = torch.tensor([[True] * 6, [False] * 2 + [True] * 4], device=ids.device)
+        try:
+            own = torch.cat(
+                [self.model(input_ids=row[there][None]).logits[:, -1] for row, there in zip(ids, real, strict=True)]
+            )
+            whole = self.lm_head(self.hidden(self.embed(ids), real))[:, -1]
+            _, cache = self.begin(self.embed(ids[:, :3]), real[:, :3])
+            after = self.step(ids[:, 3:], cache)[:, -1]
+        except Exception as error:  # of any family's own code
+            raise unsupported(
+                self.model, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            ) from None
+        room = (1e-3 if own.dtype == torch.float32 else 0.05) * own.abs().max()
+        for way, found in (("from embeddings", whole), ("in pieces", after)):
+            if not bool((found[:, : own.shape[1]] - own).abs().max() <= room):
+                raise unsupported(self.model, f"read {way}, it says something else than of ids")
+        return self
 
 
 class TransformersT5(TextToText, Borrowed):
@@ -179,6 +217,11 @@ class TransformersT5(TextToText, Borrowed):
         if maps is not None:
             maps += out.cross_attentions
         return out.last_hidden_state
+
+
+def unsupported(model: PreTrainedModel, why: str) -> ValueError:
+    """The error that says so in one line."""
+    return ValueError(f"{type(model).__name__} is not supported ({why}): choose another, such as a Llama, GPT-2 or OPT")
 
 
 def cache_name(reader: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +67,23 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+def embed_scale(table: nn.Module) -> Any:
+    """How many times as large as its rows the words are that a table gives: sqrt(D) for Gemma and XGLM, else 1."""
+    return getattr(table, "embed_scale", 1.0)
+
+
 class Decoder(Decodes):
     """How a causal LM with `embed`, `hidden` and `lm_head` is read and stepped: ours, or one of transformers."""
 
     embed: Callable[[Tensor], Tensor]
     hidden: Callable[..., Tensor]
     lm_head: Callable[[Tensor], Tensor]
+    embed_tokens: Any
+
+    @property
+    def word_size(self) -> Tensor:
+        """The root mean square of words as the first block reads them; some tables scale their rows."""
+        return self.embed_tokens.weight.detach().square().mean().sqrt() * embed_scale(self.embed_tokens)
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: the logits after each, (B, V), and the cache to go on from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from minilmm.document import Batch, left_padded
 from minilmm.nn.attention import Cache
+
+
+Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
 
 
 class Steppable(Protocol):
@@ -36,9 +40,16 @@ class MultimodalLM(Steppable, Protocol):
         """Log-probabilities (B, C)."""
         ...
 
-    def generate(self, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+    def generate(self, batch: Batch, max_tokens: int, stop: Stop, beams: int = 1) -> Tensor:
         """Continuations (B, max_tokens)."""
         ...
+
+
+def finite(scores: Tensor) -> Tensor:
+    """The same scores; ValueError where one is not finite, which would otherwise pass for a guess."""
+    if not scores.isfinite().all():
+        raise ValueError("the model's scores are not finite: its weights are damaged, or too large for this precision")
+    return scores
 
 
 @torch.no_grad()
@@ -62,7 +73,7 @@ def score(model: Steppable, batch: Batch, continuations: Tensor, mask: Tensor) -
 
 
 @torch.no_grad()
-def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+def generate(model: Steppable, batch: Batch, max_tokens: int, stop: Stop, beams: int = 1) -> Tensor:
     """Continuation up to and including `stop`, then padding (0): (B, max_tokens).
 
     beams: how many continuations are kept at every step, by their summed log-probability, which no length normalises;
@@ -73,6 +84,7 @@ def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int, beams: 
     B, V = logits.shape
     if not 1 <= beams <= V:
         raise ValueError(f"beams is {beams}: expected 1 to the {V} words of the vocabulary")
+    ends = torch.tensor([stop] if isinstance(stop, int) else list(stop), dtype=torch.long, device=logits.device)
     first = torch.arange(B, device=logits.device)
     out = torch.zeros(B, 1, 0, dtype=torch.long, device=logits.device)  # (B, beams, tokens)
     total, going = logits.new_zeros(B, 1), torch.ones(B, 1, dtype=torch.bool, device=logits.device)
@@ -85,10 +97,11 @@ def generate(model: Steppable, batch: Batch, max_tokens: int, stop: int, beams: 
         going = going.gather(1, beam)
         out = torch.cat([out.gather(1, beam[..., None].expand(-1, -1, t)), (token * going)[..., None]], -1)
         cache = cache.select((first[:, None] * gain.shape[1] + beam).flatten()) if gain.shape[1] + beams > 2 else cache
-        going = going & (token != stop)
+        going = going & ~torch.isin(token, ends)
         if t + 1 == max_tokens or not bool(going.any()):
             break
         logits = model.step((token * going).view(-1, 1), cache)[:, -1]
+    finite(total.amax(1))
     best = out[first, total.argmax(1)]
     return torch.nn.functional.pad(best, (0, max_tokens - best.shape[1]))
 
@@ -100,6 +113,6 @@ class Decodes:
         """Summed log-probability of each continuation: see `minilmm.nn.decoding.score`."""
         return score(self, batch, continuations, mask)
 
-    def generate(self: Steppable, batch: Batch, max_tokens: int, stop: int, beams: int = 1) -> Tensor:
+    def generate(self: Steppable, batch: Batch, max_tokens: int, stop: Stop, beams: int = 1) -> Tensor:
         """Continuation by greedy or beam search: see `minilmm.nn.decoding.generate`."""
         return generate(self, batch, max_tokens, stop, beams)

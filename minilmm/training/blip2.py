@@ -16,7 +16,7 @@ from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1, in_text_hal
 from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import query_looks
-from minilmm.evaluation.retrieval import ranks
+from minilmm.evaluation.retrieval import chance, ranks
 from minilmm.files import write_tensors
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
@@ -178,7 +178,7 @@ def matches(
 
     right (N, N) bool: which text belongs to which picture.
     """
-    real, count = text != 0, len(text)
+    real = text != 0
     image, written = model.image_embeddings(model.qformer(x_f)[0]), model.text_embeddings(text, real)
     similar = model.similarity(image, written)  # (N, N)
     rows = []
@@ -190,7 +190,7 @@ def matches(
             for k in (1, 5, 10):
                 value, low, high = bootstrap_interval((rank <= k).float(), seed=seed)
                 metric = f"{direction}@{k}, {by}"
-                rows.append({"metric": metric, "value": value, "low": low, "high": high, "chance": k / count})
+                rows.append({"metric": metric, "value": value, "low": low, "high": high, "chance": chance(own, k)})
     return rows
 
 

@@ -133,7 +133,7 @@ def second_stage(recipe: RealBlip2Recipe) -> tuple[Blip2, Tokenizer]:
     assert isinstance(model, Blip2)
     model.qformer.load_state_dict(first.qformer.state_dict())
     with torch.no_grad():
-        size = lm.embed_tokens.weight.square().mean().sqrt()
+        size = lm.word_size
         nn.init.normal_(model.to_lm.weight, std=float(size) * model.to_lm.in_features**-0.5)
         nn.init.zeros_(model.to_lm.bias)
     return model, words

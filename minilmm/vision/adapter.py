@@ -147,7 +147,7 @@ def torchvision_encoder(name: str, weights: str | None = "DEFAULT") -> BorrowedE
 def encoder_named(name: str, layer: int | None = None) -> BorrowedEncoder:
     """An encoder by name: a folder or a hub's name for transformers, or "torchvision:resnet50".
 
-    Its own mean and standard deviation are taken from its preprocessor_config.json where there is one. ValueError in
+    Its own mean and standard deviation are taken from its preprocessor_config.json where there is one. HubError in
     one line where there is no such encoder.
     """
     if name.startswith("torchvision:"):
@@ -155,11 +155,14 @@ def encoder_named(name: str, layer: int | None = None) -> BorrowedEncoder:
     from transformers import AutoModel
     from transformers.utils import cached_file
 
-    try:
-        model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
-        facts = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{name}: no vision encoder ({str(error).splitlines()[0]}): check the name") from None
+    from minilmm.language.hub import fetched
+
+    def load(local: bool) -> tuple[Any, str | None]:
+        model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, local_files_only=local)
+        told = {"_raise_exceptions_for_missing_entries": False, "local_files_only": local}
+        return model, cached_file(name, "preprocessor_config.json", **told)
+
+    model, facts = fetched(name, "vision encoder", load)
     return transformers_encoder(model, normal_of(Path(facts)) if facts else None, layer)
 
 
