@@ -299,7 +299,8 @@ def test_captions_without_a_wrong_partner_are_left_out_of_matching_alone():
     x_f, ids, real = batch(6, 5, 8)
     alike = torch.ones(3, 3, dtype=torch.bool)
     found = stage(x_f, ids, real, alike, torch.Generator().manual_seed(0))
-    assert float(found["itm"]) == 0 and min(float(found["itc"]), float(found["itg"])) > 0.1
+    itc, itm, itg = torch.stack(list(found.values())).tolist()
+    assert itm == 0 and min(itc, itg) > 0.1
     sum(found.values()).backward()
     assert all(bool(p.grad.isfinite().all()) for p in stage.parameters() if p.grad is not None)
     two = torch.eye(3, dtype=torch.bool)
@@ -322,7 +323,7 @@ def test_a_temperature_that_reached_its_bound_comes_back(start):
               for m in (stage, bound)]  # fmt: skip
     for loss in losses:
         loss.backward()
-    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-6)
+    torch.testing.assert_close(*losses)
     assert float(stage.temperature.grad) == pytest.approx(float(bound.temperature.grad), rel=1e-4) != 0
 
 
@@ -334,8 +335,8 @@ def test_an_empty_caption_is_a_caption_and_all_of_them_are_none():
     assert all(bool(loss.isfinite()) for loss in found.values())
     with pytest.raises(ValueError, match="every caption is empty"):
         stage(x_f, ids[:, :1], real[:, :1], torch.eye(3, dtype=torch.bool))
-    with pytest.raises(ValueError, match="use a larger batch"):
-        stage(x_f[:1], ids[:1], real[:1], torch.eye(1, dtype=torch.bool))
+    alone = stage(x_f[:1], ids[:1], real[:1], torch.eye(1, dtype=torch.bool))
+    assert float(alone["itm"].detach()) == 0 and bool(alone["itg"].isfinite())
 
 
 def test_what_is_asked_stands_behind_a_picture_and_is_not_the_answer():
