@@ -293,6 +293,41 @@ def test_hard_negatives_are_near_and_never_right():
         hard_negatives(similar, torch.ones(6, 6, dtype=torch.bool), g)
 
 
+def test_captions_without_a_wrong_partner_are_left_out_of_matching_alone():
+    """Two captions that say the same in a batch of three: as if each were matched with what is left."""
+    torch.manual_seed(0)
+    stage = Stage1(BOTH).eval()
+    x_f, ids, real = batch(6, 5, 8)
+    alike = torch.ones(3, 3, dtype=torch.bool)
+    found = stage(x_f, ids, real, alike, torch.Generator().manual_seed(0))
+    itc, itm, itg = torch.stack(list(found.values())).tolist()
+    assert itm == 0 and min(itc, itg) > 0.1
+    sum(found.values()).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in stage.parameters() if p.grad is not None)
+    two = torch.eye(3, dtype=torch.bool)
+    two[1] = two[:, 1] = True  # the second caption would do for every picture: the others still tell each other apart
+    logits = stage.match(x_f[[0, 2, 0, 2, 2, 0]], ids[[0, 2, 2, 0, 0, 2]], real[[0, 2, 2, 0, 0, 2]])
+    expected = F.cross_entropy(logits, torch.tensor([1, 1, 0, 0, 0, 0]))
+    found = stage(x_f, ids, real, two, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found["itm"], expected)
+
+
+@pytest.mark.parametrize("start", [0.005, 0.6])
+def test_a_temperature_that_reached_its_bound_comes_back(start):
+    torch.manual_seed(0)
+    stage = Stage1(BOTH).eval()
+    x_f, ids, real = batch(6, 5, 8)
+    stage.temperature.data.fill_(start)
+    bound = Stage1(BOTH).eval()
+    bound.load_state_dict(stage.state_dict() | {"temperature": torch.tensor(min(max(start, 0.01), 0.5))})
+    losses = [m(x_f, ids, real, torch.eye(3, dtype=torch.bool), torch.Generator().manual_seed(0))["itc"]
+              for m in (stage, bound)]  # fmt: skip
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(*losses)
+    assert float(stage.temperature.grad) == pytest.approx(float(bound.temperature.grad), rel=1e-4) != 0
+
+
 def test_an_empty_caption_is_a_caption_and_all_of_them_are_none():
     torch.manual_seed(0)
     stage = Stage1(BOTH).eval()
@@ -301,8 +336,8 @@ def test_an_empty_caption_is_a_caption_and_all_of_them_are_none():
     assert all(bool(loss.isfinite()) for loss in found.values())
     with pytest.raises(ValueError, match="every caption is empty"):
         stage(x_f, ids[:, :1], real[:, :1], torch.eye(3, dtype=torch.bool))
-    with pytest.raises(ValueError, match="use a larger batch"):
-        stage(x_f[:1], ids[:1], real[:1], torch.eye(1, dtype=torch.bool))
+    alone = stage(x_f[:1], ids[:1], real[:1], torch.eye(1, dtype=torch.bool))
+    assert float(alone["itm"].detach()) == 0 and bool(alone["itg"].isfinite())
 
 
 def test_what_is_asked_stands_behind_a_picture_and_is_not_the_answer():

@@ -342,7 +342,7 @@ def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_quickstart(runs, call, tmp_path, monkeypatch):
+def test_quickstart(runs, call, fails, tmp_path, monkeypatch):
     small = replace(frozen.preset("quick"), encoder=TINY_EYES.model, batch=8)
     monkeypatch.setattr(frozen, "preset", lambda name: small)
     brief = replace(flamingo.preset("quick"), vision=str(runs / "vision"), pairs=4, pages=3, videos=1, first=2)
@@ -362,8 +362,24 @@ def test_quickstart(runs, call, tmp_path, monkeypatch):
     assert told["results"]["Flamingo"]["naming"]["rows"][0]["condition"] == "real"
     report = (tmp_path / "q" / "report.md").read_text()
     assert "minilmm quickstart" in report and "seed: 0" in report
-    assert call(*arguments, "--resume")[0] == 0  # the finished run is measured again, not trained
-    assert call(*arguments)[0] == 0  # begins anew
+    assert "what next" in out
+    before = {path: path.read_bytes() for path in (tmp_path / "q").rglob("*.safetensors")}
+    code, out, _ = call(*arguments, "--resume")  # the finished runs are measured again, not trained
+    assert code == 0 and out.count("has trained already") == 4
+    fails(*arguments, holds=["holds frozen/card.json already", "--resume", "--force"])
+    fails(*arguments, "--resume", "--seed", "5", holds=["frozen: its run has another recipe (seed was 0, not 5)"])
+    (tmp_path / "q" / "frozen" / "log.jsonl").write_text("")
+    fails(*arguments, "--resume", holds="log.jsonl: missing or empty")
+    assert before == {path: path.read_bytes() for path in before}
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minilmm_cli.quickstart.few_shot", stopped)
+    code, _, err = call(*arguments, "--force")  # all are trained anew, and the same run has the same bytes
+    assert code == 130 and err.startswith("stopped; what has trained is in") and err.endswith(" --resume\n")
+    assert "--force" not in err and not (tmp_path / "q" / "results.json").exists()
+    assert before == {path: path.read_bytes() for path in before}
 
 
 def test_help_needs_no_torch():

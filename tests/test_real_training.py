@@ -323,6 +323,22 @@ def test_a_missing_asset_is_one_line(make, tmp_path, monkeypatch, capsys):
     assert "minilmm assets get smollm2" in capsys.readouterr().err
 
 
+def test_captions_that_are_alike_do_not_end_stage_1_unless_all_are(make):
+    job = make("stage1")
+    for names, ends in ((["red fish"] * 30 + ["gold boat"], False), (["red fish"] * 31, True)):
+        count = len(names)
+        seen = replace(job.seen, names=names, features=job.seen.features[:, :1].expand(-1, count, -1, -1, -1))
+        if ends:
+            with pytest.raises(ValueError, match="all 31 captions read alike"):
+                real_steps.matching(job.recipe, job.model, job.words, seen)
+            continue
+        loss = real_steps.matching(job.recipe, job.model, job.words, seen)
+        with torch.no_grad():
+            assert all(bool(loss(generator_for(0, step, "cpu"), step).isfinite()) for step in range(12))
+    with pytest.raises(ValueError, match="a batch of 1"):
+        real_steps.matching(replace(job.recipe, batch=1), job.model, job.words, job.seen)
+
+
 # --- the command line ----------------------------------------------------------------------------------------------
 
 
