@@ -100,6 +100,8 @@ class TransformersLM(Decoder, Borrowed):
             feed or 4 * c.hidden_size, next((getattr(c, n) for n in CONTEXT if hasattr(c, n)), 2048), tied=self.tied,
         )  # fmt: skip
         blocks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
+        if not blocks:
+            raise unsupported(model, "its layers are not one list")
         self._blocks = list(blocks[0])  # a plain list: the model owns them
         self._cache_name = cache_name(model.base_model)
 
