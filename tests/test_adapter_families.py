@@ -18,10 +18,10 @@ WORDS, WIDTH = 60, 32
 SIZES = (
     dict.fromkeys(("hidden_size", "d_model", "n_embd", "word_embed_proj_dim"), WIDTH)
     | dict.fromkeys(("num_hidden_layers", "num_layers", "n_layers", "n_layer", "decoder_layers", "encoder_layers"), 2)
-    | dict.fromkeys(("num_attention_heads", "attention_heads", "n_heads", "n_head", "num_experts", "num_local_experts"), 4)
+    | dict.fromkeys(("num_attention_heads", "attention_heads", "n_heads", "n_head", "num_experts"), 4)
     | dict.fromkeys(("intermediate_size", "ffn_dim", "ffn_hidden_size", "dff", "n_inner", "decoder_ffn_dim"), 64)
     | dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len"), 64)
-    | {"vocab_size": WORDS, "num_key_value_heads": 2, "head_dim": 8, "rotary_dim": 4, "moe_intermediate_size": 16,
+    | {"vocab_size": WORDS, "num_local_experts": 4, "num_key_value_heads": 2, "head_dim": 8, "rotary_dim": 4, "moe_intermediate_size": 16,
        "num_experts_per_tok": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 )  # fmt: skip
 READ = """
@@ -30,7 +30,8 @@ granitemoe helium llama mistral mixtral mpt nemotron olmo olmo2 olmoe opt persim
 qwen3_moe smollm3 stablelm starcoder2 xglm
 """
 REFUSED = """
-bart bert falcon_h1 falcon_mamba jamba mamba openai-gpt pegasus qwen3_next recurrent_gemma roberta rwkv trocr xlnet xlstm
+bart bert falcon_h1 falcon_mamba jamba mamba openai-gpt pegasus qwen3_next recurrent_gemma roberta rwkv
+trocr xlnet xlstm
 """
 SCALED = {"gemma", "gemma2", "gemma3_text", "xglm", "biogpt"}
 
