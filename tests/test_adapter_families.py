@@ -21,8 +21,8 @@ SIZES = (
     | dict.fromkeys(("num_attention_heads", "attention_heads", "n_heads", "n_head", "num_experts"), 4)
     | dict.fromkeys(("intermediate_size", "ffn_dim", "ffn_hidden_size", "dff", "n_inner", "decoder_ffn_dim"), 64)
     | dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len"), 64)
-    | {"vocab_size": WORDS, "num_local_experts": 4, "num_key_value_heads": 2, "head_dim": 8, "rotary_dim": 4, "moe_intermediate_size": 16,
-       "num_experts_per_tok": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    | {"num_local_experts": 4, "vocab_size": WORDS, "num_key_value_heads": 2, "head_dim": 8, "rotary_dim": 4,
+       "moe_intermediate_size": 16, "num_experts_per_tok": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 )  # fmt: skip
 READ = """
 biogpt bloom codegen cohere cohere2 ctrl falcon gemma gemma2 gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neox gptj granite
