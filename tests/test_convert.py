@@ -307,7 +307,10 @@ def test_prompts_are_written_as_each_family_writes_them(saved, tmp_path):
         convert(str(saved(name, words=True)[1]), tmp_path / f"{name}-ours")
     opt, flan, idefics = (asking.Reader(str(tmp_path / f"{n}-ours")) for n in ("opt", "flan-t5", "idefics"))
     assert opt.blip2("<image> a cat") == [IMAGE, 1, 9, 11] and flan.blip2("<image> a cat") == [IMAGE, 9, 11, 2]
-    assert opt.stop == 2 and opt.text(torch.tensor([11, 2, 9])) == "cat"
+    assert opt.stop == (2,) and opt.text(torch.tensor([11, 2, 9])) == "cat"
+    (tmp_path / "opt-ours" / "transformers" / "generation_config.json").write_text('{"eos_token_id": [2, 9]}')
+    several = asking.Reader(str(tmp_path / "opt-ours"))
+    assert several.stop == (2, 9) and several.text(torch.tensor([11, 9, 11])) == "cat"
     assert idefics.idefics("a <image><image> cat <image>") == [1, 9, 50, 51, 50, 51, 50, 11, 50, 51, 50]
     silent = idefics.batch("a cat", [])
     assert silent.media.shape == (1, 1, 1, 3, 28, 28) and not silent.media_mask.any()

@@ -34,5 +34,5 @@ def test_what_the_cache_holds_needs_no_hub(tmp_path, monkeypatch):
     (folder / "refs" / "main").write_text("c0ffee")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     assert folder_of("some/llama") == folder / "snapshots" / "c0ffee"
-    with pytest.raises(hub.HubError, match="no causal language model .*check the name"):
+    with pytest.raises(hub.HubError, match=r"no causal language model .*check the name"):
         hub.lm_named(str(folder / "snapshots" / "c0ffee"))  # a model, and no tokenizer

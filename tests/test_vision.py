@@ -364,9 +364,8 @@ def test_several_texts_per_picture_by_hand():
         recall_at(similarity, 1, torch.tensor([0, 0, 0, 0]))
 
 
-@pytest.mark.parametrize("value", [0.0, math.nan])
-def test_a_collapsed_model_retrieves_nothing(value):
-    for hits in recall_at(torch.full((12, 12), value), 10):
+def test_a_collapsed_model_retrieves_nothing():
+    for hits in recall_at(torch.zeros(12, 12), 10):
         assert not hits.any()
 
 

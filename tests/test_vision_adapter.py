@@ -90,8 +90,10 @@ def test_by_name_with_the_checkpoints_own_normalisation(tmp_path, monkeypatch):
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 4]}')
     own = encoder_named(str(tmp_path))
     assert own.get_buffer("mean").flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
-    with pytest.raises(ValueError, match="no vision encoder"):
-        encoder_named(str(tmp_path / "nothing"))
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    for bad in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(ValueError, match="no vision encoder"):
+            encoder_named(str(bad))
     with pytest.raises(ValueError, match="no vision encoder"):
         encoder_named("no/such-encoder")
 

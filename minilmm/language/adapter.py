@@ -66,7 +66,8 @@ class Borrowed(nn.Module):
         """Final states (..., D) -> logits (..., V), scaled and capped as Cohere, Granite and Gemma 2 do."""
         logits, c = self.model.get_output_embeddings()(states), self.model.config
         logits = torch.cat([logits, states @ self.added_out.T], -1) if len(self.added) else logits
-        logits = logits * (getattr(c, "logit_scale", None) or 1.0) / (getattr(c, "logits_scaling", None) or 1.0)
+        scale = (getattr(c, "logit_scale", None) or 1.0) / (getattr(c, "logits_scaling", None) or 1.0)
+        logits = logits if scale == 1.0 else logits * scale
         cap = getattr(c, "final_logit_softcapping", None)
         return cap * torch.tanh(logits / cap) if cap else logits
 
@@ -83,12 +84,9 @@ class TransformersLM(Decoder, Borrowed):
         if model.config.is_encoder_decoder or model.get_output_embeddings() is None:
             raise ValueError(f"{type(model).__name__} is no causal language model: name one, such as GPT2LMHeadModel")
         takes = inspect.signature(model.base_model.forward).parameters
-        kinds = set(getattr(model.config, "layer_types", None) or ()) - ATTENTION
-        if (
-            kinds
-            or model._is_stateful
-            or not {"inputs_embeds", "attention_mask", cache_name(model.base_model)} <= takes.keys()
-        ):
+        needs = {"inputs_embeds", "attention_mask", cache_name(model.base_model)}
+        recurrent = set(getattr(model.config, "layer_types", None) or ()) - ATTENTION
+        if recurrent or getattr(model, "_is_stateful", False) or not needs <= takes.keys():
             raise unsupported(model, "recurrent layers, or none that read embeddings with a cache of keys and values")
         super().__init__(model, added)
         c: Any = model.config
@@ -100,6 +98,8 @@ class TransformersLM(Decoder, Borrowed):
             feed or 4 * c.hidden_size, next((getattr(c, n) for n in CONTEXT if hasattr(c, n)), 2048), tied=self.tied,
         )  # fmt: skip
         blocks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
+        if not blocks:
+            raise unsupported(model, "its layers are not one list")
         self._blocks = list(blocks[0])  # a plain list: the model owns them
         self._cache_name = cache_name(model.base_model)
 

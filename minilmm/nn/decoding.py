@@ -11,7 +11,6 @@ from torch import Tensor
 from minilmm.document import Batch, left_padded
 from minilmm.nn.attention import Cache
 
-
 Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
 
 

@@ -157,13 +157,14 @@ def encoder_named(name: str, layer: int | None = None) -> BorrowedEncoder:
 
     from minilmm.language.hub import fetched
 
-    def load(local: bool) -> tuple[Any, str | None]:
+    def load(local: bool) -> tuple[Any, Normal | None]:
         model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, local_files_only=local)
         told = {"_raise_exceptions_for_missing_entries": False, "local_files_only": local}
-        return model, cached_file(name, "preprocessor_config.json", **told)
+        facts = cached_file(name, "preprocessor_config.json", **told)
+        return model, normal_of(Path(facts)) if facts else None
 
-    model, facts = fetched(name, "vision encoder", load)
-    return transformers_encoder(model, normal_of(Path(facts)) if facts else None, layer)
+    model, normal = fetched(name, "vision encoder", load)
+    return transformers_encoder(model, normal, layer)
 
 
 def normal_of(path: Path) -> Normal | None:
