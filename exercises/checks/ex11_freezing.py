@@ -17,7 +17,6 @@ def drawn(salt):
 
 def after_freezing(ex, parts, pictures, upstream, shared, lm_first):
     """Gradients of the pictures and of the six parts, and the names of what `freeze` gave back."""
-    import torch
     from torch import nn
 
     def linear(weight, bias):
@@ -32,7 +31,7 @@ def after_freezing(ex, parts, pictures, upstream, shared, lm_first):
     for name in ("lm", "eyes") if lm_first else ("eyes", "lm"):
         setattr(model, name, {"lm": lm, "eyes": eyes}[name])
     eyes.bias.requires_grad_(False)
-    lm[0].requires_grad_(False)
+    lm[0].requires_grad_(shared)
     names = {id(p): f"{part}.{n}" for part in ("eyes", "lm") for n, p in getattr(model, part).named_parameters()}
     back = [names.get(id(p), "a stranger") for p in ex.freeze(model)]
     pictures.requires_grad_(True)
@@ -81,7 +80,6 @@ def a_shared_matrix(ex):
 
 def stepped(ex, parts, pictures, answers, rates, bias_frozen):
     """The loss of each of some steps, and the six parts after them."""
-    import torch
     from torch import nn
 
     layers = []

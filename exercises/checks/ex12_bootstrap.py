@@ -41,7 +41,7 @@ def the_ends(ex):
     right = torch.arange(50) < torch.arange(5, 46)[torch.randperm(41, generator=g), None]  # 5, 6, ... 45 right answers
     picks = torch.where(right, order[0], order[-1])[:, torch.randperm(50, generator=g)]
     # 41 different means .10, .12, ... .90: a fortieth of the way in from either end is the second
-    close(torch.tensor(ex.interval(correct, picks)[1:]), torch.tensor([0.12, 0.88]), "low and high")
+    same(list(ex.interval(correct, picks)[1:]), [0.12, 0.88], "low and high")
     for n, samples in ((13, 27), (30, 90)):
         correct, picks = truths(n, g), torch.randint(n, (samples, n), generator=g)
         expected = by_hand(correct, picks)[1:]
@@ -77,5 +77,6 @@ def controls(ex):
     equal(got, [True, False, False], "in_order of .42-.55, .55-.7 and .3-.45 at chance .5")
     for ends in torch.rand(8, 2, generator=generator(3)).sort(1).values.tolist():
         low, high = ends
-        for chance, holds in ((low / 2, False), (low, True), ((low + high) / 2, True), (high, True), (high + 0.01, False)):
+        for chance in (low / 2, low, (low + high) / 2, high, high + 0.01):
+            holds = low <= chance <= high
             equal(ex.in_order(low, high, chance), holds, f"in_order({low:.3f}, {high:.3f}, {chance:.3f})")

@@ -1,5 +1,5 @@
-"""Checks of exercise 14. The block is made beside the learner's code, of parts whose numbers are drawn here; what it gives
-is compared with a slow loop over tokens, and its gradients with that loop's."""
+"""Checks of exercise 14. The block is made beside the learner's code, of parts whose numbers are drawn here; its
+outputs and gradients are compared with those of a slow loop over tokens."""
 
 import torch
 
@@ -7,7 +7,7 @@ from minilmm.course.checking import Wrong, check, close, equal, generator, same
 
 
 def drawn(salt, blind=False):
-    """Text (2, 5, 4), pictures' tokens (2, 3, 4), a mask, the parts' matrices, and what the outputs are weighed with."""
+    """Text (2, 5, 4), pictures' tokens (2, 3, 4), a mask, the parts' matrices, and weights of the outputs."""
     g = generator(salt)
     y, x, upstream = (torch.randn(2, n, 4, generator=g) for n in (5, 3, 5))
     mask = torch.rand(2, 5, 3, generator=g) < 0.5
@@ -48,7 +48,8 @@ def looped(alphas, y, x, mask, parts, upstream):
     for text, pictures, marks in zip(y, x, mask, strict=True):
         for token, row in zip(text, marks, strict=True):
             if row.any():
-                token = token + (1 - 2 / ((2 * a).exp() + 1)) * (token @ of_y + (pictures @ of_x).mean(0)) * int(row.sum())
+                attended = int(row.sum()) * (token @ of_y + (pictures @ of_x).mean(0))
+                token = token + (1 - 2 / ((2 * a).exp() + 1)) * attended
                 token = token + (1 - 2 / ((2 * d).exp() + 1)) * ((token @ inner) ** 2 + bias)
             rows.append(token)
     out = torch.stack(rows).view(y.shape)

@@ -9,7 +9,7 @@ TAG = 3
 
 
 def pages(salt, B=5, L=14):
-    """Random pages without padding: words, <EOC> and tags, three tags at least; and what a loop says of looking back."""
+    """Random pages without padding: words, <EOC> and three tags at least; and how many tags a loop has seen so far."""
     g = generator(salt)
     ids = torch.randint(50, 70, (B, L), generator=g)
     for row in ids:
@@ -50,7 +50,8 @@ def before_any_picture(ex):
     for words in torch.randperm(6, generator=generator(5))[:3].tolist():
         phi = ex.last_image(torch.tensor([[*range(50, 50 + words), TAG, 60, 61], [*range(70, 73 + words)]]))
         told = [[*phi[0, :words].tolist(), *phi[0, -2:].tolist()], phi[1].tolist()]
-        equal(told, [[0] * words + [1, 1], [0] * (words + 3)], f"{words} words, a tag, two words; a page of words alone")
+        expected = [[0] * words + [1, 1], [0] * (words + 3)]
+        equal(told, expected, f"{words} words, a tag, two words; a page of words alone")
 
 
 @check(points=1, stage="mask", hint="A page that is shorter than its neighbours still ends behind a picture.")
@@ -74,7 +75,8 @@ def looking_ahead(ex):
     ahead = torch.arange(5)[torch.randperm(5, generator=generator(8))] < 3
     text = (ids != TAG) & (tags < tags[:, -1:])
     expected = torch.where(ahead[:, None], tags + 1, tags)
-    equal(ex.last_image(ids, ahead)[text], expected[text], "all text in front of a last picture: three pages of five ahead")
+    got = ex.last_image(ids, ahead)[text]
+    equal(got, expected[text], "all text in front of a last picture: three pages of five look ahead")
 
 
 @check(points=1, stage="values", hint="Behind the last tag no picture follows: nothing to look at.")
@@ -101,7 +103,8 @@ def one_picture_or_none(ex):
     for images in (2, 5):
         phi = torch.randint(images, (3, 4), generator=generator(10))  # nobody looks at the last one
         expected = torch.tensor([[[j + 1 == p for j in range(images)] for p in row] for row in phi.tolist()])
-        equal(ex.media_mask(phi, images, 1), expected, f"media_mask of {images} pictures, the last of which nobody looks at")
+        what = f"media_mask of {images} pictures, the last of which nobody looks at"
+        equal(ex.media_mask(phi, images, 1), expected, what)
 
 
 @check(points=1, stage="mask", hint="Picture 1's tokens all come before picture 2's.")

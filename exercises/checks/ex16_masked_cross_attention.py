@@ -51,7 +51,8 @@ def hidden_keys(ex):
         mask[:, 0] = torch.arange(K) == K - 1
         given = plain(2, mask)
         given[2][:, :, 0] = 1e4
-        learns(ex, "cross_attention", looped, *given, what=f"{L} queries, of {K} keys some hidden, one head, scores of 0")
+        what = f"{L} queries, {K} keys, some hidden, one head, scores of 0"
+        learns(ex, "cross_attention", looped, *given, what=what)
 
 
 @check(points=3, stage="mask", hint="Set the rows that see nothing to 0 at the very end, behind the output map.")

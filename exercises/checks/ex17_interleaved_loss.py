@@ -71,7 +71,7 @@ def padding(ex):
     marks = ex.counted(ids, real, ahead)
     told = torch.where((ids == 2) & (~real | ~ahead[:, None]), marks, False)
     expected = (ids == 2) & real & ~ahead[:, None]
-    equal(told, expected, "where <eos> counts amid padding on both sides: three pages look back; pads of three look ahead")
+    equal(told, expected, "where <eos> counts on three pages amid padding, and padding of three that look ahead")
 
 
 @check(points=1, stage="mask", hint="Ask exercise 15 which picture a token looks at: give it `ahead`.")

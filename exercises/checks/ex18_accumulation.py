@@ -99,7 +99,8 @@ def in_turn(ex):
         expected = w
         for one, weight in zip(sets, weights, strict=True):
             expected = expected - rate * own(ex, expected, [one], [weight])
-        close(ex.round_robin(w, sets, weights, rate), expected, f"w after a round at rate {rate}, from your own gradients")
+        told = f"w after a round at rate {rate}, from your own gradients"
+        close(ex.round_robin(w, sets, weights, rate), expected, told)
 
 
 def grouped(ex, decay):

@@ -44,7 +44,7 @@ def too_few(ex):
     """One example is refused, and none; two are not."""
     examples, query, question = drawn(7, 2)
     for few in (1, 0):
-        refuses(lambda few=few: ex.zero_shot(examples[:few], query, question), f"a zero-shot prompt from {few} examples")
+        refuses(lambda few=few: ex.zero_shot(examples[:few], query, question), f"a prompt from {few} examples")
     ids, _ = ex.zero_shot(examples, query, question)
     equal(all(word in ids for word in question), True, "does the prompt from two examples hold the question?")
 
@@ -127,4 +127,4 @@ def token_by_token(ex):
     first, _ = ex.step(words[:, 5:], cache)  # by a plain call, which must leave the cache as it is
     same(ex.step(words[:, 5:], cache)[0], first, "two continuations of one prompt")
     if max(held) - min(held) >= 12:  # the numbers of one token in three rows
-        raise Wrong("how many numbers a cache holds, behind prompts of 2 to 20 and each step", "as many always", str(held))
+        raise Wrong("how many numbers each cache holds, behind prompts of 2 to 20", "as many always", str(held))

@@ -16,9 +16,10 @@ IGNORE = -100  # a label that no loss counts, as in torch
 def counted(ids: Tensor, real: Tensor, ahead: Tensor) -> Tensor:
     """Which tokens are to be predicted: ids (B, L), real (B, L) bool, ahead (B,) bool -> (B, L) bool.
 
-    A token counts if it looks at a picture (`last_image` of exercise 15) and no <EOC> stands between the latest tag (the
-    beginning, if there is none) and it; <EOC> itself counts. Never counted: tags, <bos>, and padding. `real` is False on padding, which may be on either
-    side and has the id of <eos> (as with GPT-2, which has no other): the id tells nothing.
+    A token counts if it looks at a picture (`last_image` of exercise 15) and no <EOC> stands between the latest tag, or
+    the beginning if there is none, and it; <EOC> itself counts. Never counted: tags, <bos>, and padding. `real` is
+    False on padding, which may be on either side and has the id of <eos> (as with GPT-2, which has no other): the id
+    tells nothing.
 
     ahead: pages whose text stands in front of its picture, such as <bos> a b <EOC> <image> c <EOC> <image>.
     """

@@ -14,8 +14,8 @@ def nearest(queries: Tensor, support: Tensor, k: int, own: Tensor) -> Tensor:
 
     queries, support: features of the frozen eyes. own (B,): each query's own place in the support, -1 where it is not
     there. A query is never its own example; another picture with the same features may be. Last stands nearest to the
-    question. One batch may hold queries of both kinds. ValueError where some query has fewer than k *other* pictures (one
-    that is not in the support has them all).
+    question. One batch may hold queries of both kinds. ValueError where some query has fewer than k *other* pictures;
+    for one that is not in the support all are others.
     """
     # BEGIN SOLUTION
     others = len(support) - int((own >= 0).any())
