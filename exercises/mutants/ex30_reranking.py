@@ -11,6 +11,8 @@ IMAGES = "return ranked_texts(similar.T, lambda texts, pictures: match(pictures,
 MUTANTS = [
     Mutant("least-similar", ((TOPK, TOPK.replace(", 1)", ", 1, largest=False)")),),
            "the least similar are the candidates", caught_by="the_most_similar"),
+    Mutant("never-below-zero", ((TOPK, TOPK.replace("similar.topk", "similar.clamp(min=0).topk")),),
+           "similarities below 0 all count the same", caught_by="the_most_similar"),
     Mutant("by-number", ((TOPK, TOPK + ".sort(1).values"),),
            "the candidates stand in the order of their numbers", caught_by="the_most_similar"),
     Mutant("worst-first", ((TOPK, TOPK + ".flip(1)"),),
@@ -49,6 +51,10 @@ MUTANTS = [
            "each pair is matched twice", caught_by="asked_once"),
     Mutant("one-more", ((MATCHED, "match(torch.arange(len(similar)), rest[:, 0])\n    " + MATCHED),),
            "a candidate more than k is matched", caught_by="asked_once"),
+    Mutant("all-asked-for-texts", ((IMAGES, "every = torch.cartesian_prod(torch.arange(len(similar)), torch.arange(similar.shape[1]))\n"
+                                    "    table = match(every[:, 0], every[:, 1]).view_as(similar)\n"
+                                    "    return ranked_texts(similar.T, lambda texts, pictures: table[pictures, texts], k)"),),
+           "for texts all pairs are matched, and not the candidates alone", caught_by="pictures_of_a_text"),
     Mutant("not-turned", ((IMAGES, "return ranked_texts(similar, match, k)"),),
            "pictures still look for texts: nothing is turned round", caught_by="pictures_of_a_text"),
     Mutant("match-not-turned", ((IMAGES, "return ranked_texts(similar.T, match, k)"),),

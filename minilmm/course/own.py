@@ -18,7 +18,11 @@ class _Own(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ex: Any, name: str, args: tuple, *leaves: Tensor) -> tuple[Tensor, ...]:
         ctx.ex, ctx.name, ctx.args = ex, name, args
-        return tuple(real_tensors(getattr(ex, name)(*args)))
+        outputs = tuple(real_tensors(getattr(ex, name)(*args)))
+        if any(o.numel() > 1 and bool((o == o.flatten()[0]).all()) for o in outputs):
+            _note((name, outputs[0]))
+            raise Wrong(f"what {name} gives", "numbers that follow its inputs", "the same number everywhere")
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
@@ -34,13 +38,14 @@ class _Own(torch.autograd.Function):
 def own(ex: Any, name: str) -> Callable[..., Any]:
     """The learner's function as a part of an oracle that passes gradients on: its real-valued outputs, in order.
 
-    Wrong, on the way back: it has no gradient by two thirds of its inputs. Two parts that are both constant would agree.
+    Wrong: one of them is constant or, on the way back, it has no gradient by two thirds of its inputs. Two parts that
+    ignore what they are asked would agree.
     """
     return lambda *args: _Own.apply(ex, name, args, *real_tensors(list(args)))
 
 
 class Composed:
-    """A function of the learner's own parts in the place of one of the learner's: for `learns(Composed(f), "", ...)`."""
+    """A function of the learner's parts in the place of one of the learner's, for `learns(Composed(f), "", ...)`."""
 
     def __init__(self, call: Callable[..., Tensor]):
         self.call = call
