@@ -153,7 +153,10 @@ HOSTILE = {  # what double does, and a word of the message; `name` is right and 
     "a huge answer": ("return torch.zeros(100_000_000, dtype=torch.uint8)", "95 MB"),
     "patched torch": ("torch.allclose = lambda *a, **k: True; return x", r"came \[1, 2\]"),
     "the checker": ("import minilmm.course.checking as c; c.close = print; return x", "denied|minilmm cannot be"),
-    "exec of the grader": ("import importlib; importlib.import_module('minilmm.course.grading')", "denied|cannot be imp"),
+    "exec of the grader": (
+        "import importlib; importlib.import_module('minilmm.course.grading')",
+        "denied|cannot be imp",
+    ),
 }
 
 

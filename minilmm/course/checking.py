@@ -40,7 +40,6 @@ class Failed(AssertionError):
     """No answer: the learner's code raised an error (its type and message), ran too long, or stopped."""
 
     def __init__(self, error: str, message: str = ""):
-        error, message = shown(error), shown(message)
         super().__init__(f"{error}: {message}" if message else error)
         self.error, self.message = error, message
         self.loading = False  # did the file itself fail, before anything was asked of it?
