@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from minilmm.course.checking import shown
 
-from .common import new_table, out_console, write_json
+from .common import new_table, out_console
 
 if TYPE_CHECKING:
     from minilmm.course.exercises import Exercise

@@ -33,8 +33,8 @@ python="$(cd "$(dirname "$python")" && pwd)/$(basename "$python")"
 cd "$base/source" && exec "$python" -m minilmm.course.gradescope "$base"
 """
 PACKAGE = ("__init__.py", *(f"course/{name}.py" for name in (
-    "__init__", "messages", "checking", "exercises", "sandbox", "worker", "zygote", "isolation", "submissions", "grading",
-    "gradescope")))  # fmt: skip
+    "__init__", "messages", "checking", "exercises", "sandbox", "worker", "zygote", "isolation", "submissions",
+    "grading", "gradescope")))  # fmt: skip
 
 
 def results_json(grades: Sequence[Grade]) -> dict[str, Any]:

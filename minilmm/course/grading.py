@@ -17,7 +17,7 @@ from typing import Any
 
 from minilmm.course.checking import Check, Failed, Wrong, alike, recording, shown
 from minilmm.course.exercises import Exercise, checks_of, load_module
-from minilmm.course.isolation import ENDED, START, Learner, Lost, Zygote, ending
+from minilmm.course.isolation import ENDED, Learner, Lost, Zygote, ending
 from minilmm.course.submissions import read
 
 TRIES = 3  # of a check whose process is lost
@@ -182,7 +182,7 @@ class Grader:
         return Grade(exercise, tuple(results))
 
     def mutation_table(self, exercise: Exercise) -> dict[str, list[str]]:
-        """For every known-wrong variant the checks that fail on it, the one that it names among them. Lost: cannot say."""
+        """For every known-wrong variant the checks that fail on it, in order. Lost: one could not be run."""
         table = {}
         for number, mutant in enumerate(exercise.mutants):
             made = {check.name: self.mutant_attempt(check, exercise, number)[0] for check in exercise.checks}

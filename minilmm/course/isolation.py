@@ -157,6 +157,19 @@ class Zygote:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
+def probe() -> tuple[list[str], list[str]]:
+    """The means that contain a learner's code on this system, and what it can do to the grader all the same."""
+    if not hasattr(os, "fork"):
+        return [], ["do what you can"]
+    with tempfile.TemporaryDirectory(prefix="minilmm-") as scratch, socket.create_server(("127.0.0.1", 0)) as server:
+        os.chmod(scratch, 0o711)
+        process, channel = start_sandboxed("probe", scratch, [])
+        with process, channel:
+            channel.sendall(struct.pack(">II", os.getpid(), server.getsockname()[1]))
+            means, doors = json.loads(channel.recv(4096))
+    return means, doors
+
+
 class Learner:
     """The learner's module as a check sees it: `ex.function(...)`, and `ex.run(helper, ...)` for code beside it."""
 
