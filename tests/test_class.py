@@ -1,4 +1,4 @@
-"""A class with every attack and accident: honest answers keep their points, hostile ones gain none, reasons are told."""
+"""A class with every attack and accident: honest answers keep their points, hostile ones gain none."""
 
 import csv
 import hashlib
@@ -85,7 +85,7 @@ READERS = {  # ways to the solution, as expressions: whoever gets there has ever
     "links": "os.link(SOLUTION, 'a.py') or open('a.py').read()",
     "links softly": "os.symlink(SOLUTION, 'b.py') or open('b.py').read()",
     "renames": "os.rename(SOLUTION, 'c.py') or open('c.py').read()",
-    "opens beside": "os.read(os.open(os.path.basename(SOLUTION), 0, dir_fd=os.open(os.path.dirname(SOLUTION), 0)), 9999)",
+    "opens beside": "os.read(os.open(NAME, 0, dir_fd=os.open(os.path.dirname(SOLUTION), 0)), 9999)",
     "maps": "bytes(torch.from_file(SOLUTION, size=os.stat(SOLUTION).st_size, dtype=torch.uint8).tolist())",
     "calls cat": "subprocess.run(['cat', SOLUTION], capture_output=True, check=True).stdout",
     "calls C": "(lambda f, b: (f > 0 or 1 / 0) and C.read(f, b, 9999) and b.value)"
@@ -130,7 +130,7 @@ def everyone(tmp_path):
     """The folders of the class, and what each is worth."""
     folder = tmp_path / "class"
     texts = dict(HONEST)
-    names = f"SOLUTION = {SOLUTION!r}\nNEIGHBOUR = {str(folder / 'plain' / FILE)!r}\n"
+    names = f"SOLUTION = {SOLUTION!r}\nNAME = {FILE!r}\nNEIGHBOUR = {str(folder / 'plain' / FILE)!r}\n"
     paths = [str(tmp_path / "told.json"), str(tmp_path / "told.csv"), SOLUTION, str(folder / "plain" / FILE)]
     for name, attack in HOSTILE.items():
         answer = "" if "def attention" in attack else NOTHING
@@ -179,7 +179,8 @@ def test_a_class_with_every_attack_and_accident(everyone, tmp_path, monkeypatch,
     assert "is a link" in reasons["linked"] and "is a link" in reasons["linked to a neighbour"]
     assert code == 0 and all(one["graded"] for one in told["learners"]) and course_hash() == before
     assert "\x1b" not in out and "move it up" in " ".join(out.split())
-    rows = {row["learner"]: row for row in csv.DictReader(Path("told.csv").open(encoding="utf-8"))}
+    table = Path("told.csv").read_text(encoding="utf-8").splitlines()
+    rows = {row["learner"]: row for row in csv.DictReader(table)}
     assert rows["plain"]["03"] == str(EXERCISE.points) and rows["copied"]["03"] == "" and len(rows) == len(got)
     (group,) = told["equal"]
     assert {"plain", "with a mark", "windows", "the reference solution"} < set(group["names"])

@@ -27,7 +27,7 @@ from minilmm.course.checking import Failed
 from minilmm.course.messages import decode, encode, receive
 
 ENDED = "the program ended before it answered"
-START = 60.0  # seconds that an interpreter and torch may take to start
+START, ANSWERS = 60.0, 30.0  # seconds that an interpreter with torch may take to start, and the zygote to end a worker
 PACKAGE = Path(__file__).parents[1]
 PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS")
 
@@ -104,6 +104,7 @@ class Zygote:
             if not self.fork:
                 return self._end_spawned(hung_up)
             assert self._control is not None
+            self._control.settimeout(ANSWERS)
             self._control.sendall(b"wait" if hung_up else b"kill")
             return int(struct.unpack(">i", self._control.recv(4, socket.MSG_WAITALL))[0])
         except (OSError, struct.error, subprocess.TimeoutExpired):

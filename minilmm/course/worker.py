@@ -56,7 +56,8 @@ class Session:
     def load(self, file: str, text: str, needs: dict[str, str], guarded: list[str]) -> None:
         """Run the learner's text as a module; `needs` are earlier exercises that it may import, as texts."""
         guard(guarded)
-        torch.compile, torch.nn.Module.compile = run_at_once, lambda *_, **__: None  # type: ignore[method-assign]
+        vars(torch)["compile"] = run_at_once
+        setattr(torch.nn.Module, "compile", lambda *_, **__: None)  # noqa: B010
         self.file = file
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)  # for tracebacks and inspect
         for name, code in needs.items():
