@@ -78,12 +78,21 @@ def disk() -> str:
     return f"the working folder can be written, {free:.0f} GiB free"
 
 
+def homework() -> str:
+    """What a learner's code could reach while it is graded here, found by trying."""
+    from minilmm.course.isolation import probe
+
+    means, doors = probe()
+    held = f"homework is graded in a process of its own{''.join(', ' + means for means in means)}"
+    return held + (f"; it can still {', '.join(doors)}: grade strangers in a container" if doors else "")
+
+
 def doctor() -> None:
     """Check the installation; exit code 0 when all is well."""
     from .main import explain
 
     console, failed = out_console(), 0
-    checks: list[Callable[[], str]] = [python_version, torch_version, forward, checkpoints, disk]
+    checks: list[Callable[[], str]] = [python_version, torch_version, forward, checkpoints, disk, homework]
     for one in checks:
         try:
             console.print(f"[green]✓[/] {one()}", soft_wrap=True)

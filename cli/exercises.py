@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from .common import Json, check_json, new_table, out_console, writable_file, writable_folder, write_json
 
 if TYPE_CHECKING:
     from minilmm.course.exercises import Exercise
-    from minilmm.course.grading import Grade
 
 WORK = Path("my_work")
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Exercises, such as 03.")]
@@ -61,7 +59,7 @@ def start(ids: Annotated[list[str], typer.Argument(metavar="NN...", help="Exerci
         if place.exists():
             console.print(f"{place}: there already, left as it is", soft_wrap=True)
         else:
-            place.write_text(e.stub)
+            place.write_text(e.stub, encoding="utf-8")
             console.print(f"{place}: {e.title}, about {e.minutes} minutes; then minilmm grade {e.id}", soft_wrap=True)
 
 
@@ -85,12 +83,12 @@ def build() -> None:
     """Write the stubs of exercises/student/ anew from their sources."""
     for e in every():
         e.path("student").parent.mkdir(exist_ok=True)
-        e.path("student").write_text(e.stub)
+        e.path("student").write_text(e.stub, encoding="utf-8")
     out_console().print(f"{len(every())} stubs written")
 
 
 def mutants(ids: Ids = None) -> int:
-    """Every known-wrong answer and the checks that catch it; exit code 1 unless each is caught by the one it names."""
+    """Every known-wrong answer and the checks that fail on it; exit code 1 unless the one it names is among them."""
     from minilmm.course.grading import Grader
 
     exercises, wrong, total = every(), 0, 0
@@ -99,13 +97,14 @@ def mutants(ids: Ids = None) -> int:
         for e in chosen(ids, exercises):
             found = grader.mutation_table(e)
             for mutant in e.mutants:
-                right = found[mutant.name] == [mutant.caught_by]
+                right = mutant.caught_by in found[mutant.name]
                 wrong, total = wrong + (not right), total + 1
-                caught = "that one alone" if right else f"[red]{', '.join(found[mutant.name]) or 'none'}[/]"
+                others = ", ".join(name for name in found[mutant.name] if name != mutant.caught_by)
+                caught = f"[red]{others or 'none'}[/]" if not right else f"it and {others}" if others else "it alone"
                 table.add_row(e.id, mutant.name, mutant.caught_by, caught)
     console = out_console()
     console.print(table)
-    console.print(f"{total - wrong} of {total} known-wrong answers are caught by exactly the check that each names")
+    console.print(f"{total - wrong} of {total} known-wrong answers are caught by the check that each names")
     return int(wrong > 0)
 
 
@@ -136,20 +135,38 @@ def grade(
     variant: Variant = 0,
     hidden: Hidden = None,
     json: Json = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="With --class: a row per learner.")
+    ] = None,
     results: Annotated[Path | None, typer.Option("--gradescope", help="Write Gradescope's results.json.")] = None,
 ) -> int:
-    """Grade exercises: those named, or all that were started. Exit code 1 unless every point was earned."""
+    """Grade exercises: those named, or all that were started. Exit code 1: points were lost; 3: not all was graded.
+
+    With --class the exit code is 0 whatever the points.
+    """
     from minilmm.course.gradescope import results_json
     from minilmm.course.grading import Grader, grade_folder
+
+    from .grades import NOT_GRADED, grade_class, report, report_class, write_csv
 
     exercises = every()
     picked = chosen(ids, exercises)
     check_json(json)
     checked_hidden(hidden)
-    if results is not None:
-        writable_file(results)
+    for file in (results, table):
+        if file is not None:
+            writable_file(file)
+    if table is not None and everyone is None:
+        raise ValueError("--csv holds a row per learner: give --class as well, or take --json")
     if everyone is not None:
-        return grade_class(everyone, picked, exercises, chain, variant, hidden, json)
+        with Grader(exercises, variant=variant, hidden=hidden, work=everyone) as grader:
+            told = grade_class(grader, everyone, picked, chain)
+        write_json(json, told)
+        if table is not None:
+            write_csv(table, told, picked)
+        if json != "-":
+            report_class(told, picked)
+        return 0 if all(one["graded"] for one in told["learners"]) else NOT_GRADED
     if not solutions and not ids:
         picked = [e for e in picked if (work / f"{e.name}.py").exists()]
     for e in picked:
@@ -158,83 +175,16 @@ def grade(
     if not picked:
         raise ValueError(f"{work}: nothing was started yet: minilmm exercises start 01")
     start = time.perf_counter()
-    with Grader(exercises, variant=variant, hidden=hidden) as grader:
+    with Grader(exercises, variant=variant, hidden=hidden, work=work) as grader:
         grades = [grader.grade(e, e.solution) for e in picked] if solutions else grade_folder(
             grader, picked, work, chain=chain)  # fmt: skip
     earned, total = sum(g.points for g in grades), sum(g.total for g in grades)
-    told: dict[str, Any] = {"points": earned, "of": total, "variant": variant}
+    told = {"points": earned, "of": total, "variant": variant}
     told |= {"exercises": [g.json() for g in grades], "seconds": round(time.perf_counter() - start, 1)}
     write_json(json, told)
-    if results is not None:
+    graded = all(g.graded for g in grades)
+    if results is not None and graded:
         write_json(str(results), results_json(grades))
     if json != "-":
         report(grades, earned, total)
-    return int(earned < total)
-
-
-def report(grades: list[Grade], earned: int, total: int) -> None:
-    """What each check found; for those that failed, what was expected, what came, and what it looks like."""
-    console = out_console()
-    for g in grades:
-        console.print(f"[bold]{g.exercise.id} {g.exercise.title}[/]  {g.points}/{g.total}")
-        for r in g.results:
-            mark = "[green]✓[/]" if r.passed else "[red]✗[/]"
-            title = "\n".join(_indented(r.check.title)).strip()
-            console.print(f"  {mark} {r.points}/{r.check.points}  {escape(title)}")
-            if not r.passed:
-                for text in (
-                    r.message,
-                    r.misconception,
-                    "" if "not done yet" in r.message else f"Hint: {r.check.hint}",
-                ):
-                    if text:
-                        console.print(*_indented(text), sep="\n", markup=False)
-    console.print(f"{earned} of {total} points")
-
-
-def _indented(text: str, width: int = 70) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, initial_indent=" " * 9, subsequent_indent=" " * 9)
-
-
-def grade_class(everyone: Path, picked: list[Exercise], exercises: list[Exercise], chain: bool, variant: int,
-                hidden: Path | None, json: str | None) -> int:  # fmt: skip
-    """Grade every folder of a class: a table of points, and which misconceptions the class hit."""
-    from collections import Counter
-
-    from minilmm.course.grading import Grader, grade_folder
-
-    folders = sorted(p for p in everyone.iterdir() if p.is_dir()) if everyone.is_dir() else []
-    if not folders:
-        raise ValueError(f"{everyone}: holds no folders: --class names a folder with one folder per learner")
-    with Grader(exercises, variant=variant, hidden=hidden) as grader:
-        graded = {folder.name: grade_folder(grader, picked, folder, chain=chain) for folder in folders}
-    total = sum(g.total for g in next(iter(graded.values())))
-    seen = Counter(
-        (g.exercise.id, r.mutant, r.misconception)
-        for grades in graded.values() for g in grades for r in g.results if r.misconception
-    )  # fmt: skip
-    failed = Counter(
-        (g.exercise.id, r.check.title) for grades in graded.values() for g in grades for r in g.results if not r.passed
-    )
-    people = {name: {g.exercise.id: g.points for g in grades} for name, grades in graded.items()}
-    write_json(json, {
-        "of": total,
-        "learners": [{"name": name, "points": sum(p.values()), "exercises": p} for name, p in people.items()],
-        "misconceptions": [{"exercise": e, "mutant": m, "says": says, "learners": n}
-                           for (e, m, says), n in seen.most_common()],
-        "failed_checks": [{"exercise": e, "check": title, "learners": n} for (e, title), n in failed.most_common()],
-    })  # fmt: skip
-    if json == "-":
-        return 0
-    console = out_console()
-    table = new_table("learner", *(e.id for e in picked), "points")
-    for name, points in people.items():
-        table.add_row(name, *(str(points[e.id]) for e in picked), f"{sum(points.values())}/{total}")
-    console.print(table)
-    for (e, _, says), n in seen.most_common():
-        console.print(f"{n} x [bold]{e}[/]  {escape(says.replace('Your output equals', 'Output equal to'))}")
-    for (e, title), n in failed.most_common(10):
-        console.print(f"{n} of {len(folders)} failed [bold]{e}[/]: {escape(title)}")
-    return 0
+    return NOT_GRADED if not graded else int(earned < total)

@@ -11,7 +11,8 @@ from minilmm.course.grading import Grader
 from minilmm.course.isolation import Learner
 
 EXERCISES = load_manifest(Path(__file__).parent.parent / "exercises")
-OPEN = set("02 03 06 07 10 11 12 13 14 15 16 19 20 21 22 27 30".split())  # whose checks still pay for forgeries
+# exercises whose checks still pay for a forgery
+OPEN = {"02", "03", "06", "07", "10", "11", "12", "13", "14", "15", "16", "19", "20", "21", "22", "27", "30"}
 
 
 def zeros(value):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from minilmm_cli.main import main
 
-from minilmm.course import gradescope
-from minilmm.course.checking import Failed, Wrong, check, close, equal, refuses
+from minilmm.course import gradescope, grading, isolation, sandbox
+from minilmm.course.checking import Check, Failed, Wrong, check, close, equal, learns, refuses, shown
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader, grade_folder
 from minilmm.course.messages import HEAD, decode, encode
@@ -153,7 +155,10 @@ HOSTILE = {  # what double does, and a word of the message; `name` is right and 
     "a huge answer": ("return torch.zeros(100_000_000, dtype=torch.uint8)", "95 MB"),
     "patched torch": ("torch.allclose = lambda *a, **k: True; return x", r"came \[1, 2\]"),
     "the checker": ("import minilmm.course.checking as c; c.close = print; return x", "denied|minilmm cannot be"),
-    "exec of the grader": ("import importlib; importlib.import_module('minilmm.course.grading')", "denied|cannot be imp"),
+    "exec of the grader": (
+        "import importlib; importlib.import_module('minilmm.course.grading')",
+        "denied|cannot be imp",
+    ),
 }
 
 
@@ -291,3 +296,136 @@ def test_a_gradescope_autograder_grades_a_submission_and_leaves_nothing_to_read(
 def test_a_missing_file_is_not_handed_in(grader, course, tmp_path):
     (grade,) = grade_folder(grader, course[:1], tmp_path)
     assert grade.points == 0 and grade.total == 3 and {r.message for r in grade.results} == {"not handed in"}
+
+
+LOST = """
+import os, signal
+from minilmm.course.checking import check, equal
+CALLS = []
+@check(points=1, stage="values", hint="h")
+def twice(ex):
+    'Twice.'
+    CALLS.append(1)
+    if len(CALLS) <= FAILURES:
+        os.kill(PROCESS(), NUMBER)
+    equal(ex.name(3), "odd", "name(3)")
+"""
+
+
+def zygote_of(grader):
+    """Its number: the child of the process that put it into a namespace, or that process itself."""
+    first = grader.zygote._process.pid
+    inner = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+    first_inside = [int(n) for n in inner if "\t1\n" in Path(f"/proc/{n}/status").read_text()]  # its NSpid ends in 1
+    return first_inside[0] if first_inside else first
+
+
+def test_a_lost_process_is_ours_and_the_check_runs_again(course, monkeypatch):
+    monkeypatch.setattr(isolation, "ANSWERS", 1.0)
+    with Grader(course) as grader:
+        for failures, number in ((1, signal.SIGKILL), (1, signal.SIGSTOP), (9, signal.SIGKILL)):
+            module = {"FAILURES": failures, "NUMBER": number, "PROCESS": lambda: zygote_of(grader)}
+            exec(LOST, module)
+            monkeypatch.setitem(grader.hidden_checks, course[0].name, (module["twice"],))
+            grade = grader.grade(course[0], course[0].solution)
+            if failures == 1:
+                assert grade.graded and grade.points == grade.total == 4 and len(module["CALLS"]) == 2
+            else:
+                assert not grade.graded and grade.points == 3 and len(module["CALLS"]) == grading.TRIES
+                assert grade.results[-1].message.startswith("not graded: ")
+                with pytest.raises(isolation.Lost):
+                    gradescope.results_json([grade])
+            assert grade.results[0].passed
+
+
+def test_not_graded_is_no_zero_and_no_success(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = load_manifest(Path(__file__).parent.parent / "exercises")[0].solution
+
+    def nothing(*_):
+        raise isolation.Lost("no process for it could be started")
+
+    monkeypatch.setattr(isolation.Zygote, "start", nothing)
+    for folder in ("my_work", "class/ada"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "ex01_prompt.py").write_text(text)
+    assert main(["grade", "01", "--gradescope", "results.json"]) == 3
+    assert "not graded" in " ".join(capsys.readouterr().out.split()) and not Path("results.json").exists()
+    assert main(["grade", "01", "--class", "class", "--json", "-"]) == 3
+    (ada,) = json.loads(capsys.readouterr().out)["learners"]
+    assert not ada["graded"] and "not graded" in ada["reasons"]["01"]
+
+
+def test_only_the_stubs_own_line_is_not_done_yet(grader, course):
+    assert points(grader, course, "def double(x):\n    raise NotImplementedError\n")[1] == "not done yet"
+    told = points(grader, course, "import torch\ndef double(x):\n    return torch.nn.Module()(x)\n")[1]
+    assert told.startswith("NotImplementedError: Module") and "(line 3)" in told
+
+
+def test_compiled_functions_run_at_once(grader, course):
+    for wrapped in ("@torch.compile\ndef double(x): return 2 * x",
+                    "@torch.compile(mode='x')\ndef double(x): return 2 * x",
+                    "def twice(x): return 2 * x\ndouble = torch.compile(twice)",
+                    "m = torch.nn.Identity(); m.compile()\ndef double(x): return 2 * m(x)",
+                    "@torch.jit.script\ndef double(x): return 2 * x"):  # fmt: skip
+        assert points(grader, course, f"import torch\n{wrapped}\n{RIGHT_NAME}")[0] == [2, 1]
+
+
+def test_half_precision_is_fine_for_gradients_too(grader, course):
+    def oracle(x):
+        return (x.double() ** 3 / 3).float()
+
+    def run(ex):
+        """Cubes."""
+        learns(ex, "double", oracle, torch.linspace(-1, 1, 7))
+
+    one = Check("cubes", run, 1, "gradients", "h")
+    for dtype in ("float32", "float16", "bfloat16"):
+        text = f"import torch\ndef double(x): return (x.to(torch.{dtype}) ** 3 / 3)"
+        assert grader.attempt(one, course[0], text)[0] is None, dtype
+    for wrong in ("x ** 3 / 3 + 0.01", "x.detach() ** 3 / 3 + 0 * x", "(x ** 3 / 3).half() + x.detach() * 0.1"):
+        assert isinstance(grader.attempt(one, course[0], f"def double(x): return {wrong}")[0], Wrong), wrong
+
+
+def test_a_known_mistake_is_told_only_where_every_check_finds_it(grader, course):
+    squared = "def double(x): return x * x\n"
+    assert grader.grade(course[0], squared + RIGHT_NAME).results[0].mutant == "squared"
+    for other in ("def name(x): return 'even'\n", "", RIGHT_NAME.replace("odd", "Odd")):
+        assert not any(r.misconception for r in grader.grade(course[0], squared + other).results)
+
+
+def test_messages_can_be_printed_anywhere(grader, course):
+    text = "def double(x): raise ValueError('a\\x1b[31m\\n\\udc80\\u202eb')\ndef name(x): return '\\x07\\udfff'\n"
+    told = [r.message for r in grader.grade(course[0], text).results]
+    assert all(message.isprintable() for message in told) and "\\x1b[31m\\n\\udc80\\u202eb" in told[0]
+    assert shown("é \x00\ud800✓") == "é \\x00\\ud800✓"
+
+
+def test_where_numbers_differ_is_told_when_they_look_alike():
+    with pytest.raises(Wrong, match=r"the largest difference: at \[1, 3\] 2, not 1"):
+        close(torch.ones(2, 5) + torch.eye(10)[8].view(2, 5), torch.ones(2, 5), "x")
+    with pytest.raises(Wrong, match=r"exactly 1\.00049, not 1"):
+        close(1.00049, 1.0, "x")
+    with pytest.raises(Wrong) as error:
+        close(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 2.0]), "x")
+    assert "largest" not in str(error.value)
+
+
+def test_what_python_needs_may_be_read_but_no_folder_that_is_kept(tmp_path, monkeypatch):
+    for name in ("lib/torch", "lib/minilmm", "clone/exercises"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    found = [p for p in sandbox.readable([str(tmp_path / "lib/minilmm"), str(tmp_path / "clone/exercises")])
+             if p.startswith(str(tmp_path))]  # fmt: skip
+    assert found == [str(tmp_path / "lib/torch")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these means")
+def test_a_probe_finds_every_door_closed_that_landlock_closes():
+    means, doors = isolation.probe()
+    if "files by Landlock" in means:
+        assert not {"read the course's files", "write outside its folder", "read the grader's memory"} & set(doors)
+    if "own processes" in means:
+        assert "send signals" not in doors
+    if "own network" in means:
+        assert "use the network" not in doors

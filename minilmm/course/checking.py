@@ -40,7 +40,6 @@ class Failed(AssertionError):
     """No answer: the learner's code raised an error (its type and message), ran too long, or stopped."""
 
     def __init__(self, error: str, message: str = ""):
-        error, message = shown(error), shown(message)
         super().__init__(f"{error}: {message}" if message else error)
         self.error, self.message = error, message
         self.loading = False  # did the file itself fail, before anything was asked of it?
@@ -105,7 +104,17 @@ def close(actual: Any, expected: Tensor | float, what: str, tolerance: float = 1
         tolerance = max(tolerance, 4 * torch.finfo(actual.dtype).eps) if tolerance else 0.0
     largest = float(wanted[finite].abs().max()) if bool(finite.any()) else 0.0
     if not torch.allclose(got[finite], wanted[finite], rtol=0, atol=tolerance * max(1.0, largest)):
-        raise Wrong(what, _say(wanted), _say(got))
+        raise Wrong(what, _say(wanted), _say(got) + _where(got, wanted))
+
+
+def _where(got: Tensor, wanted: Tensor) -> str:
+    """Where two tensors differ most, if the numbers that are printed look alike or the place cannot be seen."""
+    if wanted.numel() <= 8 and _say(got) != _say(wanted):
+        return ""
+    gap = (got - wanted).abs().nan_to_num(0.0)
+    place = [int(i) for i in torch.unravel_index(gap.argmax(), gap.shape)]
+    told = f"at {place} {float(got[tuple(place)]):.7g}, not {float(wanted[tuple(place)]):.7g}"
+    return f"; the largest difference: {told}" if place else f"; exactly {float(got):.7g}, not {float(wanted):.7g}"
 
 
 def same(actual: Any, expected: Any, what: str, tolerance: float = 1e-4) -> None:
@@ -149,6 +158,8 @@ def learns(ex: Any, name: str, oracle: Callable[..., Any], *args: Any, what: str
     slopes = torch.autograd.grad(total, leaves, allow_unused=True)  # type: ignore[arg-type]
     value, got = ex.gradients(name, upstream, *args)
     same(value, _detached(wanted), what, tolerance)
+    halves = [o.dtype for o in real_tensors(value) if o.element_size() == 2]  # their gradients are rounded as well
+    tolerance = max([tolerance, *(4 * torch.finfo(dtype).eps for dtype in halves)])
     if len(got) != len(slopes):
         raise Wrong(what, f"{len(outputs)} real-valued outputs", _say(value))
     for number, (leaf, came, slope) in enumerate(zip(leaves, got, slopes, strict=True), 1):

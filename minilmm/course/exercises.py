@@ -58,7 +58,7 @@ class Exercise:
     def source(self) -> str:
         """The whole source, with the marks around solutions. CourseError where it is missing."""
         try:
-            return self.path("source").read_text()
+            return self.path("source").read_text(encoding="utf-8")
         except OSError:
             raise CourseError(f"{self.path('source')}: missing: restore it from the repository") from None
 
@@ -97,7 +97,7 @@ class Exercise:
     @property
     def hints(self) -> list[str]:
         """Three hints, each more telling than the one before: the sections of the hints file."""
-        parts = re.split(r"^## .*\n", self.path("hints").read_text(), flags=re.MULTILINE)
+        parts = re.split(r"^## .*\n", self.path("hints").read_text(encoding="utf-8"), flags=re.MULTILINE)
         return [part.strip() for part in parts[1:]]
 
 
@@ -106,7 +106,7 @@ def load_module(path: Path) -> ModuleType:
     if not path.exists():
         raise CourseError(f"{path}: missing: restore it from the repository")
     module = ModuleType(f"minilmm_course_{path.parent.name}_{path.stem}")
-    module.__dict__["SOURCE"] = path.read_text()
+    module.__dict__["SOURCE"] = path.read_text(encoding="utf-8")
     exec(compile(module.__dict__["SOURCE"], str(path), "exec"), module.__dict__)
     return module
 
@@ -120,7 +120,7 @@ def load_manifest(root: Path) -> list[Exercise]:
     """All exercises under `root`, in order. CourseError: no manifest, or an entry that lacks something."""
     path = root / "manifest.toml"
     try:
-        entries = tomllib.loads(path.read_text())["exercise"]
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))["exercise"]
         return [Exercise(**(entry | {"needs": tuple(entry.get("needs", ()))}), root=root) for entry in entries]
     except OSError:
         raise CourseError(f"{path}: missing: run this in a clone of the course") from None

@@ -14,6 +14,7 @@ from typing import Any
 import minilmm
 from minilmm.course.exercises import Exercise, load_manifest
 from minilmm.course.grading import Grade, Grader, grade_folder
+from minilmm.course.isolation import Lost
 
 SETUP = """\
 #!/usr/bin/env bash
@@ -32,15 +33,17 @@ python="$(cd "$(dirname "$python")" && pwd)/$(basename "$python")"
 cd "$base/source" && exec "$python" -m minilmm.course.gradescope "$base"
 """
 PACKAGE = ("__init__.py", *(f"course/{name}.py" for name in (
-    "__init__", "messages", "checking", "exercises", "sandbox", "worker", "zygote", "isolation", "submissions", "grading",
-    "gradescope")))  # fmt: skip
+    "__init__", "messages", "checking", "exercises", "sandbox", "worker", "zygote", "isolation", "submissions",
+    "grading", "gradescope")))  # fmt: skip
 
 
 def results_json(grades: Sequence[Grade]) -> dict[str, Any]:
-    """Grades in Gradescope's form; hidden checks are shown to no learner."""
+    """Grades in Gradescope's form; hidden checks are shown to no learner. Lost where a check could not be run."""
     tests = []
     for grade in grades:
         for r in grade.results:
+            if not r.graded:
+                raise Lost(f"{grade.exercise.id}: {r.message}")
             hint = "" if r.passed or "not done yet" in r.message else f"Hint: {r.check.hint}"
             lines = [line for line in (r.message, r.misconception, hint) if line]
             tests.append({
@@ -87,16 +90,17 @@ def run(base: Path) -> None:
     away after every submission: a learner's code has nothing left to read.
     """
     source = base / "source"
-    assigned = json.loads((source / "assigned.json").read_text())
+    assigned = json.loads((source / "assigned.json").read_text(encoding="utf-8"))
     exercises = load_manifest(source / "exercises")
     hidden = source / "hidden" if (source / "hidden").is_dir() else None
     picked = [e for e in exercises if e.id in assigned["ids"]]
-    with Grader(exercises, variant=assigned["variant"], hidden=hidden) as grader:
+    with Grader(exercises, variant=assigned["variant"], hidden=hidden, work=base) as grader:
         for folder in (source / "exercises", source / "hidden"):
             shutil.rmtree(folder, ignore_errors=True)
         grades = grade_folder(grader, picked, base / "submission")
+    results = json.dumps(results_json(grades), indent=1)  # every process that a submission started is dead by now
     (base / "results").mkdir(exist_ok=True)
-    (base / "results" / "results.json").write_text(json.dumps(results_json(grades), indent=1))
+    (base / "results" / "results.json").write_text(results)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minilmm.course.checking import Check, Failed, Wrong, alike, recording
+from minilmm.course.checking import Check, Failed, Wrong, alike, recording, shown
 from minilmm.course.exercises import Exercise, checks_of, load_module
-from minilmm.course.isolation import ENDED, START, Learner, Lost, Zygote, ending
+from minilmm.course.isolation import ENDED, Learner, Lost, Zygote, ending
 from minilmm.course.submissions import read
 
 TRIES = 3  # of a check whose process is lost
@@ -177,11 +177,12 @@ class Grader:
             named, says = (mutant, told) if error is not None else ("", "")
             mutant, told = ("", "") if error is not None else (mutant, told)  # the first failing check tells it
             hidden = number >= len(exercise.checks)
-            results.append(Result(check, error is None, str(error or ""), says, named, hidden, not isinstance(error, Lost)))
+            message, graded = shown(str(error or "")), not isinstance(error, Lost)
+            results.append(Result(check, error is None, message, says, named, hidden, graded))
         return Grade(exercise, tuple(results))
 
     def mutation_table(self, exercise: Exercise) -> dict[str, list[str]]:
-        """For every known-wrong variant the checks that fail on it, the one that it names among them. Lost: cannot say."""
+        """For every known-wrong variant the checks that fail on it, in order. Lost: one could not be run."""
         table = {}
         for number, mutant in enumerate(exercise.mutants):
             made = {check.name: self.mutant_attempt(check, exercise, number)[0] for check in exercise.checks}
@@ -205,6 +206,7 @@ def grade_folder(grader: Grader, exercises: Sequence[Exercise], work: Path, *, c
     for exercise in exercises:
         text, reason = found[exercise.name]
         if text is None:
+            reason = shown(reason)
             missing = tuple(Result(check, False, reason) for check in grader.checks(exercise))
             grades.append(Grade(exercise, missing, reason))
         else:

@@ -27,7 +27,7 @@ from minilmm.course.checking import Failed
 from minilmm.course.messages import decode, encode, receive
 
 ENDED = "the program ended before it answered"
-START = 60.0  # seconds that an interpreter and torch may take to start
+START, ANSWERS = 60.0, 30.0  # seconds that an interpreter with torch may take to start, and the zygote to end a worker
 PACKAGE = Path(__file__).parents[1]
 PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS")
 
@@ -104,6 +104,7 @@ class Zygote:
             if not self.fork:
                 return self._end_spawned(hung_up)
             assert self._control is not None
+            self._control.settimeout(ANSWERS)
             self._control.sendall(b"wait" if hung_up else b"kill")
             return int(struct.unpack(">i", self._control.recv(4, socket.MSG_WAITALL))[0])
         except (OSError, struct.error, subprocess.TimeoutExpired):
@@ -155,6 +156,19 @@ class Zygote:
             sandbox.control(sandbox.DUMPABLE, 1)
         with contextlib.suppress(Exception):
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def probe() -> tuple[list[str], list[str]]:
+    """The means that contain a learner's code on this system, and what it can do to the grader all the same."""
+    if not hasattr(os, "fork"):
+        return [], ["do what you can"]
+    with tempfile.TemporaryDirectory(prefix="minilmm-") as scratch, socket.create_server(("127.0.0.1", 0)) as server:
+        os.chmod(scratch, 0o711)
+        process, channel = start_sandboxed("probe", scratch, [])
+        with process, channel:
+            channel.sendall(struct.pack(">II", os.getpid(), server.getsockname()[1]))
+            means, doors = json.loads(channel.recv(4096))
+    return means, doors
 
 
 class Learner:

@@ -17,6 +17,7 @@ import stat
 import struct
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +142,9 @@ class Sandbox:
         parents = {parent for path in readable for parent in Path(path).parents}
         box.closed = any(not parent.stat().st_mode & stat.S_IXOTH for parent in parents)
         user = FIRST_USER + secrets.randbelow(USERS)
-        if hasattr(os, "geteuid") and os.geteuid() == 0 and (box.ruleset >= 0 or not box.closed):
-            if succeeds(lambda: cls(own, user, box.ruleset, box.closed).enter()):
-                box.user = user
+        may = os.geteuid() == 0 and (box.ruleset >= 0 or not box.closed)
+        if may and succeeds(lambda: cls(own, user, box.ruleset, box.closed).enter()):
+            box.user = user
         return box
 
     def enter(self) -> None:
@@ -180,7 +181,7 @@ def open_doors(grader: int, port: int, file: str) -> list[str]:
         "read the grader's memory": lambda: open(f"/proc/{grader}/mem", "rb").close(),
         "send signals": lambda: os.kill(grader, 0),
         "use the network": reach,
-        "write outside its folder": lambda: os.close(os.open("/tmp", os.O_TMPFILE | os.O_WRONLY)),
+        "write outside its folder": lambda: tempfile.TemporaryFile(dir=Path(os.environ["TMPDIR"]).parent).close(),
     }
     found = []
     for what, act in tries.items():

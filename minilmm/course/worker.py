@@ -34,9 +34,9 @@ def guard(folders: list[str]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import" and str(arguments[0]).split(".")[0] == "minilmm":
             raise ImportError("minilmm cannot be imported here: write your own answer")
-        if event == "open" and kept and isinstance(arguments[0], str | bytes | os.PathLike):
-            if os.path.realpath(os.fsdecode(arguments[0])).startswith(kept):
-                raise PermissionError("the course's own files cannot be read here: write your own answer")
+        path = arguments[0] if event == "open" and kept else None
+        if isinstance(path, str | bytes | os.PathLike) and os.path.realpath(os.fsdecode(path)).startswith(kept):
+            raise PermissionError("the course's own files cannot be read here: write your own answer")
 
     sys.addaudithook(hook)
 
@@ -56,7 +56,8 @@ class Session:
     def load(self, file: str, text: str, needs: dict[str, str], guarded: list[str]) -> None:
         """Run the learner's text as a module; `needs` are earlier exercises that it may import, as texts."""
         guard(guarded)
-        torch.compile, torch.nn.Module.compile = run_at_once, lambda *_, **__: None  # type: ignore[method-assign]
+        vars(torch)["compile"] = run_at_once
+        setattr(torch.nn.Module, "compile", lambda *_, **__: None)  # noqa: B010
         self.file = file
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)  # for tracebacks and inspect
         for name, code in needs.items():
@@ -120,14 +121,15 @@ class Session:
             return encode((False, [type(error).__name__, "", 0]))
 
     def told(self, error: BaseException) -> list:
-        """An error's type, message and line in the learner's file; "not done yet" where a line of the stub raised it."""
+        """An error's type, message and line in the learner's file; "not done yet" where the stub's line raised it."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f.lineno for f in frames if f.filename == self.file]
         if isinstance(error, SyntaxError) and error.filename == self.file:
             lines.append(error.lineno)
-        if isinstance(error, NotImplementedError) and frames[-1].filename == self.file:
-            if (frames[-1].line or "").startswith("raise NotImplementedError"):
-                return ["not done yet", "", 0]
+        last = frames[-1]
+        own = last.filename == self.file and (last.line or "").startswith("raise NotImplementedError")
+        if isinstance(error, NotImplementedError) and own:
+            return ["not done yet", "", 0]
         return [type(error).__name__, str(error)[:500], lines[-1] if lines else 0]
 
 
@@ -166,7 +168,7 @@ def confine(seconds: int, box: Sandbox | None, scratch: str, keep: int) -> None:
 
 
 def work(channel: socket.socket, seconds: int, box: Sandbox | None = None, scratch: str | None = None) -> None:
-    """Say that all is ready, and whether the system fences the files; then answer requests until the grader has had enough."""
+    """Tell that it runs, and whether the system fences the files; then answer requests until the grader hangs up."""
     confine(seconds, box, scratch or tempfile.mkdtemp(prefix="minilmm-"), channel.fileno())
     session = Session()
     channel.sendall(encode(box is not None and box.ruleset >= 0))
