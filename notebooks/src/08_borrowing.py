@@ -325,12 +325,13 @@ assert at(frozen, 1)["low"] > 0.6
 # Where only examples tell what is meant, BLIP-2 does learn from them: asked "what is it
 # ?" it goes from one answer in five to four in five. But look at the last column. It
 # does so as well when the examples have lost their pictures: what it learns is which
-# *kind* of answer is wanted, and words say that. Where pictures must be *matched with
-# each other*, as in naming, it learns nothing from any number of them, and Flamingo
-# almost everything ([chapter 09](09_bridges.ipynb)). Is it the data, as the authors
-# think? In part: Flamingo without its pages names at chance ([chapter
-# 06](06_few_shot.ipynb)). But Frozen saw captions alone, and names most things right.
-# So data are not all of it; what kind of vector stands for a picture matters too.
+# *kind* of answer is wanted, and words say that. (Flamingo is better with its examples'
+# pictures than without.) Where pictures must be *matched with each other*, as in
+# naming, it learns nothing from any number of them, and Flamingo almost everything
+# ([chapter 09](09_bridges.ipynb)). Is it the data, as the authors think? In part:
+# Flamingo without its pages names at chance ([chapter 06](06_few_shot.ipynb)). But
+# Frozen saw captions alone, and names most things right. So data are not all of it;
+# what kind of vector stands for a picture matters too.
 #
 # ## Fine-tuning: the Q-Former hears the question
 #
