@@ -144,8 +144,8 @@ assert kept[-1] > 1 and means[-1] > kept[-1]  # gamma alone: means pile up
 
 # %% [markdown]
 # (c): a GELU takes a constant share away, and twenty of them leave nothing. The
-# constant gamma gives that back, which is enough for the variance and makes another
-# trouble visible: what leaves a GELU is positive on average, so means pile up until
+# constant gamma gives that back, which is more than enough for the variance and makes
+# another trouble visible: what leaves a GELU is positive on average, so means pile up until
 # every channel is mostly a constant. Standardised filters sum to 0 and cannot pass a
 # mean on; with gamma both stay where they should. Residual blocks then add a known
 # amount of variance each, which is divided away (`beta` in
@@ -172,7 +172,7 @@ def cosines(model, images, text):
         return model.encode_image(images) @ model.encode_text(text, text != 0).T
 
 
-show(picture_grid(images, names, columns=8))
+show(picture_grid(images, names, columns=4))
 before, after = cosines(untrained, images, text), cosines(eyes, images, text)
 show(
     attention_map(

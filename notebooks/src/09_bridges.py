@@ -2,8 +2,9 @@
 # # 09 · Three bridges compared
 #
 # Frozen, Flamingo and BLIP-2 answer one question, how a language model that stays as it
-# is comes to see, in three ways. Here they stand on the same eyes, the same language
-# model and the same pictures. One table, one figure, one page of trade-offs.
+# is comes to see, in three ways. Here they stand on the same language model and the
+# same pictures; Flamingo and BLIP-2 on the same frozen eyes, Frozen on eyes of the same
+# build that it trained itself. One table, two figures, one page of trade-offs.
 #
 # **Goals** After this chapter you can
 # - fill in "where vision enters, what trains, which mask, which data" for each of the
@@ -39,9 +40,11 @@ import json
 import torch
 
 from minilmm.course import course_root
+from minilmm.course.reader import at, score, size
 from minilmm.document import Batch
 from minilmm.plots import few_shot_curves, series_of, show
-from minilmm.training.checkpoint import load, read_card
+from minilmm.training.checkpoint import ZOO, load, read_card
+from minilmm.training.ledger import fingerprints
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import ids
@@ -66,34 +69,33 @@ def bridge(model):
     return sum(p.numel() for p in model.parameters() if id(p) not in known)
 
 
-def size(number):
-    """In thousands."""
-    return f"{number / 1e3:.0f}k"
+def steps(run):
+    """Of training: the stages that led to a run, and itself."""
+    cards = [read_card(run)]
+    if (ZOO / run / "stage1").is_dir():
+        cards.insert(0, read_card(ZOO / run / "stage1"))
+    return [card["recipe"]["optimisation"]["steps"] for card in cards]
 
 
-eyes = {
-    name: size(sum(p.numel() for p in model.encoder.parameters()))
-    for name, model in models.items()
-}
+trained = {name: steps(run) for name, run in RUNS.items()}
+bridges = {name: bridge(model) for name, model in models.items()}
 table = [
     ("", *RUNS),
     ("vision enters", "in place of words", "between blocks", "in place of words"),
     ("vectors a picture", "2", "4, in each layer", "8"),
     ("who made the eyes", "its own training", "contrast, frozen", "contrast, frozen"),
-    ("eyes", *eyes.values()),
-    ("bridge", *(size(bridge(model)) for model in models.values())),
+    ("eyes", *(size(model.encoder) for model in models.values())),
+    ("bridge", *(f"{number / 1e3:.0f}k" for number in bridges.values())),
     ("text looks at", "all before it", "the last picture", "all before it"),
     ("data", "captions", "pages and captions", "captions, twice"),
-    (
-        "steps of training",
-        *(
-            str(read_card(run)["recipe"]["optimisation"]["steps"])
-            for run in RUNS.values()
-        ),
-    ),
+    ("steps of training", *(" + ".join(map(str, s)) for s in trained.values())),
 ]
 for row in table:
     print(f"{row[0]:18} {row[1]:18} {row[2]:20} {row[3]}")
+eyes = [fingerprints(model.encoder) for model in models.values()]
+assert eyes[1] == eyes[2] and eyes[0].values() != eyes[1].values()
+assert bridges["Frozen"] < bridges["Flamingo"] < bridges["BLIP-2"]
+assert len(trained["BLIP-2"]) == 2 and sum(trained["BLIP-2"]) > trained["Frozen"][0]
 
 # %% [markdown]
 # Their prompts grow differently. Each picture costs Frozen two words of context and
@@ -105,14 +107,17 @@ generator = torch.Generator().manual_seed(0)
 pictures = render(sample_scenes(32, generator), generator)
 row = torch.cat([ids("<bos>"), *[ids("<image> dax . <EOC>")] * 32])[None]
 batch = Batch.of(row, pictures[None, :, None])
+costs = {}
 with torch.no_grad():
     for name, model in models.items():
         model.prefill(batch)  # it reads all 32
         length = row.shape[1] + (getattr(model, "prefix_tokens", 1) - 1) * 32
-        print(f"{name:9} {length:4} positions for the language model")
+        print(f"{name:9} {length:4} positions of {model.lm.config.context}")
+        costs[name] = length
+assert costs["Flamingo"] < costs["Frozen"] < costs["BLIP-2"] < model.lm.config.context
 
 # %% [markdown]
-# ## One figure
+# ## Two figures
 
 # %% [markdown]
 # **Predict.** Which bridge names best from one example, and which answers questions
@@ -122,9 +127,8 @@ with torch.no_grad():
 # %%
 def result(run, task):
     """What `make results` recorded."""
-    return json.loads(
-        (course_root("results") / "results" / f"{run}-{task}.json").read_text()
-    )
+    path = course_root("results") / "results" / f"{run}-{task}.json"
+    return json.loads(path.read_text())
 
 
 PANELS = {
@@ -141,18 +145,16 @@ panels = {
     ]
     for title, task in PANELS.items()
 }
-show(few_shot_curves(panels))
+for pair in (("naming, 5 ways", "noisy naming"), ("questions", "what is it?")):
+    show(few_shot_curves({title: panels[title] for title in pair}))
+named = [result(run, "naming-5")["rows"] for run in RUNS.values()]
+assert all(len(rows) >= 12 for rows in named)  # shots by conditions
 
 
 # %%
-def at(name, task, shots):
-    """A score with its interval."""
-    row = next(
-        r
-        for r in result(RUNS[name], task)["rows"]
-        if r["shots"] == shots and r["condition"] == "real"
-    )
-    return f"{row['value']:.2f} ({row['low']:.2f}-{row['high']:.2f})"
+def told(task, shots, condition="real"):
+    """A row of each model's result."""
+    return {name: at(result(run, task), shots, condition) for name, run in RUNS.items()}
 
 
 for task, shots in (
@@ -160,37 +162,60 @@ for task, shots in (
     ("noisy", 16),
     ("vqa", 0),
     ("vqa", 4),
+    ("induction-vqa", 0),
     ("induction-vqa", 4),
 ):
-    print(
-        f"{task:13} {shots:2} shots ",
-        "  ".join(f"{name} {at(name, task, shots)}" for name in RUNS),
-    )
+    print(f"{task}, {shots} shots")
+    for condition in ("real", "text_only") if shots else ("real",):
+        rows = told(task, shots, condition)
+        values = "  ".join(f"{name} {score(row)}" for name, row in rows.items())
+        print(f"  {condition:9} {values}")
+reader = at(result("lm-nano", "vqa"), 0)
+print(f"questions, the text model from descriptions: {score(reader)}")
+naming, asked = told("naming-5", 1), told("vqa", 0)
+assert naming["Flamingo"]["low"] > naming["Frozen"]["high"]
+assert naming["Frozen"]["low"] > 0.5 > naming["BLIP-2"]["high"]
+blip2 = [at(result("blip2-nano", "naming-5"), shots) for shots in (1, 3, 5)]
+assert all(r["value"] < 0.3 for r in blip2)
+assert max(r["low"] for r in asked.values()) < min(r["high"] for r in asked.values())
+assert all(reader["low"] < asked[n]["high"] for n in ("Flamingo", "BLIP-2"))
+meant, words = told("induction-vqa", 4), told("induction-vqa", 4, "text_only")
+assert all(r["low"] > 0.7 for r in meant.values())
+assert all(words[n]["value"] > meant[n]["low"] for n in ("Frozen", "BLIP-2"))
+assert words["Flamingo"]["high"] < meant["Flamingo"]["low"]
 
 # %% [markdown]
 # ## One page of trade-offs
 #
 # **Binding a new name** is Flamingo's. It was trained on pages in which names are given
 # and used again, and its text looks at the last picture alone. Frozen binds too, less
-# well, because its two vectors are kept where words live. BLIP-2's soft prompts are
-# read as captions and as answers, and never as something to be matched with another
-# picture: on naming it stays at chance, with any number of examples. What it does learn
-# from examples is what is *asked*: "what is it ?" goes from 0.21 without an example to
-# 0.81 with four.
+# well; chapter 03 shows that it does where its two vectors are kept where words live,
+# and hardly where they are not. BLIP-2's soft prompts are read as captions and as
+# answers: on naming it stays at chance or close to it, with any number of examples.
 #
-# **Answering without an example** is even among the three, near what the language model
-# makes of perfect descriptions (0.65): here the reader is the limit, not the bridge.
+# **Learning what is asked** all three can: "what is it ?" goes from one right answer in
+# four or five without an example to at least four in five with four. For Frozen and
+# BLIP-2 examples do that as well when their pictures are gone ("text_only"): the
+# answers' words tell which attribute is meant. Flamingo does less well then, so it uses
+# the pictures too. In the same way four examples of questions do as much without their
+# pictures as with them, which is next to nothing. A rising curve alone does not say
+# that a model compares pictures; its control does.
+#
+# **Answering without an example** is even among the three: their intervals overlap, and
+# Flamingo's and BLIP-2's reach what the language model makes of perfect descriptions.
+# There the reader is the limit, not the bridge.
 #
 # **Data.** Frozen and BLIP-2 take pairs of a picture and a text, which anybody can
 # collect. Flamingo needs pages; without them nothing is bound (chapter 06).
 #
 # **Training.** Frozen's gradient runs through the whole language model to reach the
-# eyes; so does that of BLIP-2's second stage, for a bridge that has learned most in a
-# first stage without any language model. Flamingo adds layers to it, and pays for them
-# at every word ever after.
+# eyes; so does that of BLIP-2's second stage, for a bridge that has spent eight times
+# as many steps in a first stage, without any language model. Flamingo adds layers to
+# it, and pays for them at every word ever after.
 #
-# **Context.** A picture costs Frozen two positions and BLIP-2 eight, Flamingo one.
-# Thirty-two examples fit only where pictures are cheap.
+# **Context.** A picture costs Frozen two positions and BLIP-2 eight, Flamingo one. In
+# the 2048 positions here all three read thirty-two examples; the papers' prompts are
+# longer, and a picture there costs Flamingo one position and BLIP-2 thirty-two.
 #
 # **Retrieval** is BLIP-2's alone: its first stage can say whether a picture and a text
 # belong together.
