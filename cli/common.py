@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Iterator
@@ -73,6 +74,12 @@ def out_console(quiet: bool = False) -> Console:
     """Standard output, never wider than 80 columns."""
     console = Console(highlight=False, quiet=quiet)
     return Console(highlight=False, quiet=quiet, width=min(console.width, WIDTH))
+
+
+def tell(text: str, indent: int = 4, style: str = "") -> None:
+    """A text of several lines, indented, in at most 80 columns."""
+    lines = textwrap.wrap(text, out_console().width - indent, break_long_words=False, break_on_hyphens=False)
+    out_console().print("\n".join(" " * indent + line for line in lines), style=style, markup=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:

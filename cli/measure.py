@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,13 @@ import typer
 from rich.table import Table
 
 from .common import (
-    LARGEST_SEED,
     MOST_PICTURES,
     Device,
     Episodes,
     Json,
     Seed,
     Shots,
+    check_figure,
     check_json,
     check_memory,
     device_named,
@@ -28,15 +27,12 @@ from .common import (
     progress_bar,
     share,
     whole_numbers,
-    writable_file,
     write_json,
 )
 from .names import (
     CONDITIONS,
-    GENERATED,
     READS,
     REAL,
-    REAL_MODELS,
     SPLITS,
     VISION_TASKS,
     check_reads,

@@ -136,6 +136,9 @@ def folder_of(source: str) -> Path:
         raise ValueError(f"{source}: no such folder: {FOLDER_OR_NAME}")
     from huggingface_hub import snapshot_download
 
+    from minilmm.hub import check_within_reach
+
+    check_within_reach(source)
     try:
         return Path(snapshot_download(source, allow_patterns=[*PATTERNS, "*.safetensors"]))
     except Exception as error:  # of the network, of the hub, of its cache
