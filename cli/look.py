@@ -68,7 +68,8 @@ def qformer_masks(out: Path) -> None:
         q, t = mask[0], mask[QUERIES + 1]  # a query's row, and that of the second word
         told = (f"{int(m[:QUERIES].sum())} queries and {int(m[QUERIES:].sum())} words" for m in (q, t))
         console.print(f"  {title}:")
-        console.print(f"    a query sees {next(told)}; the second word sees {next(told)}")
+        tell(f"a query sees {next(told)};")
+        tell(f"the second word sees {next(told)}")
 
 
 def queries(run: str, model: Any, out: Path, seed: int) -> None:

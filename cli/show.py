@@ -47,7 +47,7 @@ def show(
 
 def told_apart(runs: list[str]) -> dict[str, str]:
     """Runs by the shortest ends of their paths that differ: a/run and b/run, but frozen of runs/frozen."""
-    parts = {run: Path(run).resolve().parts for run in dict.fromkeys(runs)}
+    parts = {run: Path(run).parts for run in dict.fromkeys(runs)}
     for length in range(1, max(map(len, parts.values())) + 1):
         names = {"/".join(path[-length:]): run for run, path in parts.items()}
         if len(names) == len(parts):

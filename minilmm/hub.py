@@ -36,5 +36,5 @@ def check_within_reach(name: str, seconds: float = 4.0) -> None:
         return
     constants.HF_HUB_OFFLINE = True
     if not (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir():
-        raise ValueError(f"{name}: no run and no folder of that name, and not from the hub ({constants.ENDPOINT} is out "
-                         "of reach): check the name, or the network")  # fmt: skip
+        away = f"not from the hub ({constants.ENDPOINT} is out of reach)"
+        raise ValueError(f"{name}: no run and no folder of that name, and {away}: check the name, or the network")
