@@ -31,6 +31,7 @@ from .names import chosen
 
 WIDTH = 80
 MOST_PICTURES = 512  # of a prompt: training saw five
+LONGEST_PROMPT = 4096  # tokens: pages of training have some 60
 LARGEST_SEED = 2**32 - 1
 
 Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="One seed gives one result.")]
