@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .common import (
+    LARGEST_SEED,
     check_figure,
     cores,
     device_named,
@@ -18,25 +21,27 @@ from .common import (
     tell,
     writable_folder,
 )
+from .names import nearest
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the records lie.")]
 Records = Annotated[Path | None, typer.Option("--out", help="Where the records lie; results/claims unless given.")]
+MOST_SEEDS = 1000
 RESULTS = Path("results/claims")
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
     """ "100-109" or "0,1,2" as seeds; ValueError for anything else."""
-    try:
+    found: Sequence[int] = ()
+    with contextlib.suppress(ValueError):
         if "-" in text:
             first, last = map(int, text.split("-"))
-            found = tuple(range(first, last + 1))
+            found = range(first, min(last, first + MOST_SEEDS) + 1)  # one too many is refused below
         else:
             found = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or min(found) < 0:
-        raise ValueError(f"--seeds {text!r}: give a range such as 100-109, or numbers with commas between them")
-    return found
+    if not 0 < len(found) <= MOST_SEEDS or min(found) < 0 or max(found) > LARGEST_SEED:
+        told = f"give a range such as 100-109, or numbers with commas between them, at most {MOST_SEEDS}"
+        raise ValueError(f"--seeds {text[:40]!r}: {told}")
+    return tuple(found)
 
 
 def records(out: Path | None) -> Path | None:
@@ -57,7 +62,7 @@ def claim_named(name: str) -> Any:
 
     every = CLAIMS | SWEEPS
     if name not in every:
-        raise ValueError(f"unknown claim {name!r}: choose from {', '.join(every)}")
+        raise ValueError(f"unknown claim {name!r}{nearest(name, every) or ':'} choose from {', '.join(every)}")
     return every[name]
 
 
@@ -83,16 +88,17 @@ def list_(out: Records = None) -> None:
 def run(
     name: Annotated[str, typer.Argument(metavar="CLAIM", help="minilmm claims list names them.")],
     seeds: Annotated[str | None, typer.Option(help="100-109 or 0,1,2; the claim's own unless given.")] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Runs at a time, a thread each; 0: one per core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=256, help="Runs at a time, a thread each; 0: one per core.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "cpu",
     out: Folder = RESULTS,
     again: Annotated[bool, typer.Option("--again", help="Forget the recorded runs and make all of them.")] = False,
 ) -> None:
     """Make the runs of a claim that are not recorded yet, then give the verdict."""
+    asked = seeds_of(seeds) if seeds is not None else None
     from minilmm.claims import progress, read_results, run_claim
 
     claim, console = claim_named(name), out_console()
-    chosen = seeds_of(seeds) if seeds is not None else claim.seeds
+    chosen = asked or claim.seeds
     where = device_named(device)
     writable_folder(out)
     if again:

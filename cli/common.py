@@ -12,22 +12,16 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from .names import chosen
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 WIDTH = 80
 MOST_PICTURES = 512  # of a prompt: training saw five
@@ -85,6 +79,16 @@ def tell(text: str, indent: int = 4, style: str = "") -> None:
 
 def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), *times)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import minilmm
-from minilmm.hub import check_within_reach
 
 CARD, CHECKPOINT = "card.json", "checkpoint.safetensors"  # of a finished run, and of one that goes on
 ZOO = Path(minilmm.__file__).parent / "zoo"
@@ -79,8 +78,8 @@ def kind_of(run: str) -> str | None:
         return ""
 
 
-def known_run(run: str, *, models: bool = False) -> str:
-    """The run, if there is one of that name; ValueError names the nearest.
+def known_run(run: str, *, models: bool = False, also: Iterable[str] = ()) -> str:
+    """The run, if there is one of that name; ValueError names the nearest, of runs and of what is named `also`.
 
     models: real models, and those of transformers, will do as well.
     """
@@ -92,9 +91,11 @@ def known_run(run: str, *, models: bool = False) -> str:
     if models and (run in REAL_MODELS or run.startswith("torchvision:") or (path / "config.json").is_file()):
         return run
     owner = models and run.count("/") == 1 and not run.startswith(("/", "runs/")) and not path.parent.exists()
-    near = nearest(run, runs())
+    near = nearest(run, [*runs(), *also])
     if owner and not near:  # OWNER/NAME of a hub
         if importlib.util.find_spec("transformers") is not None:
+            from minilmm.hub import check_within_reach
+
             check_within_reach(run)
         return run
     listed = f"shipped are {', '.join(shipped()) or 'none'}"

@@ -10,6 +10,7 @@ import typer
 
 from . import look
 from .common import Seed, chosen, out_console, writable_folder
+from .names import known_run
 
 
 def show(
@@ -28,6 +29,10 @@ def show(
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs or []) != 1:
         raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano, or for attention a BLIP-2")
+    if what == "training" and not runs:
+        raise ValueError("show training: name the runs to chart")
+    for run in runs or []:
+        known_run(run)
     out = out or Path("runs") / what
     if what == "words":
         return words()
@@ -60,8 +65,6 @@ def training(runs: list[str], out: Path) -> None:
     from minilmm import plots
     from minilmm.training.checkpoint import LOG, find
 
-    if not runs:
-        raise ValueError("show training: name the runs to chart")
     logs = {}
     for name, run in told_apart(runs).items():
         path = (Path(run) if (Path(run) / LOG).is_file() else find(run)) / LOG

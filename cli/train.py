@@ -186,7 +186,7 @@ def train_frozen(
 
 def train_flamingo(
     preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
-    data: Annotated[str | None, typer.Option(help="world, a task such as vqa; real models: emoji, photographs, a folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="world, a task such as vqa; emoji, ... between real models.")] = None,
     steps: Steps = None,
     minutes: Minutes = None,
     out: Out = None,

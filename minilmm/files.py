@@ -7,10 +7,10 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -26,6 +26,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def keep_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Store what took long to make, so that it is quick the next time; on a full or read-only disk, do nothing."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file  # which wants torch: hashes do not
+
     with contextlib.suppress(OSError, SafetensorError), replacing(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
         temporary.chmod(0o644)  # a cache may have several users

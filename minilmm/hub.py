@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 
@@ -13,6 +11,9 @@ def check_within_reach(name: str, seconds: float = 4.0) -> None:
 
     Where the hub is out of reach, what is in its cache is read without asking again.
     """
+    import urllib.error
+    import urllib.request
+
     from huggingface_hub import constants
 
     if Path(name).exists():
