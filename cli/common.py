@@ -150,9 +150,9 @@ def check_memory(needed: float, what: str) -> None:
 
 
 def share(value: float, digits: int = 3) -> str:
-    """A share of 1 as papers print it: .952, 1.00; with two digits .95, 1.0."""
+    """A share of 1 as papers print it: .952, 1.00, -.100; with two digits .95, 1.0."""
     text = f"{value:.{digits}f}"
-    return text.removeprefix("0") if text.startswith("0.") else text[:-1]
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text[:-1]
 
 
 def of_the_mini_world(run: str) -> str:

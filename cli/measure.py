@@ -184,7 +184,7 @@ def footnote(result: dict[str, Any]) -> str:
     how = f", scored by {s['scoring']}" if "scoring" in s else ""
     chance = f"chance {share(result['chance'])}"
     if s.get("scoring") in ("generate", "caption"):
-        chance = "answers are generated: no chance level"
+        chance = "no chance level"
     named = {"beams": "{} beams", "orders": "{} orders", "zero_shot_texts": "{} texts at zero shots"}
     how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
     how += (", RICES" if s.get("rices") else "") + (", per token" if s.get("per_token") else "")
