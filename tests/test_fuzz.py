@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from minilmm_cli.main import app, main
+from minilmm_cli.names import ZOO
 from PIL import Image
 
 pytestmark = pytest.mark.slow
