@@ -7,36 +7,78 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Device, device_named
+from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named, new_table, out_console, share
+from .names import known_run
 
 
 def ask(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")],
     image: Annotated[list[Path] | None, typer.Option("--image", help="A PNG or JPEG; once for each <image>.")] = None,
     prompt: Annotated[str, typer.Option("--prompt", help='As "<image> dax . <EOC> <image>".')] = "",
-    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 24,
+    choices: Annotated[
+        str | None, typer.Option(help="Answers to rank, as dax,blicket: how probable is each among them?")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="The longest answer.")] = 24,
     device: Device = "auto",
 ) -> None:
     """Go on with a prompt: `minilmm ask RUN --image a.png --prompt "question : what color is the shape ? answer :"`."""
-    from minilmm.tokenizer import IMAGE
-    from minilmm.training.checkpoint import REAL, read_card
-
-    paths, where = image or [], device_named(device)
-    if len(paths) == 1 and IMAGE not in prompt:
-        prompt = f"{IMAGE} {prompt}"
-    if prompt.count(IMAGE) != len(paths):
-        raise ValueError(f"{prompt.count(IMAGE)} {IMAGE} tags but {len(paths)} pictures: give each tag one --image")
+    paths, tag = image or [], "<image>"
+    if len(paths) == 1 and tag not in prompt:
+        prompt = f"{tag} {prompt}"
+    if prompt.count(tag) != len(paths):
+        raise ValueError(f"{prompt.count(tag)} {tag} tags but {len(paths)} pictures: give each tag one --image")
     if not prompt.strip():
         raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
+    if len(paths) > MOST_PICTURES or len(prompt.split()) > LONGEST_PROMPT:
+        told = f"{len(paths)} pictures and {len(prompt.split())} words"
+        raise ValueError(f"{told}: a prompt has at most {MOST_PICTURES} and {LONGEST_PROMPT}")
+    answers = [" ".join(word.split()) for word in choices.split(",")] if choices is not None else []
+    if choices is not None and (len(set(answers)) < 2 or len(set(answers)) < len(answers) or "" in answers):
+        raise ValueError(f"--choices {choices[:40]!r}: give two or more different answers, such as dax,blicket")
+    known_run(run)
+    where = device_named(device)
+    said, ranked = answered(run, prompt, paths, answers, max_tokens, where)
+    if not answers:
+        typer.echo(said)
+        return
+    view = new_table("answer", "probability among these")
+    for answer, probability in sorted(zip(answers, ranked, strict=True), key=lambda pair: -pair[1]):
+        view.add_row(answer, share(probability))
+    out_console().print(view)
+
+
+def answered(
+    run: str, prompt: str, paths: list[Path], choices: list[str], max_tokens: int, device: str
+) -> tuple[str, list[float]]:
+    """What the run says, or with choices the probability of each among them, summing to 1."""
+    from minilmm.training.checkpoint import REAL, read_card
+
     kind = read_card(run)["kind"]
-    if kind.endswith("-converted"):
-        typer.echo(converted(run, prompt, paths, max_tokens, where))
-    else:
-        typer.echo(ours(run, prompt, paths, max_tokens, where, kind.startswith(REAL)))
+    read = converted if kind.endswith("-converted") else ours
+    model, batch, stop, encode, decode = read(run, prompt, paths, device, kind.startswith(REAL))
+    length = batch.ids.shape[1]
+    if length > LONGEST_PROMPT:
+        raise ValueError(f"a prompt of {length} tokens: at most {LONGEST_PROMPT}")
+    if choices:
+        return "", ranked(model, batch.to(device), [encode(choice) for choice in choices])
+    answer = model.generate(batch.to(device), max_tokens, stop)[0].tolist()
+    return decode(answer[: answer.index(stop)] if stop in answer else answer), []
 
 
-def converted(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str) -> str:
-    """The answer of a checkpoint of transformers in our modules, in the words of its own tokenizer."""
+def ranked(model: Any, batch: Any, choices: list[list[int]]) -> list[float]:
+    """The probability of each continuation among those given, by its summed log-probability."""
+    import torch
+
+    rows = [torch.tensor(choice) for choice in choices]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)[None].to(batch.ids.device)  # (1, C, K)
+    mask = torch.arange(ids.shape[2], device=ids.device) < torch.tensor([len(row) for row in rows])[:, None].to(
+        ids.device
+    )
+    return model.score(batch, ids, mask[None]).float().softmax(-1)[0].tolist()
+
+
+def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> tuple[Any, ...]:
+    """A checkpoint of transformers in our modules and the words of its own tokenizer: as `ours`."""
     from minilmm.convert import transformers
     from minilmm.convert.asking import Reader
     from minilmm.training.checkpoint import load
@@ -44,12 +86,20 @@ def converted(run: str, prompt: str, paths: list[Path], max_tokens: int, device:
     transformers.logging.set_verbosity_error()
     reader = Reader(run)
     batch = reader.batch(prompt, paths)
-    model, _ = load(run, device)
-    return reader.text(model.generate(batch.to(device), max_tokens, reader.stop)[0])
+    words = reader.tokenizer
+
+    def encode(choice: str) -> list[int]:
+        return [*words(f" {choice}", add_special_tokens=False)["input_ids"], reader.stop]
+
+    def decode(ids: list[int]) -> str:
+        return words.decode(ids, skip_special_tokens=True).strip()
+
+    return load(run, device)[0], batch, reader.stop, encode, decode
 
 
-def ours(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str, real: bool) -> str:
-    """The answer of a run of this course, in the words of the mini-world, or of a real language model.
+def ours(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> tuple[Any, ...]:
+    """A run of this course, in the words of the mini-world, or of a real language model: the model, the prompt as a
+    batch, the token that ends an answer, how answers become ids, and ids text.
 
     Without words of one's own the real one is asked as it was trained: "Picture:<image> Name:".
     """
@@ -62,9 +112,11 @@ def ours(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str,
 
     words: Tokenizer = tokenizer()
     model: Any
+    before, end = "", f" . {EOC}"  # around an answer
     if real:
         model, words, card = open_run(run, device)
         form = form_of(card["config"]["data"])
+        before, end = " ", form.end
         prompt = f"{form.before}{IMAGE}{form.after}" if prompt.strip() == IMAGE else prompt
     else:
         words.encode(prompt)  # unknown words are refused before anything is loaded
@@ -80,7 +132,11 @@ def ours(run: str, prompt: str, paths: list[Path], max_tokens: int, device: str,
             document.append(Image(pictures[i - 1]))
         if part.strip():
             document.append(Text(part))
-    stop = words.convert_tokens_to_ids(EOC)
-    answer = model.generate(collate([document], words).to(device), max_tokens, stop)[0].tolist()
-    said = words.decode(answer[: answer.index(stop)] if stop in answer else answer)
-    return said.strip() if real else said
+
+    def encode(choice: str) -> list[int]:
+        return words.encode(f"{before}{choice}{end}")
+
+    def decode(ids: list[int]) -> str:
+        return words.decode(ids).strip() if real else words.decode(ids)
+
+    return model, collate([document], words), words.convert_tokens_to_ids(EOC), encode, decode

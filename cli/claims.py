@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .common import (
+    LARGEST_SEED,
     Stopped,
+    check_figure,
     command_line,
     cores,
     device_named,
@@ -16,28 +20,43 @@ from .common import (
     out_console,
     progress_bar,
     share,
+    tell,
     writable_folder,
 )
+from .names import nearest
 from .runs import sigterm_as_ctrl_c
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the records lie.")]
+Records = Annotated[Path | None, typer.Option("--out", help="Where the records lie; results/claims unless given.")]
+MOST_SEEDS = 1000
 RESULTS = Path("results/claims")
-LARGEST = 1_000_000  # a seed
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
     """ "100-109" or "0,1,2" as seeds; ValueError for anything else."""
-    try:
+    found: Sequence[int] = ()
+    with contextlib.suppress(ValueError):
         if "-" in text:
             first, last = map(int, text.split("-"))
-            found = tuple(range(first, min(last, LARGEST + 1) + 1))
+            found = range(first, min(last, first + MOST_SEEDS) + 1)  # one too many is refused below
         else:
             found = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or min(found) < 0 or max(found) > LARGEST:
-        raise ValueError(f"--seeds {text[:40]!r}: give a range such as 100-109, or numbers with commas between them")
-    return found
+    if not 0 < len(found) <= MOST_SEEDS or min(found) < 0 or max(found) > LARGEST_SEED:
+        told = f"give a range such as 100-109, or numbers with commas between them, at most {MOST_SEEDS}"
+        raise ValueError(f"--seeds {text[:40]!r}: {told}")
+    return tuple(found)
+
+
+def records(out: Path | None) -> Path | None:
+    """The folder of records: the one named, else results/claims here, above, or in the clone; None without any.
+
+    ValueError where the one named is no folder.
+    """
+    if out is not None and not out.is_dir():
+        raise ValueError(f"{out}: no such folder: name one with records, or leave --out out")
+    here = Path.cwd()
+    places = [folder / RESULTS for folder in (here, *here.parents, Path(__file__).parents[1])]
+    return out or next((place for place in places if place.is_dir()), None)
 
 
 def claim_named(name: str) -> Any:
@@ -46,25 +65,27 @@ def claim_named(name: str) -> Any:
 
     every = CLAIMS | SWEEPS
     if name not in every:
-        raise ValueError(f"unknown claim {name!r}: choose from {', '.join(every)}")
+        raise ValueError(f"unknown claim {name!r}{nearest(name, every) or ':'} choose from {', '.join(every)}")
     return every[name]
 
 
-def list_(out: Folder = RESULTS) -> None:
+def list_(out: Records = None) -> None:
     """The claims, what the papers found, and what was found here."""
     from minilmm.claims import CLAIMS, read_results, verdict
 
-    console = out_console()
+    console, folder = out_console(), records(out)
     for claim in CLAIMS.values():
-        gaps = claim.differences(read_results(out, claim), claim.arms[1])
-        found = verdict(gaps)[0] if len(gaps) > 1 else "not run"
-        console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {found}, {len(gaps)} seeds", highlight=False)
-        console.print(f"  {claim.says}", highlight=False)
-        console.print(f"  {claim.source}", style="dim", highlight=False)
+        gaps = claim.differences(read_results(folder, claim), claim.arms[1]) if folder is not None else []
+        told = verdict(gaps)[0] if len(gaps) > 1 else "not run" if folder is not None else "no record here"
+        console.print(f"[bold]{claim.name}[/bold] (no. {claim.number}): {told}, {len(gaps)} seeds", highlight=False)
+        tell(claim.says, 2)
+        tell(claim.source, 2, "dim")
         if claim.detects is None:
-            console.print("  its pilot on seeds 0 to 4 has not been run: what ten seeds would detect is not known")
+            tell("its pilot on seeds 0 to 4 has not been run: what ten seeds would detect is not known", 2)
         if claim.note:
-            console.print(f"  {claim.note}", style="dim", highlight=False)
+            tell(claim.note, 2, "dim")
+    if folder is None:
+        tell(f"there is no {RESULTS} here or above: the records are in a clone, or name them with --out", 0)
 
 
 def run(
@@ -76,12 +97,13 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Forget the recorded runs and make all of them.")] = False,
 ) -> None:
     """Make the runs of a claim that are not recorded yet, then give the verdict."""
+    asked = seeds_of(seeds) if seeds is not None else None
     from minilmm.claims import read_results
     from minilmm.claims.run import recorded
     from minilmm.files import held
 
     claim, path = claim_named(name), out / f"{name}.json"
-    chosen = seeds_of(seeds) if seeds is not None else claim.seeds
+    chosen = asked or claim.seeds
     where = device_named(device)
     writable_folder(out)
     with sigterm_as_ctrl_c(), held(path):
@@ -114,6 +136,13 @@ def fill(claim: Any, out: Path, seeds: tuple[int, ...], jobs: int, device: str) 
                       report=lambda row: bar.advance(task))  # fmt: skip
 
 
+def pairs_of(claim: Any, rows: list[dict[str, Any]], arm: Any) -> set[int]:
+    """The seeds of an arm that have a partner: the first arm's in the second, another's in the first."""
+    partner = claim.arms[1] if arm is claim.arms[0] else claim.arms[0]
+    ours, theirs = ({row["seed"] for row in rows if row["arm"] == one.name} for one in (arm, partner))
+    return ours & theirs
+
+
 def show(claim: Any, rows: list[dict[str, Any]]) -> None:
     """A claim's arms with their means, and the verdict."""
     from minilmm.claims import PILOT, detectable, verdict
@@ -125,9 +154,10 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
         here = [row for row in rows if row["seed"] in seeds]
         if not here:
             continue
+        paired = {arm.name: pairs_of(claim, here, arm) for arm in claim.arms}
         view = new_table("arm", "runs", *(m.name.replace("-", " ") for m in claim.measures), "spikes", title=title)
         for arm in claim.arms:
-            mine = [row for row in here if row["arm"] == arm.name]
+            mine = [row for row in here if row["arm"] == arm.name and row["seed"] in paired[arm.name]]
             if mine:
                 means = [sum(r.get("values", {}).get(m.name, 0.0) for r in mine) / len(mine) for m in claim.measures]
                 view.add_row(arm.name, str(len(mine)), *map(share, means), str(sum(r.get("spikes", 0) for r in mine)))
@@ -149,20 +179,25 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def report(
-    out: Folder = RESULTS,
-    figure: Annotated[Path | None, typer.Option("--figure", help="Also draw the arms: a .png.")] = None,
+    out: Records = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Draw each claim's arms: arms.png makes arms-CLAIM.png.")
+    ] = None,
 ) -> None:
     """Every claim's verdict in one table, with Holm's correction over all of them."""
+    if figure is not None:
+        check_figure(figure)
     from minilmm.claims import CLAIMS, holm, p_value, read_results, verdict
 
-    console, gaps, found = out_console(), {}, {}
+    folder, console, gaps, found = records(out), out_console(), {}, {}
     for claim in CLAIMS.values():
-        found[claim.name] = read_results(out, claim)
+        found[claim.name] = read_results(folder, claim) if folder is not None else []
         here = claim.differences(found[claim.name], claim.arms[1])
         if len(here) > 1:
             gaps[claim.name] = here
     if not gaps:
-        raise ValueError(f"{out}: holds no record of a claim with two seeds: run minilmm claims run NAME")
+        where = folder or RESULTS
+        raise ValueError(f"{where}: holds no record of a claim with two seeds: run minilmm claims run NAME")
     adjusted = holm({name: p_value(here) for name, here in gaps.items()})
     view = new_table("claim", "verdict", "difference", "95 % interval", "seeds", "detects", "Holm p", left=2)
     for name, here in gaps.items():
@@ -175,9 +210,15 @@ def report(
     if figure is not None:
         from minilmm import plots
 
-        panels = {name: {arm.name: list(CLAIMS[name].values(found[name], arm).values()) for arm in CLAIMS[name].arms}
-                  for name in gaps}  # fmt: skip
-        drawn = [plots.arms_chart({f"{name}: {CLAIMS[name].measure.name}": arms}, {}) for name, arms in panels.items()]
-        for name, chart in zip(panels, drawn, strict=True):
-            path = plots.save(chart, figure.with_name(f"{figure.stem}-{name}{figure.suffix}"))
+        for name in gaps:
+            claim = CLAIMS[name]
+            arms = {arm.name: paired_values(claim, found[name], arm) for arm in claim.arms}
+            drawn = plots.arms_chart({f"{name}: {claim.measure.name}": {n: v for n, v in arms.items() if v}}, {})
+            path = plots.save(drawn, figure.with_name(f"{figure.stem}-{name}{figure.suffix}"))
             console.print(f"drawn {path}", soft_wrap=True)
+
+
+def paired_values(claim: Any, rows: list[dict[str, Any]], arm: Any) -> list[float]:
+    """What an arm is judged by, seed by seed, where the seed has a partner."""
+    seeds = pairs_of(claim, rows, arm)
+    return [value for seed, value in sorted(claim.values(rows, arm).items()) if seed in seeds]

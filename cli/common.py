@@ -7,24 +7,32 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from .names import chosen
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 WIDTH = 80
 PATIENCE = 10.0  # seconds
+MOST_PICTURES = 512  # of a prompt: training saw five
+LONGEST_PROMPT = 4096  # tokens: pages of training have some 60
+LARGEST_SEED = 2**32 - 1
 
-Seed = Annotated[int, typer.Option("--seed", min=0, help="One seed gives one result.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="One seed gives one result.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Also as JSON; - writes nothing else.")]
-Episodes = Annotated[int, typer.Option("--episodes", help="How many episodes to score.")]
+Episodes = Annotated[int, typer.Option("--episodes", min=1, max=100_000, help="How many episodes to score.")]
 Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]
 
 typed: list[str] = []  # the arguments of this call, as `main` got them
@@ -64,10 +72,27 @@ def out_console(quiet: bool = False) -> Console:
     return Console(highlight=False, quiet=quiet, width=min(console.width, WIDTH))
 
 
+def tell(text: str, indent: int = 4, style: str = "") -> None:
+    """A text of several lines, indented, in at most 80 columns."""
+    lines = textwrap.wrap(text, out_console().width - indent, break_long_words=False, break_on_hyphens=False)
+    out_console().print("\n".join(" " * indent + line for line in lines), style=style, markup=False, soft_wrap=True)
+
+
 def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), *times)
     return Progress(SpinnerColumn(), *columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -89,12 +114,11 @@ def device_named(name: str) -> str:
 
     Under torchrun this process joins the others, and "cuda" is a GPU of its own.
     """
+    chosen(name, ("auto", "cpu", "cuda"), "--device")
     import torch
 
     from minilmm.training import parallel
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"unknown device {name!r}: choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("cuda: torch sees no GPU here: use --device cpu")
     found = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
@@ -109,23 +133,27 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"--shots {text!r}: give whole numbers with commas between them, such as 0,1,4") from None
-    if min(numbers) < 0:
-        raise ValueError(f"--shots {text}: a number of shots is 0 or more")
+        raise ValueError(f"--shots {text[:40]!r}: give whole numbers with commas between, such as 0,1,4") from None
+    if min(numbers) < 0 or max(numbers) > MOST_PICTURES:
+        raise ValueError(f"--shots {text[:40]}: a number of shots is 0 to {MOST_PICTURES}")
     return tuple(dict.fromkeys(numbers))
 
 
-def chosen(value: str, options: Sequence[str], option: str) -> str:
-    """The value, if it is one of the options; ValueError lists them."""
-    if value not in options:
-        raise ValueError(f"{option} {value!r}: choose from {', '.join(options)}")
-    return value
+def check_memory(needed: float, what: str) -> None:
+    """ValueError where the bytes needed are more than the machine has left, before any of them is taken."""
+    try:
+        told = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
+        free = int(told.split()[0]) * 1024
+    except (OSError, IndexError, ValueError):  # Windows and macOS do not say
+        return
+    if needed > free:
+        raise ValueError(f"{what}: needs about {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free")
 
 
 def share(value: float, digits: int = 3) -> str:
-    """A share of 1 as papers print it: .952, 1.00; with two digits .95, 1.0."""
+    """A share of 1 as papers print it: .952, 1.00, -.100; with two digits .95, 1.0."""
     text = f"{value:.{digits}f}"
-    return text.removeprefix("0") if text.startswith("0.") else text[:-1]
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text[:-1]
 
 
 def of_the_mini_world(run: str) -> str:
@@ -159,6 +187,12 @@ def writable_file(path: Path) -> Path:
     if path.exists():
         open(path, "a").close()
     return path
+
+
+def check_figure(path: Path) -> None:
+    """Proves that a figure can be drawn there."""
+    chosen(path.suffix, (".png", ".pdf", ".svg"), f"{path}: the suffix")
+    writable_file(path)
 
 
 def check_json(target: str | None) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .common import new_table, of_the_mini_world, out_console, share, writable_folder
+from .common import new_table, of_the_mini_world, out_console, share, tell, writable_folder
 
 OBJECTS = [1, 1, 2, 3]  # in the pictures that queries are shown
 QUERIES, QFORMER_TEXT = 4, "[CLS/DEC] a red circle . <EOC>"
@@ -43,12 +43,12 @@ def mask(out: Path) -> None:
     console.print(f"{path}: which text may look at which image", soft_wrap=True)
     for name, m in drawn:
         seen = ["".join(str(n + 1) for n in range(3) if m[0, i, n]) or "-" for i in range(len(words))]
-        told = " ".join(f"{w}:{s}" for w, s in zip(words, seen, strict=True))
-        console.print(f"  {name}: {told}", soft_wrap=True, markup=False)
+        console.print(f"  {name}:", markup=False)
+        tell("  ".join(f"{w}:{s}" for w, s in zip(words, seen, strict=True)))
 
 
 def qformer_masks(out: Path) -> None:
-    """mask.png: who sees whom in a Q-Former, for each of its three objectives."""
+    """mask-blip2.png: who sees whom in a Q-Former, for each of its three objectives."""
     import torch
 
     from minilmm import plots
@@ -63,12 +63,14 @@ def qformer_masks(out: Path) -> None:
     }
     drawn = {title: make(QUERIES, real)[0] for title, make in masks.items()}
     figure = plots.mask_panels(drawn, names, split=QUERIES)
-    console, path = out_console(), plots.save(figure, writable_folder(out) / "mask.png")
+    console, path = out_console(), plots.save(figure, writable_folder(out) / "mask-blip2.png")
     console.print(f"{path}: who sees whom in the Q-Former", soft_wrap=True)
     for title, mask in drawn.items():
         q, t = mask[0], mask[QUERIES + 1]  # a query's row, and that of the second word
         told = (f"{int(m[:QUERIES].sum())} queries and {int(m[QUERIES:].sum())} words" for m in (q, t))
-        console.print(f"  {title}: a query sees {next(told)}; the second word sees {next(told)}", soft_wrap=True)
+        console.print(f"  {title}:")
+        tell(f"a query sees {next(told)};")
+        tell(f"the second word sees {next(told)}")
 
 
 def queries(run: str, model: Any, out: Path, seed: int) -> None:
@@ -161,7 +163,7 @@ def attention(run: str, out: Path, seed: int) -> None:
     weights = patches[shown, which].unflatten(-1, (side, side))
     figure = plots.patch_overlay(pictures, weights, [words[i] for i in shown], label="attention to a patch", columns=3)
     console.print(f"{plots.save(figure, out / 'patches.png')}: where each word looks in its picture", soft_wrap=True)
-    console.print("  " + " ".join(words), markup=False, soft_wrap=True)
+    tell(" ".join(words))
 
 
 def gates(run: str, out: Path, seed: int) -> None:

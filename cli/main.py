@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import errno
 import os
 import sys
 import traceback
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -30,7 +33,6 @@ from . import (
 app = typer.Typer(
     help="Frozen, Flamingo and BLIP-2 from scratch, in a world small enough for a laptop.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -79,6 +81,24 @@ assets_app.command("get")(assets.get)
 app.command("doctor")(doctor.doctor)
 
 
+def tell_version(asked: bool) -> None:
+    """Prints the version and ends."""
+    if asked:
+        import minilmm
+
+        print(f"minilmm {minilmm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=tell_version, help="The version.")
+    ] = False,
+) -> None:
+    pass
+
+
 @pretrain_app.callback()
 @train_app.callback()
 def _group() -> None:
@@ -103,6 +123,12 @@ def explain(error: BaseException) -> str:
         return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'check the path')}"
     if isinstance(error, KeyError):
         return f"{error.args[0] if error.args else error}: not known here"
+    if isinstance(error, UnicodeError):
+        return (
+            f"text that is not UTF-8 ({error.reason}): save the file as UTF-8"
+            if hasattr(error, "reason")
+            else str(error)
+        )
     if type(error).__name__ == "DistBackendError" or (isinstance(error, RuntimeError) and "gloo" in str(error)):
         return "another process was lost: killed, or out of memory"
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
@@ -112,11 +138,30 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} (MINILMM_DEBUG=1 shows where)"
 
 
+PLAIN = {"✓": "+", "✗": "x", "→": "->", "×": "x", "…": "...", "–": "-", "—": "-", "’": "'", "“": '"', "”": '"'}
+
+
+def in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """What stands for the characters that a terminal does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+def print_anywhere() -> None:
+    """Lets standard output and error replace what their encoding lacks (cp1252, ASCII), in place of an error."""
+    codecs.register_error("plain", in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plain")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code: 0 fine, 1 a failure, 2 a wrong call, 130 stopped by Ctrl-C.
 
     Of several processes of torchrun the first speaks, and of several failures the first is told.
     """
+    print_anywhere()
     common.typed[:] = sys.argv[1:] if arguments is None else arguments
     number, several = common.launched()[0], common.launched()[1] > 1
     debug = bool(os.environ.get("MINILMM_DEBUG"))
@@ -140,6 +185,9 @@ def main(arguments: list[str] | None = None) -> int:
         message, code = str(stopped), 130
     except KeyboardInterrupt:
         message, code = "stopped", 130
+    except BrokenPipeError:  # whoever read the output has gone: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -147,9 +195,11 @@ def main(arguments: list[str] | None = None) -> int:
             message, code = "stopped", 130
         elif hasattr(error, "format_message"):  # a wrong call, in the words of Typer
             if type(error).__name__ == "NoArgsIsHelpError":
-                print(error.format_message())
+                with contextlib.suppress(BrokenPipeError):
+                    print(error.format_message(), flush=True)
                 return 2
-            message, code = f"error: {error.format_message()} (minilmm --help lists what there is)", 2
+            path = getattr(getattr(error, "ctx", None), "command_path", None) or "minilmm"
+            message, code = f"error: {error.format_message()} ({path} --help lists what there is)", 2
         else:
             notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
             message, code = f"error: {explain(error)}{notes}", 1

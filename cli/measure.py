@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,15 @@ import typer
 from rich.table import Table
 
 from .common import (
+    MOST_PICTURES,
     Device,
     Episodes,
     Json,
     Seed,
     Shots,
+    check_figure,
     check_json,
-    chosen,
+    check_memory,
     device_named,
     new_table,
     of_the_mini_world,
@@ -26,47 +27,62 @@ from .common import (
     progress_bar,
     share,
     whole_numbers,
-    writable_file,
     write_json,
 )
+from .names import (
+    CONDITIONS,
+    READS,
+    REAL,
+    SPLITS,
+    VISION_TASKS,
+    check_reads,
+    chosen,
+    is_real,
+    known_run,
+    nearest,
+)
 
-VISION_TASKS = ("retrieval", "zero-shot")
+EPISODES = 500
+LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
+METRICS = {"cider": "CIDEr", "scene_f1": "scene F1"}
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")]
 Task = Annotated[str, typer.Option("--task", help="A task (naming, noisy-naming, vqa, ...), or a folder of pictures.")]
-Ways = Annotated[int | None, typer.Option("--ways", help="Classes to choose from; 2 unless given.")]
+Ways = Annotated[int | None, typer.Option("--ways", min=2, max=64, help="Classes to choose from; 2 unless given.")]
 Names = Annotated[str, typer.Option("--names", help="nonsense or real.")]
 Data = Annotated[str | None, typer.Option("--data", help="Real runs: emoji, photographs, a folder; else the run's.")]
 Split = Annotated[str, typer.Option("--split", help="held-out or train.")]
 Scoring = Annotated[str | None, typer.Option("--scoring", help="rank or generate; the task's own unless given.")]
 Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the query, the nearest last.")]
-Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, help="At 0 shots: examples without pictures.")]
+Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, max=32, help="At 0 shots: examples without pictures.")]
 
 
-def check(task: str, shots: str | None, ways: int | None, names: str, split: str, scoring: str | None, episodes: int):
-    """The task and the Settings that options describe, checked before a model is loaded: (shots or None, Settings)."""
-    from minilmm.evaluation.fewshot import task_named
-    from minilmm.world.tasks import SPLITS, TASKS, Settings
+def check(run: str, task: str, options: dict[str, Any]) -> tuple[bool, tuple[int, ...] | None]:
+    """What options describe, checked before torch is imported: is the run between real models; the shots, if given.
 
-    if task in VISION_TASKS:
-        known = None
-    elif task in TASKS or task == "easy-vqa" or Path(task).is_dir():
-        known = task_named(task)
-    else:
-        every = ", ".join([*TASKS, "easy-vqa", *VISION_TASKS])
-        raise ValueError(f"unknown task {task!r}: choose from {every}, or name a folder of pictures")
-    if episodes < 1:
-        raise ValueError(f"--episodes {episodes}: expected at least 1")
-    if ways is not None and ways < 2:
-        raise ValueError(f"--ways {ways}: a choice needs at least 2")
-    if ways is not None and (known is None or not known.named):
-        raise ValueError(f"--ways {ways}: {task} has no ways: leave it out")
-    if shots is not None and known is None:
-        raise ValueError(f"--shots {shots}: {task} reads no prompt: leave it out")
-    chosen(names, ("nonsense", "real"), "--names")
-    chosen(split, SPLITS, "--split")
-    if scoring is not None:
-        chosen(scoring, ("rank", "generate"), "--scoring")
-    numbers = whole_numbers(shots) if shots is not None else known.shots if known is not None else None
-    return numbers, Settings(ways=ways or 2, names=names, split=split)
+    options: their values, None (or what stands unless given) where left out.
+    """
+    real = is_real(known_run(run, models=True))
+    if real and task not in REAL:
+        raise ValueError(f"--task {task}: {run} is real, and has {', '.join(REAL)}")
+    if task not in READS and not Path(task).is_dir():
+        told = f"choose from {', '.join(READS)}, or name a folder of pictures"
+        raise ValueError(f"unknown task {task!r}{nearest(task, READS) or ':'} {told}")
+    usual = {"--names": "nonsense", "--split": "held-out", "--beams": 1, "--orders": 1, "--episodes": EPISODES}
+    given = {name: None if value in (usual.get(name), 0, False, None) else value for name, value in options.items()}
+    check_reads(task, given, real)
+    for option, of in (("--names", ("nonsense", "real")), ("--split", SPLITS), ("--scoring", ("rank", "generate"))):
+        if given.get(option) is not None:
+            chosen(options[option], of, option)
+    if task in VISION_TASKS and options["--episodes"] > LOOKED_AT:
+        raise ValueError(f"--episodes {options['--episodes']}: {task} sees all at once: at most {LOOKED_AT}")
+    if options["--shots"] is None:
+        return real, None
+    numbers, copies = whole_numbers(options["--shots"]), 1 + options.get("--repeats", 0)
+    each = (options["--ways"] or 2) if "--ways" in (REAL if real else READS).get(task, ()) else 1
+    if max(numbers) * each * copies > MOST_PICTURES:
+        raise ValueError(f"--shots {max(numbers)}: makes {max(numbers) * each * copies} pictures in a prompt: "
+                         f"at most {MOST_PICTURES}")  # fmt: skip
+    return real, numbers
 
 
 def few_shot(
@@ -79,21 +95,23 @@ def few_shot(
     known: the task itself, where its name is not enough.
     """
     from minilmm.evaluation.fewshot import evaluate
-    from minilmm.evaluation.prompts import CONDITIONS
 
     if not hasattr(model, "sees"):
         raise ValueError(f"{run}: reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
     if not model.sees and (task in ("glyph-naming", "easy-vqa") or Path(task).is_dir()):
         raise ValueError(f"{run}: reads text only, and {task} has no words for its pictures: choose a run that sees")
     resolution = model.config.vision.resolution if model.sees else 48
-    parts = []
+    pictures = 1 + max(shots, default=0) * (1 + settings.repeats) * settings.ways  # at most, of a prompt
+    check_memory(100 * pictures * 3 * resolution**2 * 4 * 4, f"{run}: prompts of {pictures} pictures")
+    parts, under = [], conditions or CONDITIONS
     with progress_bar() as bar:
-        for k in bar.track(shots, description=f"{run}: {task}"):
+        bar_task = bar.add_task(f"{Path(run).name}: {Path(task).name}", total=len(shots) * len(under) * episodes)
+        for k in shots:
             parts.append(
                 evaluate(
-                    model, known or task, shots=(k,), settings=settings, episodes=episodes,
-                    conditions=conditions or CONDITIONS, scoring=scoring, method=method, seed=seed,
-                    resolution=resolution, device=device,
+                    model, known or task, shots=(k,), settings=settings, episodes=episodes, conditions=under,
+                    scoring=scoring, method=method, seed=seed, resolution=resolution, device=device,
+                    report=lambda count: bar.advance(bar_task, count),
                 )
             )  # fmt: skip
     told = {k: list(shots) if k in ("inner_shots", "examples") else v for k, v in parts[0]["settings"].items()}
@@ -154,7 +172,7 @@ def table(result: dict[str, Any]) -> Table:
         for k in dict.fromkeys(row["shots"] for row in rows):
             here = [row for row in rows if row["shots"] == k and row["metric"] == metric]
             last = [share(here[0]["ideal"])] if ideal else []
-            told = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [metric.replace("_", " ")]
+            told = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [METRICS.get(metric, metric)]
             view.add_row(str(k), *map(cell, here), *told)
     return view
 
@@ -164,30 +182,33 @@ def footnote(result: dict[str, Any]) -> str:
     s = result["settings"]
     number = f"{s['episodes']} episodes" if "episodes" in s else f"{s['pictures']} pictures"
     how = f", scored by {s['scoring']}" if "scoring" in s else ""
+    chance = f"chance {share(result['chance'])}"
+    if s.get("scoring") in ("generate", "caption"):
+        chance = "no chance level"
     named = {"beams": "{} beams", "orders": "{} orders", "zero_shot_texts": "{} texts at zero shots"}
     how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
     how += (", RICES" if s.get("rices") else "") + (", per token" if s.get("per_token") else "")
-    measured = f"chance {share(result['chance'])}; {result['seconds']:.1f} s on {result['device']}"
+    measured = f"{chance}; {result['seconds']:.1f} s on {result['device']}"
     how += f", {s['data']}" if "data" in s else ""
     return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
 
 
 def evaluate_run(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")],
+    run: Run,
     task: Task,
     shots: Shots = None,
     ways: Ways = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=0, help="Extra copies of each demonstration.")] = 0,
+    repeats: Annotated[int, typer.Option("--repeats", min=0, max=16, help="Extra copies of each demonstration.")] = 0,
     induction: Annotated[bool, typer.Option("--induction", help="Say the names in a first sentence.")] = False,
     names: Names = "nonsense",
     split: Split = "held-out",
     data: Data = None,
     scoring: Scoring = None,
-    episodes: Episodes = 500,
+    episodes: Episodes = EPISODES,
     conditions: Annotated[str | None, typer.Option(help="Of real, blank_images, shuffled_images, text_only.")] = None,
     seed: Seed = 0,
-    beams: Annotated[int, typer.Option("--beams", min=1, help="Beams of a generated answer; the paper has 3.")] = 1,
-    orders: Annotated[int, typer.Option("--orders", min=1, help="Average over orders of examples; by rank.")] = 1,
+    beams: Annotated[int, typer.Option(min=1, max=32, help="Beams of a generated answer; the paper has 3.")] = 1,
+    orders: Annotated[int, typer.Option(min=1, max=64, help="Average over orders of examples; by rank.")] = 1,
     rices: Rices = False,
     zero_shot_texts: Texts = 0,
     per_token: Annotated[
@@ -197,37 +218,48 @@ def evaluate_run(
     json: Json = None,
 ) -> None:
     """Score a run on a task, beside its controls."""
-    from minilmm.evaluation.fewshot import Method
-    from minilmm.evaluation.prompts import CONDITIONS
-    from minilmm.training.checkpoint import load
-
-    from . import real
-
-    numbers, settings = check(task, shots, ways, names, split, scoring, episodes)
-    settings = dataclasses.replace(settings, repeats=repeats, induction=induction)
-    method = Method(beams, orders, rices, zero_shot_texts, per_token)
-    if task in VISION_TASKS and method != Method():
-        raise ValueError(
-            f"{task}: reads no prompt: leave --beams, --orders, --rices, --per-token and --zero-shot-texts out"
-        )
+    real, numbers = check(run, task, {
+        "--shots": shots, "--ways": ways, "--repeats": repeats, "--induction": induction, "--names": names,
+        "--split": split, "--scoring": scoring, "--episodes": episodes, "--conditions": conditions, "--beams": beams,
+        "--orders": orders, "--rices": rices, "--zero-shot-texts": zero_shot_texts, "--per-token": per_token,
+    })  # fmt: skip
     asked = conditions.split(",") if conditions is not None else CONDITIONS
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in asked))
-    where = device_named(device)
     check_json(json)
-    if real.is_real(run, data):
-        result = real.measured(run, task, data, numbers if shots else None, settings, episodes=episodes, seed=seed,
-                               device=where, scoring=scoring, conditions=under, method=method)  # fmt: skip
-    else:
-        model, _ = load(of_the_mini_world(run), where)
-        if task in VISION_TASKS:
-            result = see(run, model, task, episodes, seed, where)
-        else:
-            result = few_shot(run, model, task, numbers, settings, episodes=episodes, seed=seed, device=where,
-                              scoring=scoring, conditions=under, method=method)  # fmt: skip
+    where = device_named(device)
+    from minilmm.evaluation.fewshot import Method
+    from minilmm.world.tasks import Settings
+
+    settings = Settings(ways=ways or 2, repeats=repeats, induction=induction, names=names, split=split)
+    method = Method(beams, orders, rices, zero_shot_texts, per_token)
+    how: dict[str, Any] = {"conditions": under, "method": method, "scoring": scoring}
+    result = measured(run, task, numbers, settings, real, data, episodes=episodes, seed=seed, device=where, **how)
     console = out_console(quiet=json == "-")
     console.print(table(result))
     console.print(footnote(result), style="dim")
     write_json(json, result)
+
+
+def measured(
+    run: str, task: str, shots: tuple[int, ...] | None, settings: Any, real: bool, data: str | None, *,
+    episodes: int, seed: int, device: str, **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Loads the run and measures it. ValueError where --data is not for it."""
+    from minilmm.evaluation.fewshot import task_named
+    from minilmm.training.checkpoint import load
+
+    from . import real as between
+
+    if real:
+        return between.measured(run, task, data, shots, settings, episodes=episodes, seed=seed, device=device, **how)
+    if data is not None:
+        raise ValueError(f"--data {data}: {run} knows the mini-world alone: leave --data out, or name a real run")
+    known = None if task in VISION_TASKS else task_named(task)  # a bad folder shows before anything is loaded
+    model, _ = load(of_the_mini_world(run), device)
+    if known is None:
+        return see(run, model, task, episodes, seed, device)
+    return few_shot(run, model, task, shots or known.shots, settings, episodes=episodes, seed=seed, device=device,
+                    **how)  # fmt: skip
 
 
 def curve(
@@ -239,39 +271,35 @@ def curve(
     split: Split = "held-out",
     data: Data = None,
     scoring: Scoring = None,
-    episodes: Episodes = 500,
+    episodes: Episodes = EPISODES,
     out: Annotated[Path, typer.Option("--out", help="The figure; .png, .pdf or .svg.")] = Path("curve.png"),
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = None,
 ) -> None:
     """Few-shot curves of several runs in one figure, with the controls of the first."""
-    from minilmm import plots
-    from minilmm.training.checkpoint import load
-
-    from . import real
-
-    numbers, settings = check(task, shots, ways, names, split, scoring, episodes)
-    if numbers is None:
+    if task in VISION_TASKS:
         raise ValueError(f"{task}: has no shots, hence no curve: use minilmm eval")
-    chosen(out.suffix, (".png", ".pdf", ".svg"), "--out: the suffix")
-    where = device_named(device)
-    writable_file(out)
+    options = {"--shots": shots, "--ways": ways, "--names": names, "--split": split, "--scoring": scoring,
+               "--episodes": episodes}  # fmt: skip
+    checked = {run: check(run, task, options) for run in runs}
+    check_figure(out)
     check_json(json)
-    between = {run: real.is_real(run, data) for run in dict.fromkeys(runs)}
-    models = {run: None if between[run] else load(of_the_mini_world(run), where)[0] for run in between}
+    where = device_named(device)
+    from minilmm import plots
+    from minilmm.world.tasks import Settings
+
+    settings = Settings(ways=ways or 2, names=names, split=split)
     console, results, series = out_console(quiet=json == "-"), [], []
-    for i, (run, model) in enumerate(models.items()):
-        how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": where, "scoring": scoring,
-                               "conditions": None if i == 0 else ("real",)}  # fmt: skip
-        if between[run]:
-            result = real.measured(run, task, data, numbers if shots else None, settings, **how)
-        else:
-            result = few_shot(run, model, task, numbers, settings, **how)
+    for i, (run, (real, numbers)) in enumerate(checked.items()):
+        how: dict[str, Any] = {"conditions": CONDITIONS if i == 0 else ("real",), "scoring": scoring}
+        result = measured(run, task, numbers, settings, real, data, episodes=episodes, seed=seed, device=where, **how)
         results.append(result)
         series += plots.series_of(result, run, controls=i == 0)
         console.print(table(result))
         console.print(footnote(result), style="dim")
-    plots.save(plots.few_shot_curves({results[0]["task"]: series}), out)
+    metric = results[0]["rows"][0]["metric"]
+    figure = plots.few_shot_curves({results[0]["task"]: series}, ylabel=METRICS.get(metric, metric))
+    plots.save(figure, out)
     console.print(f"drawn {out}", soft_wrap=True)
     write_json(json, {"task": task, "curves": results, "figure": str(out)})

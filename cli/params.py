@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .common import new_table, out_console
+from .names import known_run
 
 PAPER = (  # Tsimpoukelli et al. 2021, section 3: what the paper states, no more
     ("language model", "7 B", "no"),
@@ -21,6 +22,7 @@ FLAMINGO = {
     "flamingo-9b": ((6, 1536, 16), (10, 4096, 32), (40, 4096, 32), "every 4th", (7100, 435, 1600, 194, 9300)),
     "flamingo-80b": ((6, 1536, 16), (12, 8192, 64), (80, 8192, 64), "every 7th", (70_000, 435, 10_000, 194, 80_000)),
 }
+PRESETS = tuple(f"{part}-{size}" for part in ("lm", "vision", "frozen", "flamingo") for size in ("nano", "small"))
 LATENTS, FRAMES, WORDS = 64, 8, 32_000  # section 2.1; frames of training; Chinchilla's vocabulary
 
 
@@ -63,9 +65,9 @@ def described(name: str) -> tuple[str, dict[str, Any], dict[str, Any], str]:
         card = read_card(name)
         return card["kind"], card["config"], card.get("recipe", {}), "as its card says"
     except CheckpointError:
-        part, _, preset = name.partition("-")
-        if part not in ("lm", "vision", "frozen", "flamingo") or preset not in ("nano", "small"):
+        if name not in PRESETS:
             raise
+        part, _, preset = name.partition("-")
     if part == "lm":
         text = lm.preset(preset)
         return part, asdict(text.model), asdict(text), "as its preset says"
@@ -192,6 +194,9 @@ def params(
     ],
 ) -> None:
     """Parameter tables, built on the meta device: no memory, no weights."""
+    papers = ("frozen-7b", "blip2-qformer", *FLAMINGO)
+    if name not in papers and name not in PRESETS:
+        known_run(name, also=(*papers, *PRESETS))
     import torch
 
     from minilmm.training.checkpoint import REAL, build

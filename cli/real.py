@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .common import Log, command_line, device_named, out_console
+from .names import is_real
 
 
 def between_real(lm: str | None, vision: str | None, data: str | None, start: str | None = None) -> bool:
@@ -20,7 +21,7 @@ def between_real(lm: str | None, vision: str | None, data: str | None, start: st
         vision in REAL_ENCODERS or vision.startswith("torchvision:") or of_transformers(vision)
     )
     things = data in DATA
-    if start is not None and of_the_course(start) and is_real(start, None):
+    if start is not None and of_the_course(start) and is_real(start):
         return True
     if not (words or eyes or things):
         return False
@@ -81,22 +82,6 @@ def train(
         with Log(place.name, job.recipe.optimisation.steps) as log:
             real_steps.train(job, place, resume=resume, report=log.report, command=command_line())
     finish(place)
-
-
-def is_real(run: str, data: str | None) -> bool:
-    """Does this run stand between real models, or is it one? ValueError where --data is not for it."""
-    from minilmm.training.backbones import REAL_ENCODERS, REAL_LMS, of_the_course, of_transformers
-    from minilmm.training.checkpoint import CARD, REAL, find, read_card
-
-    if run in (*REAL_LMS, *REAL_ENCODERS) or run.startswith("torchvision:"):
-        return True
-    if of_the_course(run):
-        if (find(run) / CARD).is_file() and read_card(run)["kind"].startswith(REAL):
-            return True
-        if data is not None:
-            raise ValueError(f"--data {data}: {run} knows the mini-world alone: leave --data out, or name a real run")
-        return False
-    return of_transformers(run)
 
 
 def measured(

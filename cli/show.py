@@ -10,6 +10,7 @@ import typer
 
 from . import look
 from .common import Seed, chosen, out_console, writable_folder
+from .names import known_run
 
 
 def show(
@@ -28,6 +29,10 @@ def show(
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs or []) != 1:
         raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano, or for attention a BLIP-2")
+    if what == "training" and not runs:
+        raise ValueError("show training: name the runs to chart")
+    for run in runs or []:
+        known_run(run)
     out = out or Path("runs") / what
     if what == "words":
         return words()
@@ -45,19 +50,27 @@ def show(
         console.print(f"{plots.save(figure, out / f'{name}.png')}: {told}", soft_wrap=True)
 
 
+def told_apart(runs: list[str]) -> dict[str, str]:
+    """Runs by the shortest ends of their paths that differ: a/run and b/run, but frozen of runs/frozen."""
+    parts = {run: Path(run).parts for run in dict.fromkeys(runs)}
+    for length in range(1, max(map(len, parts.values())) + 1):
+        names = {"/".join(path[-length:]): run for run, path in parts.items()}
+        if len(names) == len(parts):
+            break
+    return names
+
+
 def training(runs: list[str], out: Path) -> None:
     """training.png: the loss of every run, and what its probes found on the way."""
     from minilmm import plots
     from minilmm.training.checkpoint import LOG, find
 
-    if not runs:
-        raise ValueError("show training: name the runs to chart")
     logs = {}
-    for run in runs:
+    for name, run in told_apart(runs).items():
         path = (Path(run) if (Path(run) / LOG).is_file() else find(run)) / LOG
         if not path.is_file():
             raise ValueError(f"{path}: no log: chart a run that was trained here")
-        logs[Path(run).name] = [json.loads(line) for line in path.read_text().splitlines()]
+        logs[name] = [json.loads(line) for line in path.read_text().splitlines()]
     keys = [key for key in next(iter(logs.values()))[0] if key not in ("step", "seconds", "gradient_norm")]
     shared = [key for key in keys if all(key in log[0] for log in logs.values()) and "blank" not in key]
     panels = {key.replace("_", " "): {n: [{**r, key.replace("_", " "): r[key]} for r in log] for n, log in logs.items()}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console
+from .names import known_run
 from .params import trained_names
 
 
@@ -39,6 +40,9 @@ def trace(
     device: Device = "auto",
 ) -> None:
     """What every tensor of a batch is called and measures, and which parameters learn."""
+    chosen(what, ("frozen",), "trace")
+    if run is not None:
+        known_run(run)
     import torch
 
     from minilmm.document import Batch, Document, Image, Text, collate
@@ -48,7 +52,6 @@ def trace(
     from minilmm.world.scenes import sample_scenes
     from minilmm.world.vocabulary import tokenizer
 
-    chosen(what, ("frozen",), "trace")
     where, console = device_named(device), out_console()
     if run is None and "frozen-nano" in shipped():
         run = "frozen-nano"

@@ -210,7 +210,7 @@ def train_frozen(
 
 def train_flamingo(
     preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
-    data: Annotated[str | None, typer.Option(help="world, a task such as vqa; emoji, photographs, a folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="world, a task such as vqa; emoji, ... between real models.")] = None,
     steps: Steps = None,
     minutes: Minutes = None,
     out: Out = None,
@@ -285,7 +285,7 @@ def train_flamingo(
 
 def train_blip2(
     stage: Annotated[int, typer.Option("--stage", help="1: the Q-Former learns to see. 2: a language model reads it.")],
-    preset: Preset = None,
+    preset: Annotated[str | None, typer.Option(help="quick, nano (2 CPU cores) or small (one GPU).")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Stage 2: the run of stage 1 to go on from.")] = None,
     steps: Steps = None,
     minutes: Minutes = None,

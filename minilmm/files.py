@@ -9,10 +9,10 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:
     import fcntl
@@ -39,6 +39,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
     Equal tensors make equal bytes where `metadata` has one entry: safetensors puts several in any order.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file  # which wants torch: hashes do not
+
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)

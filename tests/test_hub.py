@@ -6,12 +6,13 @@ import huggingface_hub
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from minilmm import hub
 from minilmm.convert import folder_of
-from minilmm.language import hub
+from minilmm.language.hub import lm_named
 from minilmm.vision.adapter import encoder_named
 
 
-@pytest.mark.parametrize("load", [hub.lm_named, encoder_named, folder_of])
+@pytest.mark.parametrize("load", [lm_named, encoder_named, folder_of])
 @pytest.mark.parametrize("offline", [True, False])
 def test_without_the_hub_one_line_comes_at_once(load, offline, monkeypatch, capfd):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
@@ -35,4 +36,4 @@ def test_what_the_cache_holds_needs_no_hub(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     assert folder_of("some/llama") == folder / "snapshots" / "c0ffee"
     with pytest.raises(hub.HubError, match=r"no causal language model .*check the name"):
-        hub.lm_named(str(folder / "snapshots" / "c0ffee"))  # a model, and no tokenizer
+        lm_named(str(folder / "snapshots" / "c0ffee"))  # a model, and no tokenizer

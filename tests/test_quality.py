@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"document", "tokenizer", "nn", "metrics", "plots", "files", "assets"},
+    {"document", "tokenizer", "nn", "metrics", "plots", "files", "assets", "hub"},
     {"language", "vision", "world", "data"},
     {"frozen", "flamingo", "blip2"},
     {"ablations"},

@@ -137,7 +137,7 @@ def folder_of(source: str) -> Path:
         raise ValueError(f"{source}: no such folder: {FOLDER_OR_NAME}")
     from huggingface_hub import snapshot_download
 
-    from minilmm.language.hub import fetched
+    from minilmm.hub import fetched
 
     def load(local: bool) -> str:
         return snapshot_download(source, allow_patterns=[*PATTERNS, "*.safetensors"], local_files_only=local)

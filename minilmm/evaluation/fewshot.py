@@ -179,11 +179,13 @@ def evaluate(
     seed: int = 0,
     resolution: int = 48,
     device: torch.device | str = "cpu",
+    report: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Any]:
     """Score a model on a task at several numbers of shots, under every condition: the object that `eval --json` prints.
 
     rows: {"shots", "condition", "metric", "value", "low", "high", "ideal"?}, intervals by bootstrap over episodes.
     task: a name (`task_named`), or a task itself, whose name is then "task"; its words may be another tokenizer's.
+    report: is told how many episodes were scored, after each block and condition.
     Pictures are drawn from a seed that depends on `seed` and the block, so that all conditions see the same episodes.
     """
     start = time.perf_counter()
@@ -219,6 +221,7 @@ def evaluate(
                     orders = [ranked(model, batch, d, kind.words, method.per_token) for batch, d in batches]
                     best = torch.stack(orders).mean(0).argmax(1, keepdim=True)
                     found[condition] += right(drawn).gather(1, best)[:keep, 0].tolist()
+                    report(keep)
                     continue
                 batch = prompts(drawn, media, condition, own, texts_only, kind.words)[:keep]
                 if scoring == "caption":
@@ -228,6 +231,7 @@ def evaluate(
                     found[condition] += correct(
                         model, batch, asked, scoring, method.beams, kind.words, method.per_token
                     ).tolist()
+                report(keep)
             groups.append(drawn.group[:keep].cpu())
             if scoring == "caption":
                 references += [[_plain(row) for row in rows] for rows in drawn.candidates[:keep].tolist()]

@@ -90,7 +90,10 @@ def load_encoder(name: str, resolution: int | None = None) -> tuple[Any, VisionC
 def quiet_transformers(name: str) -> None:
     """No bars and reports while it loads. ModuleNotFoundError, with the remedy, where transformers is missing."""
     if importlib.util.find_spec("transformers") is None:
-        raise ModuleNotFoundError(f'{name} is read by transformers, which is missing: pip install "minilmm[real]"')
+        told = "" if Path(name).exists() else "no run of that name is here; a model of that name "
+        raise ModuleNotFoundError(
+            f'{name}: {told}is read by transformers, which is missing: pip install "minilmm[real]"'
+        )
     from transformers.utils import logging
 
     logging.set_verbosity_error()

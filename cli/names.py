@@ -1,0 +1,117 @@
+"""What there is by its name, known without torch: runs, tasks and the options that each task reads, near misses."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import minilmm
+
+CARD, CHECKPOINT = "card.json", "checkpoint.safetensors"  # of a finished run, and of one that goes on
+ZOO = Path(minilmm.__file__).parent / "zoo"
+CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
+SPLITS = ("held-out", "train")
+REAL_MODELS = ("smollm2", "efficientnet-lite0")
+VISION_TASKS = ("retrieval", "zero-shot")
+
+# The options of `eval` and `curve` that each task reads, beside --seed, --device and --json.
+PROMPT = ("--episodes", "--shots", "--split", "--conditions", "--scoring", "--beams", "--zero-shot-texts")
+RANKED = (*PROMPT, "--orders", "--per-token")
+NAMING = (*RANKED, "--ways", "--repeats", "--induction")
+CAPTION = tuple(option for option in PROMPT if option != "--scoring")
+READS: dict[str, tuple[str, ...]] = {
+    "naming": (*NAMING, "--names"),
+    "glyph-naming": NAMING,
+    "ambiguous-naming": NAMING,
+    "noisy-naming": NAMING,
+    "vqa": (*RANKED, "--rices"),
+    "induction-vqa": RANKED,
+    "caption": (*CAPTION, "--rices"),
+    "fast-vqa": (*RANKED, "--ways"),
+    "easy-vqa": RANKED,
+    "retrieval": ("--episodes",),
+    "zero-shot": ("--episodes",),
+}
+FOLDER = (*RANKED, "--ways")  # a folder of pictures
+REAL = {"naming": (*NAMING, "--names"), "caption": PROMPT, "retrieval": ()}  # between real models
+TWO_WAYS = ("ambiguous-naming", "noisy-naming", "fast-vqa")
+GENERATED = ("vqa", "induction-vqa", "fast-vqa", "easy-vqa", "caption")  # unless --scoring rank
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """ ": did you mean naming?" where an option resembles the word, else nothing."""
+    found = difflib.get_close_matches(word, list(options), 1, 0.65)
+    return f": did you mean {found[0]}?" if found else ""
+
+
+def chosen(value: str, options: Iterable[str], option: str) -> str:
+    """The value, if it is one of the options; ValueError names the nearest, and lists them."""
+    options = list(options)
+    if value not in options:
+        raise ValueError(f"{option} {value!r}{nearest(value, options) or ':'} choose from {', '.join(options)}")
+    return value
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
+
+
+def runs() -> list[str]:
+    """What can stand for RUN, as far as it is seen from here: shipped checkpoints, real models, folders of runs."""
+    places = (path.parent for part in ("*", "runs/*", "runs/*/*") for path in Path().glob(f"{part}/{CARD}"))
+    return [*shipped(), *REAL_MODELS, *sorted(map(str, places))]
+
+
+def kind_of(run: str) -> str | None:
+    """The kind on a run's card ("frozen", "real-blip2"), "" where it cannot be read, None where there is no run."""
+    path = next((place / CARD for place in (Path(run), ZOO / run) if (place / CARD).is_file()), None)
+    if path is None:
+        return "" if (Path(run) / CHECKPOINT).is_file() else None
+    try:
+        return str(json.loads(path.read_text())["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def known_run(run: str, *, models: bool = False, also: Iterable[str] = ()) -> str:
+    """The run, if there is one of that name; ValueError names the nearest, of runs and of what is named `also`.
+
+    models: real models, and those of transformers, will do as well.
+    """
+    if "\0" in run or not run.strip():
+        raise ValueError(f"{run!r}: is no name of a run")
+    if kind_of(run) is not None:
+        return run
+    path = Path(run)
+    if models and (run in REAL_MODELS or run.startswith("torchvision:") or (path / "config.json").is_file()):
+        return run
+    owner = models and run.count("/") == 1 and not run.startswith(("/", "runs/")) and not path.parent.exists()
+    near = nearest(run, [*runs(), *also])
+    if owner and not near:  # OWNER/NAME of a hub
+        return run
+    listed = f"shipped are {', '.join(shipped()) or 'none'}"
+    raise ValueError(f"{run}: no such run or checkpoint{near or ':'} {listed}")
+
+
+def is_real(run: str) -> bool:
+    """Does this known run stand between real models, or is it one?"""
+    return (kind_of(run) or "").startswith("real-") if kind_of(run) is not None else True
+
+
+def check_reads(task: str, given: Mapping[str, Any], real: bool = False) -> None:
+    """ValueError where an option was given that the task does not read. given: options and values, None if left out."""
+    reads = (REAL if real else READS).get(task, FOLDER)
+    for option, value in given.items():
+        if value is not None and option not in reads:
+            raise ValueError(f"{option} {value}: {task} does not read it: leave {option} out")
+    ways, scoring = given.get("--ways"), given.get("--scoring") or ("generate" if task in GENERATED else "rank")
+    if task in TWO_WAYS and ways not in (None, 2):
+        raise ValueError(f"--ways {ways}: {task} has 2 ways: leave --ways out")
+    if given.get("--beams") is not None and scoring == "rank":
+        raise ValueError("--beams: answers are ranked here, not searched for: add --scoring generate")
+    if scoring != "rank" and (ranked := [o for o in ("--orders", "--per-token") if given.get(o) is not None]):
+        raise ValueError(f"{ranked[0]}: answers are generated here, not ranked: add --scoring rank")

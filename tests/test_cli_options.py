@@ -1,0 +1,171 @@
+"""What is shown is what was asked: every task reads the options that it is said to read, and no other."""
+
+import json
+from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import matplotlib
+import pytest
+import torch
+from minilmm_cli import claims, names, show
+from minilmm_cli.common import check_memory
+from minilmm_cli.main import app, main
+
+from minilmm.claims import CLAIMS
+from minilmm.claims import run as runner
+from minilmm.evaluation.prompts import CONDITIONS
+from minilmm.training import checkpoint
+from minilmm.world.tasks import SPLITS, TASKS, Settings
+
+ROOT = Path(__file__).parent.parent
+OTHERS = {"--ways": {"ways": 3}, "--repeats": {"repeats": 1}, "--induction": {"induction": True},
+          "--names": {"names": "real"}, "--split": {"split": "train"}}  # fmt: skip
+
+
+def drawn(task, **settings):
+    """Everything that an episode of a task says, or the error that it refuses a setting with."""
+    try:
+        episodes = TASKS[task].sample(8, torch.Generator().manual_seed(0), Settings(**settings))
+    except ValueError as error:
+        return str(error)
+    return [t.tolist() for t in (episodes.source, episodes.texts, episodes.first, episodes.candidates)]
+
+
+def test_the_names_are_those_of_the_package():
+    assert set(names.READS) == {*TASKS, "easy-vqa", *names.VISION_TASKS}
+    assert names.CONDITIONS == CONDITIONS and names.SPLITS == SPLITS and names.shipped() == checkpoint.shipped()
+    assert {name for name, task in TASKS.items() if task.scoring != "rank"} | {"easy-vqa"} == set(names.GENERATED)
+    assert {name for name, task in TASKS.items() if task.pooled} == {
+        n for n, o in names.READS.items() if "--rices" in o
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("option", OTHERS)
+def test_a_task_reads_what_it_is_said_to_read(task, option):
+    changed = drawn(task, **OTHERS[option]) != drawn(task)
+    fixed = option == "--names" and task in ("ambiguous-naming", "noisy-naming")  # there is nothing but nonsense
+    assert changed == (option in names.READS[task]) or fixed
+
+
+@pytest.mark.parametrize("task", names.READS)
+def test_an_option_that_a_task_does_not_read_is_refused_by_name(task, capsys):
+    values = {"--shots": "1", "--ways": "2", "--repeats": "1", "--induction": "", "--names": "real", "--split": "train",
+              "--scoring": "generate", "--conditions": "real", "--orders": "2", "--rices": "", "--per-token": "",
+              "--zero-shot-texts": "2", "--beams": "2"}  # fmt: skip
+    for option in values.keys() - set(names.READS[task]):
+        line = ["eval", "frozen-nano", "--task", task, option, values[option]]
+        assert main([word for word in line if word]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {option} {values[option]}".strip())
+
+
+def commands(group, path=()):
+    """The words of every command, and the function behind it."""
+    for command in group.registered_commands:
+        yield (*path, command.name), command.callback
+    for inner in group.registered_groups:
+        yield from commands(inner.typer_instance, (*path, inner.name))
+
+
+def test_every_number_has_a_range():
+    checked, bare = 0, []
+    for path, function in commands(app):
+        if path[0] in ("train", "pretrain", "quickstart", "exercises", "grade"):
+            continue
+        for name, hint in get_type_hints(function, include_extras=True).items():
+            kinds = [hint, *get_args(hint), *(k for inner in get_args(hint) for k in get_args(inner))]
+            if get_origin(hint) is Annotated and (int in kinds or float in kinds):
+                option = next(part for part in get_args(hint) if hasattr(part, "min"))
+                checked += 1
+                bare += [(path, name)] * (None in (option.min, option.max))
+    assert checked >= 12 and not bare
+
+
+def test_memory_is_estimated_before_it_is_taken():
+    check_memory(1, "a little")
+    if Path("/proc/meminfo").exists():
+        with pytest.raises(ValueError, match=r"all of it: needs about 1073741824\.0 GiB"):
+            check_memory(2.0**60, "all of it")
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path, monkeypatch):
+    assert show.told_apart(["runs/a", "runs/b"]) == {"a": "runs/a", "b": "runs/b"}
+    assert show.told_apart(["a/run", "b/run", "a/run"]) == {"a/run": "a/run", "b/run": "b/run"}
+    kept = []
+    monkeypatch.setattr(
+        "minilmm.plots.training_curves", lambda panels: kept.append(panels) or matplotlib.figure.Figure()
+    )
+    for folder in ("a", "b"):
+        (tmp_path / folder / "run").mkdir(parents=True)
+        (tmp_path / folder / "run" / "card.json").write_text('{"kind": "frozen", "config": {}, "sha256": ""}')
+        (tmp_path / folder / "run" / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "training", "a/run", "b/run", "--out", "drawn"]) == 0
+    assert list(kept[0]["loss"]) == ["a/run", "b/run"]
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def recorded(folder, claim, values):
+    """A record with one value per arm and seed, as the claim's own recipes would have made it."""
+    rows = [
+        {"arm": claim.arms[a].name, "seed": claim.seeds[s], "values": {m.name: value for m in claim.measures},
+         "digest": runner.digest(claim, claim.arms[a].recipe(claim.base, claim.seeds[s]))}
+        for (a, s), value in values.items()
+    ]  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / f"{claim.name}.json").write_text(json.dumps({"rows": rows}))
+    return runner.read_results(folder, claim)
+
+
+def test_only_seeds_that_both_arms_have_are_shown(tmp_path, capsys):
+    claim = CLAIMS["shots"]
+    rows = recorded(tmp_path / "r", claim, {(0, 0): 0.1, (0, 1): 0.3, (1, 0): 0.0, (1, 1): -0.2, (1, 2): 0.9})
+    assert [claims.paired_values(claim, rows, arm) for arm in claim.arms] == [[0.1, 0.3], [0.0, -0.2]]
+    claims.show(claim, rows)
+    out = capsys.readouterr().out
+    assert ".200" in out and "-.100" in out and ".233" not in out  # .233: with the seed that has no partner
+    figure = tmp_path / "arms.png"
+    assert main(["claims", "report", "--out", str(tmp_path / "r"), "--figure", str(figure)]) == 0
+    assert (tmp_path / "arms-shots.png").is_file()
+
+
+def test_a_gain_below_zero_is_drawn():
+    from minilmm import plots
+
+    (ax,) = plots.arms_chart({"gain": {"a": [0.1, -0.4], "b": [0.2]}}, {}).axes
+    assert ax.get_xlim()[0] < -0.4 and ax.get_xlim()[1] > 1
+
+
+def test_claims_say_where_there_is_no_record(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert claims.records(None) == ROOT / "results" / "claims"  # of the clone that the package was installed from
+    monkeypatch.setattr(claims, "RESULTS", Path("nowhere/claims"))
+    assert main(["claims", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "no record here" in out and "not run" not in out
+    assert main(["claims", "list", "--out", "moon"]) == 1 and "moon: no such folder" in capsys.readouterr().err
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+TABLES = ["claims list", "claims report", "doctor", "show mask --out {}", "show mask blip2 --out {}", "show words",
+          "assets list", "exercises list", "params flamingo-3b", "params frozen-nano", "trace frozen"]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", TABLES)
+def test_everything_printed_fits_80_columns(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(line.format(tmp_path).split()) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) > 4
+    assert not [row for row in out.splitlines() if len(row) > 80 and str(tmp_path) not in row]
+
+
+def test_the_version_and_completion(capsys):
+    import minilmm
+
+    assert main(["--version"]) == 0 and capsys.readouterr().out == f"minilmm {minilmm.__version__}\n"
+    assert main(["--help"]) == 0 and "--install-completion" in capsys.readouterr().out

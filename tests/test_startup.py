@@ -1,0 +1,73 @@
+"""What needs no torch does not import it: help, lists, hints, and every wrong option or value."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from minilmm_cli.main import app
+from typer.main import get_command
+
+ROOT = Path(__file__).parent.parent
+COURSE = pytest.mark.skipif(not (ROOT / "exercises").is_dir(), reason="wants a clone of the course")
+
+
+def paths(command, path=()):
+    """The words of every command and group of the app."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from paths(inner, (*path, name))
+
+
+HELPS = [f"{' '.join(path)} --help".strip() for path in paths(get_command(app))]
+LISTS = ["--version", "exercises list", "exercises hint 03", "exercises solution 03", "assets list"]
+WRONG = [
+    "evla",
+    "eval",
+    "eval frozen-nano",
+    "eval frozen-nano --task naming --colour red",
+    "eval frozen-nano --task nameing",
+    "eval frozn-nano --task naming",
+    "eval frozen-nano --task naming --shots one",
+    "eval frozen-nano --task naming --shots 100000",
+    "eval frozen-nano --task naming --seed 99999999999999999999999",
+    "eval frozen-nano --task naming --device tpu",
+    "eval frozen-nano --task naming --conditions dark",
+    "eval frozen-nano --task vqa --names real",
+    "eval vision-nano --task retrieval --split train",
+    "curve frozen-nano --task naming --out a.txt",
+    "curve vision-nano --task retrieval",
+    "ask frozen-nano",
+    "ask frozn-nano --prompt moon",
+    "ask frozen-nano --prompt moon --choices dax",
+    "ask frozen-nano --prompt moon --max-tokens 10000000000000000000000",
+    "show moon",
+    "show attention",
+    "trace blip2",
+    "claims lst",
+    "claims run gating --seeds many",
+    "params frozn-nano",
+]
+CODE = """
+import sys
+from minilmm_cli.main import main
+for line in sys.stdin.read().splitlines():
+    main(line.split())
+    assert "torch" not in sys.modules, line
+print("no torch")
+"""
+
+
+@pytest.mark.parametrize("lines", [HELPS, LISTS, WRONG], ids=["help", "lists", "wrong"])
+def test_no_torch(lines):
+    told = subprocess.run(
+        [sys.executable, "-c", CODE], input="\n".join(lines), capture_output=True, text=True, cwd=ROOT
+    )
+    assert told.returncode == 0 and told.stdout.endswith("no torch\n"), told.stderr
+    if lines is WRONG:
+        said = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
+        assert len(said) == len(WRONG) == len(told.stderr.splitlines()), told.stderr
+
+
+def test_every_command_is_asked_for_its_help():
+    assert len(HELPS) > 30 and "train blip2 --help" in HELPS
