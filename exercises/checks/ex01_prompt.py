@@ -56,9 +56,9 @@ def whole_prompts(ex):
         shots[-1] = (shots[0][0], [query, 17, 17])  # pictures and words may come twice, a word have a picture's number
         ids, pictures = [1], []
         for place in order:
-            ids = ids + [3] + shots[place][1] + [4]
-            pictures = pictures + [shots[place][0]]
-        equal(ex.build_prompt(shots, query, order), (ids + [3], pictures + [query]), f"a prompt of {count} shots")
+            ids += [3, *shots[place][1], 4]
+            pictures.append(shots[place][0])
+        equal(ex.build_prompt(shots, query, order), ([*ids, 3], [*pictures, query]), f"a prompt of {count} shots")
 
 
 @check(

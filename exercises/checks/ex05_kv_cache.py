@@ -46,7 +46,7 @@ def decoded(module, kind, upstream, xs, weights, cache):
         parts = [read, one, module.step(b, weights, cache)[0], module.step(b, weights, longer)[0]]
     if [p.shape for p in parts] != [u.shape for u in upstream]:
         return parts, []
-    total = sum((p * u).sum() for p, u in zip(parts, upstream))
+    total = sum((p * u).sum() for p, u in zip(parts, upstream, strict=True))
     found = torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else [None] * len(leaves)
     return parts, list(found)
 

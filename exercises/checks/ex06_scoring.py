@@ -65,7 +65,9 @@ def every_candidate(ex):
 
 def slow_choose(scores, mask):
     """The best of the candidates that are there, row by row."""
-    return torch.tensor([max(m.nonzero()[:, 0].tolist(), key=s.tolist().__getitem__) for s, m in zip(scores, mask)])
+    return torch.tensor(
+        [max(m.nonzero()[:, 0].tolist(), key=s.tolist().__getitem__) for s, m in zip(scores, mask, strict=True)]
+    )
 
 
 @check(points=1, stage="mask", hint="A candidate that is not there must lose against any other: -infinity.")

@@ -81,6 +81,7 @@ def every_document(ex):
         "<bos> a b <image>": (1, 9, 9, 3),
         "<bos> a b, without a picture": (1, 9, 9),
         "<image> <image>": (3, 3),
+        "<bos> <image> a <EOC> <image> b <EOC> <pad> <pad>": (1, 3, 9, 4, 3, 9, 4, 0, 0),
     }
     for salt, (told, ids) in enumerate(documents.items(), 5):
         learns(ex, "splice", slow_splice, *document(salt, *ids), what=f"splice of {told}")

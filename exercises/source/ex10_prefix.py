@@ -19,7 +19,7 @@ def prefix(pooled: Tensor, weight: Tensor, n: int) -> Tensor:
 def splice(words: Tensor, ids: Tensor, prefixes: Tensor) -> Tensor:
     """One document with every picture's prefix in place of its tag.
 
-    words (L, D): the word embeddings; ids (L,): the tokens; prefixes (M, n, D): in the order of the tags
+    words (L, D): the word embeddings; ids (L,): the tokens; prefixes (M, n, D): in the order of the tags, M may be 0
     -> (L + (n - 1) M, D). The tag's own embedding goes. ValueError where tags and prefixes differ in number.
     """
     # BEGIN SOLUTION

@@ -11,8 +11,8 @@ def loss_mask(ids: Tensor) -> Tensor:
     """True on every token that is to be predicted: (B, L) -> (B, L) bool.
 
     A page of the web holds text that no picture explains. What counts is what is said of a picture: the tokens after
-    an <image> up to and including the next <EOC>. So these do not count: padding, the tags themselves, all that
-    stands before the first picture, and all between an <EOC> and the next <image>.
+    an <image> up to and including the next <EOC>, each row by itself. So these do not count: padding, the tags
+    themselves, all that stands before the first picture, and all between an <EOC> and the next <image>.
     """
     raise NotImplementedError("your code here")
 
@@ -20,6 +20,7 @@ def loss_mask(ids: Tensor) -> Tensor:
 def masked_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the marked tokens, each predicted from the position before it.
 
-    logits: (B, L, V), ids and mask: (B, L) -> a number. ValueError where no token is marked.
+    logits: (B, L, V), ids and mask (bool): (B, L) -> a number. A row's first token has no position before it and is
+    left out, marked or not. ValueError where no token remains.
     """
     raise NotImplementedError("your code here")

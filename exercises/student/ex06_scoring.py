@@ -10,7 +10,7 @@ def score(first: Tensor, later: Tensor, candidates: Tensor, mask: Tensor) -> Ten
     The prompt was read once. `first` (B, V) are the logits right after it, the same for all candidates: they predict
     each candidate's token 0. `later` (B, C, K, V) are the logits after each token of each candidate: those after token
     k predict token k + 1, and those after the last predict nothing that is asked here.
-    candidates: (B, C, K) token ids; mask: (B, C, K), False on padding, which counts for nothing.
+    candidates: (B, C, K) token ids; mask: (B, C, K) bool, False on padding, which counts for nothing.
 
     Sum the log-probabilities; do not divide by the length: a longer name is a less probable one.
     """
@@ -18,5 +18,9 @@ def score(first: Tensor, later: Tensor, candidates: Tensor, mask: Tensor) -> Ten
 
 
 def choose(scores: Tensor, mask: Tensor) -> Tensor:
-    """The best candidate of each row, scores (B, C) -> (B,); rows with fewer candidates have a mask (B, C)."""
+    """The best candidate of each row: scores (B, C) -> whole numbers (B,).
+
+    mask: (B, C) bool, False where a row has no such candidate; each row has one at least. Scores may be as low as you
+    like.
+    """
     raise NotImplementedError("your code here")
