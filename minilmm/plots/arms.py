@@ -35,8 +35,7 @@ def arms_chart(
                 ax.axvline(value, color=GREY, linewidth=1.2, zorder=1)
                 ax.text(value, -0.75, name, color=GREY, ha="center", va="bottom", fontsize=9)
             ax.set_yticks(range(len(arms)), arms)
-            every = [0.0, 1.0, *(value for values in panel.values() for value in values)]  # a gain may be below 0
-            ax.set(xlim=(min(every) - 0.03, max(every) + 0.03), ylim=(len(arms) - 0.4, -0.8), xlabel=xlabel)
+            ax.set(xlim=(-0.03, 1.03), ylim=(len(arms) - 0.4, -0.8), xlabel=xlabel)
             ax.set_title(title, pad=18)
             ax.grid(True, axis="x")
     return figure
