@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
@@ -205,3 +207,16 @@ def test_progress_counts_episodes():
     model, counted = checkpoint.load("lm-nano")[0], []
     evaluate(model, "naming", shots=(0, 1), episodes=120, conditions=("real", "text_only"), report=counted.append)
     assert sum(counted) == 2 * 2 * 120 and max(counted) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 6.0])  # while the command, while torch, while the model is at work
+def test_ctrl_c_is_one_line_at_any_moment(seconds, tmp_path):
+    command = [sys.executable, "-m", "minilmm_cli", "eval", "flamingo-nano", "--task", "naming", "--shots", "32"]
+    here = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, env=here, cwd=tmp_path)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == "stopped\n"
