@@ -95,7 +95,7 @@ def doctor() -> None:
     checks: list[Callable[[], str]] = [python_version, torch_version, forward, checkpoints, disk, homework]
     for one in checks:
         try:
-            console.print(f"[green]✓[/] {one()}", soft_wrap=True)
+            console.print(f"[green]✓[/] {one()}")
         except Exception as error:
             failed += 1
             console.print(f"[red]✗[/] {explain(error)}", soft_wrap=True)
@@ -104,8 +104,6 @@ def doctor() -> None:
             version = importlib.metadata.version(module.replace("_", "-"))
             console.print(f"[green]✓[/] extra {name}: {module} {version}")
         else:
-            console.print(
-                f"- extra {name} not installed (not needed by the mini-world): {remedy}", markup=False, soft_wrap=True
-            )
+            console.print(f"- extra {name} not installed (not needed by the mini-world): {remedy}", markup=False)
     console.print("all is well" if not failed else f"{failed} of {len(checks)} checks failed")
     raise typer.Exit(int(bool(failed)))

@@ -1,6 +1,11 @@
 """What is shown is what was asked: every task reads the options that it is said to read, and no other."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
@@ -11,8 +16,10 @@ from minilmm_cli import claims, names, show
 from minilmm_cli.common import check_memory
 from minilmm_cli.main import app, main
 
+from minilmm import hub
 from minilmm.claims import CLAIMS
 from minilmm.claims import run as runner
+from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.prompts import CONDITIONS
 from minilmm.training import checkpoint
 from minilmm.world.tasks import SPLITS, TASKS, Settings
@@ -131,13 +138,6 @@ def test_only_seeds_that_both_arms_have_are_shown(tmp_path, capsys):
     assert (tmp_path / "arms-shots.png").is_file()
 
 
-def test_a_gain_below_zero_is_drawn():
-    from minilmm import plots
-
-    (ax,) = plots.arms_chart({"gain": {"a": [0.1, -0.4], "b": [0.2]}}, {}).axes
-    assert ax.get_xlim()[0] < -0.4 and ax.get_xlim()[1] > 1
-
-
 def test_claims_say_where_there_is_no_record(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert claims.records(None) == ROOT / "results" / "claims"  # of the clone that the package was installed from
@@ -169,3 +169,54 @@ def test_the_version_and_completion(capsys):
 
     assert main(["--version"]) == 0 and capsys.readouterr().out == f"minilmm {minilmm.__version__}\n"
     assert main(["--help"]) == 0 and "--install-completion" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("line", ["--help", "exercises list", "doctor", "grade 01 --solutions", "show words"])
+def test_any_terminal_will_do(line, encoding):
+    here = os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run([sys.executable, "-m", "minilmm_cli", *line.split()], capture_output=True, env=here, cwd=ROOT)
+    assert told.returncode == 0 and not told.stderr, told.stderr
+    assert len(told.stdout.decode(encoding).splitlines()) > 3
+
+
+def test_a_hub_that_is_out_of_reach_is_asked_once(tmp_path, monkeypatch, capsys):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    for name, value in (("HF_HUB_OFFLINE", False), ("ENDPOINT", "http://127.0.0.1:9"), ("HF_HUB_CACHE", str(tmp_path))):
+        monkeypatch.setattr(constants, name, value)
+    for line in ("eval moon/base --task naming", "convert moon/base --to out"):
+        assert main(line.split()) == 1
+        err = capsys.readouterr().err
+        assert err.startswith("error: moon/base: ") and err.count("\n") == 1 and "out of reach" in err
+    (tmp_path / "models--moon--base").mkdir()
+    hub.check_within_reach("moon/base")  # what is in the cache is read without asking
+    assert constants.HF_HUB_OFFLINE
+
+
+def test_near_misses_are_named(capsys):
+    for line, told in (("evall", "'eval'"), ("eval frozen-nano --tsak naming", "--task"), ("eval frozn-nano --task vqa",
+                       "frozen-nano?"), ("eval frozen-nano --task nameing", "naming?"), ("claims run gatin", "gating?"),
+                       ("params flamingo-3", "flamingo-3b?"), ("show trainning", "training?")):  # fmt: skip
+        assert main(line.split()) in (1, 2)
+        err = capsys.readouterr().err
+        assert told in err and err.count("\n") == 1, err
+
+
+def test_progress_counts_episodes():
+    model, counted = checkpoint.load("lm-nano")[0], []
+    evaluate(model, "naming", shots=(0, 1), episodes=120, conditions=("real", "text_only"), report=counted.append)
+    assert sum(counted) == 2 * 2 * 120 and max(counted) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 6.0])  # while the command, while torch, while the model is at work
+def test_ctrl_c_is_one_line_at_any_moment(seconds, tmp_path):
+    command = [sys.executable, "-m", "minilmm_cli", "eval", "flamingo-nano", "--task", "naming", "--shots", "32"]
+    here = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, env=here, cwd=tmp_path)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == "stopped\n"

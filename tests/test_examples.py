@@ -1,4 +1,4 @@
-"""Every example in the documentation is a command that there is; those that do not train run, and show what they say."""
+"""Every example in the documentation is a command that there is, and shows what it says, where it does not train."""
 
 import re
 import shlex
