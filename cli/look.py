@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +170,7 @@ def gates(run: str, out: Path, seed: int) -> None:
     from minilmm import plots
     from minilmm.evaluation.fewshot import evaluate
     from minilmm.evaluation.looks import gates_at
-    from minilmm.training.checkpoint import LOG, find
+    from minilmm.training.checkpoint import LOG, find, read_log
     from minilmm.training.flamingo import gates as gates_of
     from minilmm.world.tasks import Settings
 
@@ -195,7 +194,7 @@ def gates(run: str, out: Path, seed: int) -> None:
     if not log.is_file():
         console.print(f"no log in {find(run)}: nothing to draw", soft_wrap=True)
         return
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = read_log(log)
     panels: dict[str, Any] = {}
     for kind, title in (("alpha_xattn", "tanh(alpha) attention"), ("alpha_dense", "tanh(alpha) feed-forward")):
         names = [name for name in gates_of(model) if name.endswith(kind) and f"tanh {name}" in rows[0]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,14 +62,14 @@ def told_apart(runs: list[str]) -> dict[str, str]:
 def training(runs: list[str], out: Path) -> None:
     """training.png: the loss of every run, and what its probes found on the way."""
     from minilmm import plots
-    from minilmm.training.checkpoint import LOG, find
+    from minilmm.training.checkpoint import LOG, find, read_log
 
     logs = {}
     for name, run in told_apart(runs).items():
         path = (Path(run) if (Path(run) / LOG).is_file() else find(run)) / LOG
         if not path.is_file():
             raise ValueError(f"{path}: no log: chart a run that was trained here")
-        logs[name] = [json.loads(line) for line in path.read_text().splitlines()]
+        logs[name] = read_log(path)
     keys = [key for key in next(iter(logs.values()))[0] if key not in ("step", "seconds", "gradient_norm")]
     shared = [key for key in keys if all(key in log[0] for log in logs.values()) and "blank" not in key]
     panels = {key.replace("_", " "): {n: [{**r, key.replace("_", " "): r[key]} for r in log] for n, log in logs.items()}
