@@ -104,7 +104,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     """Turned as its EXIF says; a malformed EXIF says nothing."""
     turn = None
     with suppress(Exception):  # readers of EXIF raise nearly anything
-        turn = TURNS.get(picture.getexif().get(0x0112))
+        turn = TURNS.get(picture.getexif().get(0x0112, 1))
     return picture if turn is None else picture.transpose(turn)
 
 

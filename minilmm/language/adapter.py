@@ -165,9 +165,8 @@ class TransformersLM(Decoder, Borrowed):
             _, cache = self.begin(self.embed(ids[:, :3]), real[:, :3])
             after = self.step(ids[:, 3:], cache)[:, -1]
         except Exception as error:  # of any family's own code
-            raise unsupported(
-                self.model, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            ) from None
+            why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise unsupported(self.model, why) from None
         room = (1e-3 if own.dtype == torch.float32 else 0.05) * own.abs().max()
         for way, found in (("from embeddings", whole), ("in pieces", after)):
             if not bool((found[:, : own.shape[1]] - own).abs().max() <= room):
