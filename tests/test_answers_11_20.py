@@ -160,6 +160,8 @@ def cross_attention(q, k, v, mask, weight, bias):
     "17": {
         "all counts": ("def counted(ids, real, ahead):\n    return torch.ones_like(real)", 6),
         "nothing counts": ("def counted(ids, real, ahead):\n    return torch.zeros_like(real)", 6),
+        "labels spoilt": ("_loss = page_loss\ndef page_loss(logits, labels):\n    total = _loss(logits, labels)\n"
+                          "    labels[labels == IGNORE] = 0\n    return total", 8),
         "no labels": ("def labels(ids, counts):\n    return torch.full_like(ids, IGNORE)", 8),
         "a loss of 0": ("def page_loss(logits, labels):\n    return 0 * logits.sum()", 6),
         "the right value on another way": ("_loss = page_loss\ndef page_loss(logits, labels):\n"

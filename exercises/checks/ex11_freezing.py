@@ -5,7 +5,7 @@ import torch
 
 from minilmm.course.checking import Wrong, check, close, equal, generator, same
 
-LM = ("lm.0.weight", "lm.0.bias", "lm.1.weight", "lm.1.bias")
+LM = ("lm.0.weight", "lm.0.bias", "lm.1.0.gain", "lm.2.weight", "lm.2.bias")
 
 
 def drawn(salt):
@@ -15,16 +15,25 @@ def drawn(salt):
     return parts, pictures
 
 
-def after_freezing(ex, parts, pictures, upstream, shared, lm_first):
-    """Gradients of the pictures and of the six parts, and the names of what `freeze` gave back."""
+def after_freezing(ex, parts, gain, pictures, upstream, shared, lm_first):
+    """Gradients of the pictures and of all parameters, and the names of what `freeze` gave back."""
     from torch import nn
+
+    class Gain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(gain)
+
+        def forward(self, x):
+            return x * self.gain
 
     def linear(weight, bias):
         layer = nn.Linear(weight.shape[1], weight.shape[0])
         layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
         return layer
 
-    eyes, lm = linear(*parts[:2]), nn.Sequential(linear(*parts[2:4]), linear(*parts[4:]))
+    eyes, inner = linear(*parts[:2]), nn.Sequential(Gain())
+    lm = nn.Sequential(linear(*parts[2:4]), inner, linear(*parts[4:]))
     if shared:
         eyes.register_parameter("shared", lm[0].weight)
     model = nn.Module()
@@ -36,15 +45,15 @@ def after_freezing(ex, parts, pictures, upstream, shared, lm_first):
     back = [names.get(id(p), "a stranger") for p in ex.freeze(model)]
     pictures.requires_grad_(True)
     (model.lm(model.eyes(pictures)) * upstream).sum().backward()
-    return [pictures.grad, *(p.grad for layer in (eyes, *lm) for p in (layer.weight, layer.bias)), back]
+    return [pictures.grad, *(p.grad for p in (eyes.weight, eyes.bias, *lm.parameters())), back]
 
 
 def frozen(ex, salt, shared=False, lm_first=False):
     """What came of `after_freezing`, and the gradients that pictures, the eyes' weight and bias should get."""
     parts, pictures = drawn(salt)
-    upstream = torch.randn(7, 6, generator=generator(salt + 50))
-    at_eyes = upstream @ parts[4] @ parts[2]
-    came = ex.run(after_freezing, parts, pictures, upstream, shared, lm_first)
+    upstream, gain = (torch.randn(*s, generator=generator(salt + 50)) for s in ((7, 6), (5,)))
+    at_eyes = (upstream @ parts[4] * gain) @ parts[2]
+    came = ex.run(after_freezing, parts, gain, pictures, upstream, shared, lm_first)
     return came, [at_eyes @ parts[0], at_eyes.T @ pictures, at_eyes.sum(0)]
 
 

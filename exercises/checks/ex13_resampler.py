@@ -116,14 +116,15 @@ def around_each_part(ex):
 def layer_by_layer(ex):
     """The whole, one picture and one layer at a time, and what everything learned gets as a gradient."""
     g = generator(3)
-    x_f, latents, times = (torch.randn(*s, generator=g) for s in ((2, 3, 4, 6), (5, 6), (3, 6)))
-    layers = [inputs(salt)[2] for salt in (4, 5)]
-    equal(list(ex.resample(x_f, latents, times, layers).shape), [2, 5, 6], "the shape of the latents of two videos")
+    x_f, latents, times = (torch.randn(*s, generator=g) / 2 for s in ((4, 3, 5, 6), (5, 6), (3, 6)))
+    layers = [inputs(salt)[2] for salt in (4, 5, 6)]
+    equal(list(ex.resample(x_f, latents, times, layers).shape), [4, 5, 6], "the shape of the latents of four videos")
 
     def whole(x_f, latents, times, layers):
-        x, features = torch.stack([latents, latents]), flat(x_f, times)
+        x, features = torch.stack([latents] * len(x_f)), flat(x_f, times)
         for weights in layers:
             x = thought(x + look(x, features, weights), weights)
         return x
 
-    learns(ex, "resample", whole, x_f, latents, times, layers, what="resample of two videos with two layers")
+    learns(ex, "resample", whole, x_f, latents, times, layers, what="resample of four videos with three layers")
+    learns(ex, "resample", whole, x_f[:1], latents, times, layers[:1], what="resample of one video with one layer")

@@ -116,8 +116,10 @@ def grouped(ex, decay):
     model.xattn.register_parameter("alpha", nn.Parameter(torch.zeros(1)))
     model.xattn.register_parameter("tied", model.xattn.weight)
     model.xattn.resampler = nn.Linear(2, 2, bias=False)  # these two are not model.resampler
+    model.xattn.register_parameter("kernel", nn.Parameter(torch.ones(2, 2, 2)))
     model.resampler_map = nn.Linear(2, 2, bias=False)
     model.lm.requires_grad_(False)
+    model.lm.adapter = nn.Linear(2, 2, bias=False)
     model.resampler.layer.bias.requires_grad_(False)
     names = {id(p): name for name, p in model.named_parameters()}
     return [[[names[id(p)] for p in group["params"]], group["weight_decay"]] for group in ex.decay_groups(model, decay)]
@@ -126,7 +128,7 @@ def grouped(ex, decay):
 FROZEN = ["lm.bias", "lm.weight", "resampler.layer.bias"]
 SPARED = ["resampler.latents", "resampler.layer.weight", "resampler.weight"]
 VECTORS = ["resampler.bias", "xattn.alpha", "xattn.bias", "xattn.norm.bias", "xattn.norm.weight"]
-DECAYING = ["resampler_map.weight", "xattn.resampler.weight", "xattn.weight"]
+DECAYING = ["lm.adapter.weight", "resampler_map.weight", "xattn.kernel", "xattn.resampler.weight", "xattn.weight"]
 
 
 def decays(ex, names, salt):

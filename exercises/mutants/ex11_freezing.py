@@ -6,6 +6,10 @@ MUTANTS = [
     Mutant("first-layer-only", (("    model.lm.requires_grad_(False)\n    return",
                                  "    next(model.lm.children()).requires_grad_(False)\n    return"),),
            "only the first layer of the language model is frozen", caught_by="the_lm_is_frozen"),
+    Mutant("linear-layers-only", (("    model.lm.requires_grad_(False)\n    return",
+                                   "    for layer in model.lm.modules():\n        if isinstance(layer, nn.Linear):\n"
+                                   "            layer.requires_grad_(False)\n    return"),),
+           "only linear layers are frozen: the gains of norms and the like are left to train", caught_by="the_lm_is_frozen"),
     Mutant("left-as-they-were", (("    model.requires_grad_(True)\n", ""),),
            "the eyes keep what was frozen in them before", caught_by="the_eyes_train"),
     Mutant("all-given-back", (("return [p for p in model.parameters() if p.requires_grad]",

@@ -34,6 +34,8 @@ MUTANTS = [
            "no gradient reaches queries and keys: where to look is never learned", caught_by="all_seen"),
     Mutant("scale-of-four", ((" / q.shape[-1] ** 0.5", " / 2"),),
            "the scores are divided by 2, which is right for d = 4 alone", caught_by="all_seen"),
+    Mutant("overflowing", ((SOFTMAX, "raised = scores.exp() * visible\n    weights = raised / raised.sum(-1, keepdim=True)"),),
+           "the softmax is written out, and exp() of a large score is infinite", caught_by="finite_gradients"),
     Mutant("no-scale", ((" / q.shape[-1] ** 0.5", ""),),
            "the scores are not divided by the square root of d", caught_by="all_seen"),
     Mutant("divided-by-d", ((" / q.shape[-1] ** 0.5", " / q.shape[-1]"),),
