@@ -101,7 +101,13 @@ def pictures_of_a_text(ex):
     for salt, N, M, k in ((9, 5, 5, 3), (10, 6, 4, 2), (11, 3, 7, 2)):
         similar, table = tables(salt, N, M)
         expected, asked = ex.run(ranked, similar.T, table.T, k)
-        equal(expected.sort(1).values, torch.arange(N).expand(M, -1), f"ranked_texts of {N} texts for {M} pictures, sorted")
+        equal(
+            expected.sort(1).values,
+            torch.arange(N).expand(M, -1),
+            f"ranked_texts of {N} texts for {M} pictures, sorted",
+        )
         got = ex.run(ranked_for_texts, similar, table, k)
-        told = f"pictures for each of {M} texts, and pairs asked about, from your own ranked_texts with all turned round"
+        told = (
+            f"pictures for each of {M} texts, and pairs asked about, from your own ranked_texts with all turned round"
+        )
         equal(got, [expected, asked], told)
