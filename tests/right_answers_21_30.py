@@ -38,7 +38,8 @@ def unimodal(queries, real):
 
 SDPA = """
 def attention(x, context, mask, weights):
-    seen = F.scaled_dot_product_attention(x @ weights["q"], context @ weights["k"], context @ weights["v"], attn_mask=mask)
+    q, k, v = x @ weights["q"], context @ weights["k"], context @ weights["v"]
+    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     y = x + torch.einsum("bld,de->ble", seen, weights["o"])
     return (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
 
@@ -64,7 +65,8 @@ def attention(x, context, mask, weights):
 def feed_forward(x, weights):
     x = x.transpose(1, 2).double()
     thought = weights["down"].T.double() @ F.gelu(weights["up"].T.double() @ x)
-    return F.layer_norm((x + thought).transpose(1, 2), x.shape[1:2]).transpose(1, 2).contiguous().transpose(1, 2).float()
+    out = F.layer_norm((x + thought).transpose(1, 2), x.shape[1:2])
+    return out.transpose(1, 2).contiguous().transpose(1, 2).float()
 """
 
 COSINES_IN_A_LOOP = """

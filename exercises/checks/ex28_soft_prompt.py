@@ -120,7 +120,7 @@ def the_half_that_trains(ex):
     no = ["encoder.blocks.0.weight", "encoder.norm.weight", "encoder.blocks.1.attention.q_proj.weight",
           "qformer.words.weight", "qformer.positions.weight", "lm.embed_tokens.weight", "lm.norm.weight",
           "lm.blocks.1.attention.q_proj.weight"]  # fmt: skip
-    for number in torch.randperm(12, generator=generator(60))[:2].tolist() + [1]:
+    for number in [1, *torch.randperm(12, generator=generator(60))[:2].tolist()]:
         block = f"qformer.blocks.{number}."
         yes += [block + part for part in ("attention.q_proj.weight", "attention.norm.bias", "cross.k_proj.bias",
                                           "ffw_query.up.weight", "ffw_query.norm.weight")]  # fmt: skip
