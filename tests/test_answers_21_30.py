@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Answers to exercises 21 to 30 that are no known mistakes: cheats earn little, differently written right ones all."""
 
 import re
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from right_answers_21_30 import RIGHT
 from torch import Tensor
 
 from minilmm.course.checking import Failed, recording
@@ -180,6 +182,12 @@ def test_whoever_always_refuses_earns_nothing(number, grader):
     exercise = BY_ID[number]
     text = exercise.stub.replace('NotImplementedError("your code here")', 'ValueError("no")')
     assert grader.grade(exercise, text).points == 0
+
+
+@pytest.mark.parametrize(("number", "i"), [(number, i) for number in RIGHT for i in range(len(RIGHT[number]))])
+def test_a_right_answer_written_differently_earns_everything(number, i, grader):
+    grade = grader.grade(BY_ID[number], BY_ID[number].solution + RIGHT[number][i])
+    assert grade.points == grade.total, [result.message for result in grade.results]
 
 
 # Narrow cheats, as (old, new) texts of the solution: right for some sizes, rows, values or gradients alone.

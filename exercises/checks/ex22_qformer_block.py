@@ -1,4 +1,4 @@
-"""Checks of exercise 22. Oracles: slow loops, and the learner's own parts put together one by one, with their gradients."""
+"""Checks of exercise 22. Oracles: slow loops, and the learner's own parts put together, gradients too."""
 
 import math
 

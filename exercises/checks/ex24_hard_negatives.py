@@ -10,7 +10,7 @@ from minilmm.course.checking import Wrong, check, close, equal, generator, refus
 def tables(salt, B, C):
     """Random similarities, and what fits: each row's own column, others now and then, two that do not at least."""
     g = generator(salt)
-    similar, fits = 2 * torch.randn(B, C, generator=g), torch.rand(B, C, generator=g) < 0.3
+    similar, fits = 0.3 * torch.randn(B, C, generator=g), torch.rand(B, C, generator=g) < 0.3
     for row in fits:
         own, *wrong = torch.randperm(C, generator=g)[:3].tolist()
         row[own], row[wrong] = True, False
@@ -114,7 +114,7 @@ def both(ex, similar, fits, seeds):
 
 @check(points=1, stage="values", hint="For texts turn both tables round: similar.T and fits.T.")
 def both_ways(ex):
-    """Pictures get wrong texts, texts wrong pictures: where each has only one, and where your own odds leave a choice."""
+    """Pictures get wrong texts, texts wrong pictures: where each has one only, and where your own odds leave more."""
     g = generator(4)
     order = torch.randperm(6, generator=g)
     wrong = torch.zeros(6, 6, dtype=torch.bool)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import check, close, follows, generator, learns, shaped
+from minilmm.course.checking import check, close, equal, follows, generator, learns, shaped
 
 
 def listed(wrong_text, wrong_image):
@@ -20,7 +20,9 @@ def one_to_two(ex):
     g = generator()
     draws = [(torch.randint(B, (B,), generator=g), torch.randint(B, (B,), generator=g)) for B in (6, 3)]
     inputs = [(torch.tensor([2, 0, 1, 0]), torch.tensor([3, 2, 0, 1])), *draws]
-    follows(lambda *wrong: list(ex.pairs(*wrong)), listed, inputs, "pairs of wrong texts and wrong pictures")
+    for texts, pictures in inputs:
+        told = f"pairs of wrong texts {texts.tolist()} and wrong pictures {pictures.tolist()}"
+        equal(list(ex.pairs(texts, pictures)), listed(texts, pictures), told)
 
 
 @check(points=2, stage="values", hint="All queries have a say: the mean of their logits, before any softmax.")
@@ -40,7 +42,9 @@ def the_mean_over_queries(ex):
 @check(points=1, stage="shape", hint="Say which dimension the mean takes away; squeeze nothing.")
 def a_batch_of_one(ex):
     """One pair with one query: still (1, 2), and (1,)."""
-    shaped(ex.match_logits(torch.ones(1, 1, 3), torch.ones(2, 3), torch.zeros(2)), (1, 2), "match_logits of one pair")
+    for n in (3, 1):
+        told = f"match_logits of {n} pairs with one query each"
+        shaped(ex.match_logits(torch.ones(n, 1, 4), torch.ones(2, 4), torch.zeros(2)), (n, 2), told)
     shaped(ex.match_score(torch.zeros(1, 2)), (1,), "match_score of one pair")
 
 

@@ -63,12 +63,16 @@ def rows_of_words(ex):
     g = generator(6)
 
     def slow(outputs, queries, words, bias):
-        rows = [[output @ words[v] + bias[v] for v in range(len(words))] for batch in outputs for output in batch[queries:]]
+        rows = [
+            [output @ words[v] + bias[v] for v in range(len(words))] for batch in outputs for output in batch[queries:]
+        ]
         return torch.stack([torch.stack(row) for row in rows]).view(len(outputs), -1, len(words))
 
     for queries, L in ((3, 2), (1, 4)):
         outputs, words, bias = (torch.randn(*shape, generator=g) for shape in ((2, queries + L, 4), (6, 4), (6,)))
-        learns(ex, "word_logits", slow, outputs, queries, words, bias, what=f"word_logits of {queries} queries, {L} words")
+        learns(
+            ex, "word_logits", slow, outputs, queries, words, bias, what=f"word_logits of {queries} queries, {L} words"
+        )
 
 
 @check(points=2, stage="values", hint="One mean over all labels of the batch that count, side by side with the logits.")
@@ -83,4 +87,6 @@ def the_mean(ex):
     labels = torch.tensor([[5, -100, -100, -100], [3, 0, 6, -100]])
     learns(ex, "itg_loss", slow, 6 * torch.randn(2, 4, 7, generator=g), labels, what="itg_loss of 1 and 3 words of 7")
     labels = torch.tensor([[1, 1, -100], [0, 2, 3], [4, -100, -100], [2, 0, -100]])
-    learns(ex, "itg_loss", slow, torch.zeros(4, 3, 5), labels, what="itg_loss of equal logits for 5 words, which is ln 5")
+    learns(
+        ex, "itg_loss", slow, torch.zeros(4, 3, 5), labels, what="itg_loss of equal logits for 5 words, which is ln 5"
+    )

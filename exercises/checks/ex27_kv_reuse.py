@@ -74,13 +74,15 @@ def behind_a_past(ex):
 def its_own_keys(ex):
     """What a layer gives back are the keys and values of its own tokens, with a past and without."""
     x, before = drawn(4, (B, L, D), (B, Q, D))
-    layer = own(ex, "layer")
+    layer, w = own(ex, "layer"), weights(5)
+    got = [*ex.layer(x, None, w)[1], *ex.layer(x, None, w, (before, before + 1))[1]]
+    equal([list(t.shape) for t in got], [[B, L, D]] * 4, "shapes of keys and values of 4 tokens, alone and behind 3")
 
     def kept(x, w):
         return torch.stack([*layer(x, None, w)[1:], *layer(x, None, w, (before, before + 1))[1:]])
 
     told = "keys and values of 4 tokens, alone and behind 3"
-    learns(Composed(kept), "", lambda x, w: torch.stack([x @ w["k"], x @ w["v"]] * 2), x, weights(5), what=told)
+    learns(Composed(kept), "", lambda x, w: torch.stack([x @ w["k"], x @ w["v"]] * 2), x, w, what=told)
 
 
 @check(points=1, stage="values", hint="Every layer has keys and values of its own: append them as you go.")

@@ -11,7 +11,9 @@ SIZES = (2, 4, 3), (3, 5, 6)  # queries, texts, tokens of text
 def padded(salt, B, L):
     """Words between padding of random lengths on the right, on the left, on both sides and none: (B, L)."""
     g = generator(salt)
-    ends = [(0, L), (0, L - 1), (L - 1, L)] + [sorted(torch.randperm(L + 1, generator=g)[:2].tolist()) for _ in range(B)]
+    ends = [(0, L), (0, L - 1), (L - 1, L)] + [
+        sorted(torch.randperm(L + 1, generator=g)[:2].tolist()) for _ in range(B)
+    ]
     rows = torch.tensor([[first <= i < last for i in range(L)] for first, last in ends[:B]])
     return rows[torch.randperm(B, generator=g)]
 
@@ -73,7 +75,9 @@ def all_in_place(ex):
             rows = [torch.stack([row[i] for i in places]) for row, places in zip(both, order, strict=True)]
             return torch.stack(rows)[there]
 
-        equal(list(ex.prepend(soft, words, real)[0].shape), [B, queries + L, 7], "the shape of queries and text, width 7")
+        equal(
+            list(ex.prepend(soft, words, real)[0].shape), [B, queries + L, 7], "the shape of queries and text, width 7"
+        )
         call = Composed(lambda s, w, real=real, there=there, prepend=prepend: prepend(s, w, real)[0][there])
         learns(call, "", slow, soft, words, what="queries and words where your own arrangement puts them, no padding")
 
@@ -93,7 +97,9 @@ def only_words_that_count(ex):
     """Labels stand on text alone, one place before their word, wherever your own arrangement puts it."""
     g, o, x = generator(40), False, True
     whole = torch.ones(2, 4, dtype=torch.bool)
-    inputs = [(torch.tensor([[50, 51, 52, 53], [60, 61, 62, 63]]), torch.tensor([[o, o, x, x], [x, x, x, o]]), whole, 3)]
+    inputs = [
+        (torch.tensor([[50, 51, 52, 53], [60, 61, 62, 63]]), torch.tensor([[o, o, x, x], [x, x, x, o]]), whole, 3)
+    ]
     # nothing is padded, nothing moves: -100 -100 -100 -100 52 53 -100, and -100 -100 60 61 62 -100 -100
     for queries, B, L in SIZES:
         real = padded(50 + B, B, L)
@@ -114,7 +120,7 @@ def the_half_that_trains(ex):
     no = ["encoder.blocks.0.weight", "encoder.norm.weight", "encoder.blocks.1.attention.q_proj.weight",
           "qformer.words.weight", "qformer.positions.weight", "lm.embed_tokens.weight", "lm.norm.weight",
           "lm.blocks.1.attention.q_proj.weight"]  # fmt: skip
-    for number in torch.randperm(12, generator=generator(60))[:2].tolist() + [1]:
+    for number in [1, *torch.randperm(12, generator=generator(60))[:2].tolist()]:
         block = f"qformer.blocks.{number}."
         yes += [block + part for part in ("attention.q_proj.weight", "attention.norm.bias", "cross.k_proj.bias",
                                           "ffw_query.up.weight", "ffw_query.norm.weight")]  # fmt: skip
