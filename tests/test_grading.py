@@ -113,7 +113,7 @@ def points(grader, course, text):
     """Points per check, and the first message."""
     start = time.monotonic()
     grade = grader.grade(course[0], text)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     return [r.points for r in grade.results], grade.results[0].message
 
 
@@ -316,7 +316,7 @@ def zygote_of(grader):
     """Its number: the child of the process that put it into a namespace, or that process itself."""
     first = grader.zygote._process.pid
     inner = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-    first_inside = [int(n) for n in inner if "\t1\n" in Path(f"/proc/{n}/status").read_text()]  # its NSpid ends in 1
+    first_inside = [int(n) for n in inner if re.search(r"NSpid:.*\t1\n", Path(f"/proc/{n}/status").read_text())]
     return first_inside[0] if first_inside else first
 
 

@@ -94,7 +94,7 @@ def run(base: Path) -> None:
     exercises = load_manifest(source / "exercises")
     hidden = source / "hidden" if (source / "hidden").is_dir() else None
     picked = [e for e in exercises if e.id in assigned["ids"]]
-    with Grader(exercises, variant=assigned["variant"], hidden=hidden, work=base) as grader:
+    with Grader(exercises, variant=assigned["variant"], hidden=hidden, work=base / "submission") as grader:
         for folder in (source / "exercises", source / "hidden"):
             shutil.rmtree(folder, ignore_errors=True)
         grades = grade_folder(grader, picked, base / "submission")

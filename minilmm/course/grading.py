@@ -88,7 +88,7 @@ class Grader:
                  work: Path | None = None, fork: bool | None = None):  # fmt: skip
         self.exercises = {exercise.name: exercise for exercise in exercises}
         self.variant = variant
-        self.kept = [str(folder) for folder in (exercises[0].root, hidden, work) if folder]
+        self.kept = [str(folder.resolve()) for folder in (exercises[0].root, hidden, work) if folder]
         self.zygote = Zygote(kept=self.kept) if fork is None else Zygote(fork, self.kept)
         self.hidden_checks = {}
         for exercise in exercises:  # all is read now: what lies on the disk may be gone when a learner's code runs
@@ -177,7 +177,7 @@ class Grader:
             named, says = (mutant, told) if error is not None else ("", "")
             mutant, told = ("", "") if error is not None else (mutant, told)  # the first failing check tells it
             hidden = number >= len(exercise.checks)
-            message, graded = shown(str(error or "")), not isinstance(error, Lost)
+            message, graded = shown(str(error or "")[:2000]), not isinstance(error, Lost)
             results.append(Result(check, error is None, message, says, named, hidden, graded))
         return Grade(exercise, tuple(results))
 

@@ -28,15 +28,15 @@ PROCESSES = 32  # that a user made for the purpose may have
 
 
 def guard(folders: list[str]) -> None:
-    """From now on nothing of minilmm can be imported, nor anything under `folders` opened: a fence, and no wall."""
+    """From now on nothing of minilmm can be imported, nor anything under `folders` touched: a fence, and no wall."""
     kept = tuple(os.path.realpath(folder) + os.sep for folder in folders)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import" and str(arguments[0]).split(".")[0] == "minilmm":
             raise ImportError("minilmm cannot be imported here: write your own answer")
-        path = arguments[0] if event == "open" and kept else None
-        if isinstance(path, str | bytes | os.PathLike) and os.path.realpath(os.fsdecode(path)).startswith(kept):
-            raise PermissionError("the course's own files cannot be read here: write your own answer")
+        for path in arguments if kept and event.startswith(("open", "os.")) else ():
+            if isinstance(path, str | bytes | os.PathLike) and os.path.realpath(os.fsdecode(path)).startswith(kept):
+                raise PermissionError("the course's own files cannot be read here: write your own answer")
 
     sys.addaudithook(hook)
 
