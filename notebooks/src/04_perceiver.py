@@ -133,10 +133,10 @@ assert alike[1:, 1:].min() > 0.9 and alike[0, 1:].max() < 0.75 and to_itself.max
 
 # %% [markdown]
 # Latents 2 to 4 sit on the object, with nearly all of their attention, and look much
-# alike. Latent 1 looks all around: the object gets hardly more of it than its area. And
-# of attention to the latents themselves, which the paper adds to the keys, hardly
-# anything remains here. Four tokens are more than naming one object needs, as the end
-# of this chapter shows: silence some.
+# alike. Latent 1 spreads: over 200 pictures the object gets little more of it than its
+# area would. And of attention to the latents themselves, which the paper adds to the
+# keys, hardly anything remains here. Four tokens are more than naming one object needs,
+# as the end of this chapter shows: silence some.
 #
 # ## Videos, and more frames than training had
 

@@ -207,6 +207,7 @@ show(
         stage.similarity(image, written),
         [f"picture {i + 1}" for i in range(6)],
         short,
+        label="similarity",
         xlabel="texts",
         ylabel="pictures",
     )
@@ -412,8 +413,8 @@ print("how alike two maps are, early to late:", ", ".join(f"{x:.1f}" for x in al
 assert alike[0] > alike[-1] > 0.3
 
 # %% [markdown]
-# Training makes the queries' maps less alike, and far from different: each of the two
-# groups looks at much the same.
+# Training makes the queries' maps a little less alike, and far from different: each of
+# the two groups looks at much the same.
 
 # %% [markdown]
 # ## The freeze ledger of stage 1

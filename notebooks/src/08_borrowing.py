@@ -316,11 +316,12 @@ frozen = recorded("frozen-nano-naming-5")
 assert at(frozen, 1)["low"] > 0.6
 
 # %% [markdown]
-# **Inconclusive**, and more than that: with two seeds Student's t leaves an interval of
-# more than half of the scale on either side, so this experiment could have shown no
-# effect that is possible here. It says neither that Flamingo gains more nor that it
-# does not. The shipped models, one each and so no evidence about training, gain little
-# from four examples of questions: a question of the mini-world says what it asks.
+# **Inconclusive**, and more than that: with two seeds (BLIP-2 has a third, without a
+# partner) Student's t leaves an interval of more than half of the scale on either side,
+# so this experiment could have shown no effect below 0.7, far more than four examples
+# can add. It says neither that Flamingo gains more nor that it does not. The shipped
+# models, one each and so no evidence about training, gain little from four examples of
+# questions: a question of the mini-world says what it asks.
 #
 # Where only examples tell what is meant, BLIP-2 does learn from them: asked "what is it
 # ?" it goes from one answer in five to four in five. But look at the last column. It
@@ -331,7 +332,8 @@ assert at(frozen, 1)["low"] > 0.6
 # ([chapter 09](09_bridges.ipynb)). Is it the data, as the authors think? In part:
 # Flamingo without its pages names at chance ([chapter 06](06_few_shot.ipynb)). But
 # Frozen saw captions alone, and names most things right. So data are not all of it;
-# what kind of vector stands for a picture matters too.
+# what kind of vector stands for a picture matters too, as chapter 03's free prefix
+# shows.
 #
 # ## Fine-tuning: the Q-Former hears the question
 #

@@ -175,7 +175,7 @@ print(f"questions, the text model from descriptions: {score(reader)}")
 naming, asked = told("naming-5", 1), told("vqa", 0)
 assert naming["Flamingo"]["low"] > naming["Frozen"]["high"]
 assert naming["Frozen"]["low"] > 0.5 > naming["BLIP-2"]["high"]
-blip2 = [at(result("blip2-nano", "naming-5"), shots) for shots in (1, 3, 5)]
+blip2 = [at(result("blip2-nano", "naming-5"), shots) for shots in (0, 1, 4)]
 assert all(r["value"] < 0.3 for r in blip2)
 assert max(r["low"] for r in asked.values()) < min(r["high"] for r in asked.values())
 assert all(reader["low"] < asked[n]["high"] for n in ("Flamingo", "BLIP-2"))
