@@ -98,7 +98,8 @@ def progress_bar() -> Progress:
 
 def new_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
     """A plain table; the first `left` columns are text, the others numbers."""
-    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", title_style="bold", header_style="bold",
+                  min_width=len(title or ""))  # fmt: skip
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i < left else "right", overflow="fold")
     return table

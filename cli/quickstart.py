@@ -106,7 +106,8 @@ def make(out: Path, seed: int, where: str, steps: int | None, episodes: int, lm:
         console.print(f"{number}. {BRIDGES[kind]} through {lm}, which stays frozen")
         bridge(kind, out, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
     trained = time.perf_counter()
-    logs = {name: read_log(out / kind / LOG) for kind, name in BRIDGES.items()}
+    runs = {name: kind for kind, name in BRIDGES.items()} | {"BLIP-2, stage 1": FIRST}
+    logs = {name: read_log(out / kind / LOG) for name, kind in runs.items()}
     console.print(f"{len(BRIDGES) + 1}. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
     results = {
         name: measured(load(out / kind, where)[0], name, episodes, seed, where, kind == list(BRIDGES)[-1])

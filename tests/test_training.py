@@ -187,3 +187,14 @@ def test_blank_and_easy_data_are_what_they_say(tmp_path):
         frozen.data_named("nothing", 48)
     batch = frozen.data_named("world", 48)(6, torch.Generator().manual_seed(0))
     assert (batch.ids == 3).sum(1).eq(1).all() and batch.media.shape[1:] == (1, 1, 3, 48, 48)
+
+
+def test_a_last_row_of_few_steps_averages_as_many_as_the_others(tmp_path):
+    model = torch.nn.Linear(2, 1)
+
+    def step_as_loss(generator, step):
+        return model.weight.sum() * 0 + float(step)
+
+    how = {"recipe": TINY, "out": tmp_path, "evaluate_every": 4}
+    rows = loop.fit(model, list(model.parameters()), Optimisation(10, 1e-3, 1), step_as_loss, **how)
+    assert [(row["step"], row["loss"]) for row in rows] == [(4, 1.5), (8, 5.5), (10, 7.5)]

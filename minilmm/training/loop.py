@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ def fit(
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     compute_loss = averaged(model, compute_loss)  # behind the checkpoint: here all begin with the same weights
     clock = saved = time.perf_counter()
-    running: list[Tensor] = []
+    running: deque[Tensor] = deque(maxlen=evaluate_every)  # a last row of fewer steps averages as many as the others
     unseen: list[Tensor] = []
     threads = torch.get_num_threads()
     ahead = draw is not None and device.type == "cpu" and threads > 1
@@ -217,9 +218,8 @@ def fit(
             if log_now:
                 refuse_nan(done, unseen, parameters)
                 seconds = round(spent + time.perf_counter() - clock, 1)
-                row = {"step": done, "seconds": seconds, "loss": float(torch.stack(running).mean())}
+                row = {"step": done, "seconds": seconds, "loss": float(torch.stack(list(running)).mean())}
                 row["gradient_norm"] = float(norm)
-                running = []
                 if evaluate is not None and first():
                     model.eval()
                     with torch.no_grad():
