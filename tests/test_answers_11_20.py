@@ -56,7 +56,6 @@ for _name in "NAMES".split():
 SPOILT = {
     "detached": ("t.detach()", "x", {"13": 0, "14": 0, "16": 0, "17": 6, "18": 9, "20": 7}),
     "zeros": ("_torch.zeros_like(t)", "0", dict.fromkeys(FUNCTIONS, 0)),
-    "ones": ("_torch.ones_like(t)", "1", dict.fromkeys(FUNCTIONS, 0)),
     "NaN": ("t * float('nan') if t.is_floating_point() else t", "x * float('nan') if type(x) is float else x",
             {"12": 1, "13": 0, "14": 0, "16": 0, "17": 6, "18": 1, "19": 7, "20": 7}),
     "the first row for all": ("t[:1].expand_as(t) if t.dim() > 1 else t", "x",
