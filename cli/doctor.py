@@ -83,7 +83,7 @@ def homework() -> str:
     from minilmm.course.isolation import probe
 
     means, doors = probe()
-    held = f"homework is graded in a process of its own{''.join(', ' + means for means in means)}"
+    held = f"homework runs in processes of its own, contained by {', '.join(means) or 'nothing'}"
     return held + (f"; it can still {', '.join(doors)}: grade strangers in a container" if doors else "")
 
 

@@ -31,7 +31,7 @@ HOSTILE = {  # beside an answer that earns nothing
     "leaves": "import os; os._exit(0)",
     "loops": "while True: pass",
     "stops itself": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-    "kills its parent": "import os\nfor n in (9, 19, 15): os.kill(os.getppid(), n)",
+    "kills its parent": "import os\nfor n in (2, 9, 19, 15): os.kill(os.getppid(), n)",
     "stops everybody": """
 import os
 for process in range(1, 100_000):

@@ -118,3 +118,18 @@ def test_a_class_and_its_misconceptions(capsys, tmp_path, monkeypatch):
     assert [(m["mutant"], m["learners"]) for m in told["misconceptions"]] == [(e.mutants[0].name, 2)]
     code, out, _ = run(capsys, "grade", "03", "--class", "class")
     assert code == 0 and "ada" in out and "2 x 03" in out
+
+
+@pytest.mark.parametrize(
+    ("number", "right", "wrong"),
+    [("08", "return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2",
+      "return -logits.flatten().log_softmax(0).view_as(logits).diagonal().mean()"),
+     ("24", "return torch.multinomial(odds(similar, fits), 1, generator=generator)[:, 0]",
+      "return torch.multinomial(odds(similar, fits)[0], 1, generator=generator).expand(len(fits))")],
+    ids=["softmax over the whole matrix", "one draw for all rows"],
+)  # fmt: skip
+def test_a_mistake_that_no_variant_makes_is_not_called_one(grader, number, right, wrong):
+    exercise = next(e for e in EXERCISES if e.id == number)
+    assert exercise.solution.count(right) == 1
+    grade = grader.grade(exercise, exercise.solution.replace(right, wrong))
+    assert grade.points < grade.total and not any(r.misconception for r in grade.results)

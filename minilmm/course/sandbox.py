@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 DEATH_SIGNAL, DUMPABLE, KEEP_CAPABILITIES, SUBREAPER, NO_NEW_PRIVILEGES = 1, 4, 8, 36, 38  # linux/prctl.h
-NEW_USER, NEW = 0x10000000, {"processes": 0x20000000, "network": 0x40000000, "shared memory": 0x08000000}  # sched.h
+NEW_USER, NEW = 0x10000000, {"process": 0x20000000, "network": 0x40000000, "IPC": 0x08000000}  # sched.h
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # landlock's calls, alike on every processor
 EXECUTE, WRITE, READ, LIST, TRUNCATE, DEVICE = (1 << n for n in (0, 1, 2, 3, 14, 15))  # linux/landlock.h
 READ_PAST_PERMISSIONS = 1 << 2  # the capability to read and search everything, which Landlock then narrows down
@@ -166,8 +166,8 @@ class Sandbox:
     @property
     def means(self) -> list[str]:
         """The parts in use, as words."""
-        parts = [f"own {name}" for name in self.separate] + ["another user"] * bool(self.user)
-        return parts + ["files by Landlock"] * (self.ruleset >= 0)
+        parts = [f"{name} namespace" for name in self.separate] + ["another user"] * bool(self.user)
+        return parts + ["Landlock"] * (self.ruleset >= 0)
 
 
 def open_doors(grader: int, port: int, file: str) -> list[str]:

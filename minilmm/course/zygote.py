@@ -108,8 +108,9 @@ def main(job: str, number: str, scratch: str, readable: str) -> int:
     control = socket.socket(fileno=int(number))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # short of memory, the system ends this and not the grader
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 of a namespace gets no signal from inside but handled ones
     own = sandbox.separate()
-    if "processes" in own and (first := os.fork()):
+    if "process" in own and (first := os.fork()):
         control.close()
         return os.waitpid(first, 0)[1] and 1
     sandbox.control(sandbox.DEATH_SIGNAL, signal.SIGKILL)
