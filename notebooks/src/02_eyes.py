@@ -145,10 +145,10 @@ assert kept[-1] > 1 and means[-1] > kept[-1]  # gamma alone: means pile up
 # %% [markdown]
 # (c): a GELU takes a constant share away, and twenty of them leave nothing. The
 # constant gamma gives that back, which is more than enough for the variance and makes
-# another trouble visible: what leaves a GELU is positive on average, so means pile up until
-# every channel is mostly a constant. Standardised filters sum to 0 and cannot pass a
-# mean on; with gamma both stay where they should. Residual blocks then add a known
-# amount of variance each, which is divided away (`beta` in
+# another trouble visible: what leaves a GELU is positive on average, so means pile up
+# until every channel is mostly a constant. Standardised filters sum to 0 and cannot
+# pass a mean on; with gamma both stay where they should. Residual blocks then add a
+# known amount of variance each, which is divided away (`beta` in
 # [resnet.py](../minilmm/vision/resnet.py)).
 #
 # ## Learning to see from captions

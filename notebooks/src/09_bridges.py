@@ -183,6 +183,9 @@ meant, words = told("induction-vqa", 4), told("induction-vqa", 4, "text_only")
 assert all(r["low"] > 0.7 for r in meant.values())
 assert all(words[n]["value"] > meant[n]["low"] for n in ("Frozen", "BLIP-2"))
 assert words["Flamingo"]["high"] < meant["Flamingo"]["low"]
+four, without = told("vqa", 4), told("vqa", 4, "text_only")
+assert all(abs(four[n]["value"] - without[n]["value"]) < 0.04 for n in RUNS)
+assert all(abs(four[n]["value"] - asked[n]["value"]) < 0.1 for n in RUNS)
 
 # %% [markdown]
 # ## One page of trade-offs
@@ -198,8 +201,8 @@ assert words["Flamingo"]["high"] < meant["Flamingo"]["low"]
 # BLIP-2 examples do that as well when their pictures are gone ("text_only"): the
 # answers' words tell which attribute is meant. Flamingo does less well then, so it uses
 # the pictures too. In the same way four examples of questions do as much without their
-# pictures as with them, which is next to nothing. A rising curve alone does not say
-# that a model compares pictures; its control does.
+# pictures as with them: a little for Frozen, next to nothing for the others. A rising
+# curve alone does not say that a model compares pictures; its control does.
 #
 # **Answering without an example** is even among the three: their intervals overlap, and
 # Flamingo's and BLIP-2's reach what the language model makes of perfect descriptions.
