@@ -140,15 +140,24 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(numbers))
 
 
-def check_memory(needed: float, what: str) -> None:
-    """ValueError where the bytes needed are more than the machine has left, before any of them is taken."""
+def free_memory(device: str = "cpu") -> float:
+    """Bytes that are free on the device; infinity where the system does not say."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info()[0]
     try:
-        told = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
-        free = int(told.split()[0]) * 1024
+        return int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024
     except (OSError, IndexError, ValueError):  # Windows and macOS do not say
-        return
+        return float("inf")
+
+
+def check_memory(needed: float, what: str, device: str = "cpu") -> None:
+    """ValueError where the bytes needed are more than the device has left, before any of them is taken."""
+    free = free_memory(device)
     if needed > free:
-        raise ValueError(f"{what}: needs about {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free")
+        told = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free"
+        raise ValueError(f"{what} needs about {told}: choose less")
 
 
 def share(value: float, digits: int = 3) -> str:

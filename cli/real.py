@@ -52,7 +52,7 @@ def train(
     from minilmm.training.checkpoint import read_card
     from minilmm.training.real import NAMES
 
-    from .runs import check_memory, decide, finish, training_folder, unfinished
+    from .runs import check_step_memory, decide, finish, training_folder, unfinished
 
     if given := [name for name, value in unfit.items() if value is not None]:
         raise ValueError(f"{given[0]}: is for the mini-world alone: leave it out between real models")
@@ -66,7 +66,7 @@ def train(
     recipe = decide(lambda name: real_steps.preset(bridge, name, stage), preset, "nano", place, resume, changes)
     console = out_console()
     with training_folder(place, resume, force):
-        check_memory(recipe, where)
+        check_step_memory(recipe, where)
         going = unfinished(place, type(recipe)) is not None
         job = real_steps.prepare(recipe, where)
         seen = job.seen.features

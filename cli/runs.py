@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .common import Log, Stopped, command_line, launched, out_console, share, short, writable_folder
+from .common import Log, Stopped, check_memory, command_line, launched, out_console, share, short, writable_folder
 
 # Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.
 MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
@@ -98,32 +98,15 @@ def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Pa
     return stored
 
 
-def check_memory(recipe: Any, device: str) -> None:
+def check_step_memory(recipe: Any, device: str) -> None:
     """ValueError where a step of the recipe needs more memory than there is, by a rough estimate from below."""
     from minilmm.training.recipes import RealRecipe
 
     sizes = {name: getattr(recipe, name, 0) for name in MIB_OF}
     pictures = sum(MIB_OF[name] * size for name, size in sizes.items())
-    needed = (
-        pictures * (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if isinstance(recipe, RealRecipe) else 1) / 1024
-    )
-    free = free_memory(device)
-    if needed > free:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items() if size)
-        raise ValueError(f"{told}: a step needs about {needed:.0f} GiB of memory, and {free:.1f} are free: choose less")
-
-
-def free_memory(device: str) -> float:
-    """GiB that are free on the device; without bound where the system does not say."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.mem_get_info()[0] / 2**30
-    try:
-        told = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
-        return int(told.split()[0]) / 2**20
-    except (OSError, IndexError, ValueError):
-        return float("inf")
+    needed = pictures * (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if isinstance(recipe, RealRecipe) else 1)
+    told = ", ".join(f"{name} {size}" for name, size in sizes.items() if size)
+    check_memory(needed * 2**20, f"{told}: a step", device)
 
 
 def refuse_overwriting(out: Path, resume: bool) -> None:
@@ -202,7 +185,7 @@ def go_on() -> str:
 
 def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **more: Any) -> None:
     """Train a recipe under a progress bar."""
-    check_memory(recipe, device)
+    check_step_memory(recipe, device)
     with Log(out.name, recipe.optimisation.steps) as log:
         train(recipe, out, device=device, resume=resume, report=log.report, command=command_line(), **more)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .common import Device, chosen, device_named, launched, out_console
-from .runs import changed, check_memory, decide, finish, run, training_folder, unfinished
+from .runs import changed, check_step_memory, decide, finish, run, training_folder, unfinished
 
 
 def finite(value: float | None) -> float | None:
@@ -200,7 +200,7 @@ def train_frozen(
     recipe = decide(frozen.preset, preset, "nano", place, resume, changes)
     with training_folder(place, resume, force):
         if minutes is not None and unfinished(place, type(recipe)) is None:
-            check_memory(recipe, where)
+            check_step_memory(recipe, where)
             fit = steps_within(minutes, recipe, where)
             recipe = changed(recipe, {"optimisation": {"steps": fit}})
             out_console().print(f"{minutes:g} minutes hold {fit} steps here; the recipe says --steps {fit} from now on")

@@ -91,7 +91,7 @@ def test_every_number_has_a_range():
 def test_memory_is_estimated_before_it_is_taken():
     check_memory(1, "a little")
     if Path("/proc/meminfo").exists():
-        with pytest.raises(ValueError, match=r"all of it: needs about 1073741824\.0 GiB"):
+        with pytest.raises(ValueError, match=r"all of it needs about 1073741824\.0 GiB"):
             check_memory(2.0**60, "all of it")
 
 
