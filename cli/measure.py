@@ -63,7 +63,7 @@ def check(run: str, task: str, options: dict[str, Any]) -> tuple[bool, tuple[int
     """
     real = is_real(known_run(run, models=True))
     if real and task not in REAL:
-        raise ValueError(f"--task {task}: {run} is real, and has {', '.join(REAL)}")
+        raise ValueError(f"--task {task}: between real models there are naming, caption and retrieval")
     if task not in READS and not Path(task).is_dir():
         told = f"choose from {', '.join(READS)}, or name a folder of pictures"
         raise ValueError(f"unknown task {task!r}{nearest(task, READS) or ':'} {told}")
