@@ -29,18 +29,7 @@ from .common import (
     whole_numbers,
     write_json,
 )
-from .names import (
-    CONDITIONS,
-    READS,
-    REAL,
-    SPLITS,
-    VISION_TASKS,
-    check_reads,
-    chosen,
-    is_real,
-    known_run,
-    nearest,
-)
+from .names import CONDITIONS, READS, REAL, SPLITS, VISION_TASKS, check_reads, chosen, is_real, known_run, nearest
 
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
