@@ -81,6 +81,10 @@ def looking_ahead(ex):
     ids = torch.tensor([[1, 50, 51, 4, 3, 60, 4, 3, 61]])
     marks = ex.counted(ids, torch.ones(1, 9, dtype=torch.bool), torch.tensor([True]))
     equal(marks, torch.tensor([[O, X, X, X, O, X, X, O, O]]), "counted of <bos> a b <EOC> <image> c <EOC> <image> d")
+    cut = torch.tensor([[50, 51, 3, 60]]), torch.ones(1, 4, dtype=torch.bool), torch.tensor([True])
+    equal(
+        ex.counted(*cut), torch.tensor([[X, X, O, O]]), "counted of a b <image> c, cut out of a page that looks ahead"
+    )
     ids, real = pages(3)
     ahead = torch.randperm(5, generator=generator(4)) < 3
     given = torch.where(ids == EOS, 55, ids), real, ahead
