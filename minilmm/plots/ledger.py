@@ -29,7 +29,7 @@ def freeze_ledger(parts: Sequence[str], parameters: Sequence[int], gradients: Se
         ax.set_yticks(range(len(parts)), parts)
         ax.invert_yaxis()
         ax.set_xlabel("parameters (thousands); filled: bytes changed, hatched: frozen")
-        for x, title, values in ((1.03, "gradient?", gradients), (1.15, "changed?", changed)):
+        for x, title, values in ((1.03, "gradient?", gradients), (1.18, "changed?", changed)):
             ax.text(x, 1.01, title, transform=ax.transAxes, ha="left", va="bottom", fontsize=9, fontweight="bold")
             for y, value in enumerate(values):
                 ax.text(x, y, "yes" if value else "no", transform=ax.get_yaxis_transform(), va="center", fontsize=9)

@@ -59,7 +59,7 @@ from minilmm.plots import (
     attention_map,
     freeze_ledger,
     mask_panels,
-    patch_overlay,
+    overlay_table,
     picture_grid,
     show,
 )
@@ -364,9 +364,8 @@ two = render(
 )
 looks = query_looks(stage, two)[0]  # (Q, S)
 queries = [f"query {n + 1}" for n in range(c.queries)]
-many = two.expand(c.queries, -1, -1, -1)
-weights = looks.unflatten(-1, (6, 6))
-show(patch_overlay(many, weights, queries, label="attention to a patch"))
+weights = looks.unflatten(-1, (6, 6))[None]  # (1, Q, 6, 6)
+show(overlay_table(two, weights, queries, [""], label="attention to a patch"))
 
 scenes = sample_scenes(200, torch.Generator().manual_seed(7), split="held-out")
 pictures = render(scenes, torch.Generator().manual_seed(7))
@@ -396,10 +395,9 @@ assert int(winners.diag()[0]) + 1 in lookers
 # %%
 stored = load_file(ZOO / "blip2-nano" / STAGE_1 / LOOKS)
 over = stored["looks"][:: max(1, len(stored["looks"]) // 3)][:4]  # (P, Q, S)
-ends = over[[0, -1]].flatten(0, 1).unflatten(-1, (6, 6))
-titles = [f"{when}, {query}" for when in ("early", "late") for query in queries]
-one = stored["image"].expand(len(titles), -1, -1, -1)
-show(patch_overlay(one, ends, titles, label="attention to a patch"))
+ends = over[[0, -1]].unflatten(-1, (6, 6))  # (2, Q, 6, 6)
+one = stored["image"].expand(2, -1, -1, -1)
+show(overlay_table(one, ends, queries, ["early", "late"], label="attention"))
 
 
 def likeness(maps):
