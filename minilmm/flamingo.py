@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
-from minilmm.nn.attention import Cache
+from minilmm.nn.attention import NOTHING, Cache, Keep, attend
 from minilmm.nn.decoding import Decodes
+from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
-IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,12 @@ class CrossAttention(nn.Module):
         )  # (B, H, L or K, d)
         sees = None if mask is None else mask.any(-1, keepdim=True)  # (B, L, 1)
         seen = None if mask is None or sees is None else (mask | ~sees)[:, None]  # softmax over nothing would be NaN
-        if maps is None:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        else:
-            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-            weights = (scores if seen is None else scores.masked_fill(~seen, float("-inf"))).softmax(-1)
-            maps.append(weights if sees is None else weights * sees[:, None])
-            out = weights @ v
-        out = self.o_proj(out.transpose(1, 2).flatten(-2))
-        return out if sees is None else out * sees
+        out = self.o_proj(attend(q, k, v, seen, maps=maps).transpose(1, 2).flatten(-2))
+        if sees is None:
+            return out
+        if maps is not None:
+            maps[-1] = maps[-1] * sees[:, None]
+        return out * sees
 
 
 class PerceiverResampler(nn.Module):
@@ -219,21 +216,20 @@ class Flamingo(Decodes, nn.Module):
         media: Tensor,
         mask: Tensor,
         cache: Cache | None = None,
-        maps: list[Tensor] | None = None,
-        looks: list[Tensor] | None = None,
+        keep: Keep = NOTHING,
     ) -> Tensor:
         """ids (B, L), pictures' tokens (B, N R, D_x), mask (B, L, N R) -> the LM's final states (B, L, D).
 
-        maps get the LM's self-attention, looks the cross-attention (B, H, L, N R) of every gated layer.
+        keep: the LM's self-attention, and the cross-attention (B, H, L, N R) of every gated layer.
         """
 
         def gate(i: int, y: Tensor) -> Tensor:
             if not media.shape[1] or str(i) not in self.xattn:
                 return y
             unit = self.config.units[i] if i < len(self.config.units) else 1.0
-            return unit * self.xattn[str(i)](y / unit, media, mask, looks)  # a power of two: no bit is lost
+            return unit * self.xattn[str(i)](y / unit, media, mask, keep.cross)  # a power of two: no bit is lost
 
-        return self.lm.hidden(self.lm.embed(ids), real, cache, maps, in_front=gate)
+        return self.lm.hidden(self.lm.embed(ids), real, cache, keep.maps, in_front=gate)
 
     def masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
         """Which token looks at which of the pictures' tokens, (B, L, N R) bool. ahead: see `last_image`."""
@@ -243,14 +239,13 @@ class Flamingo(Decodes, nn.Module):
     def forward(
         self,
         batch: Batch,
-        maps: list[Tensor] | None = None,
-        looks: list[Tensor] | None = None,
+        keep: Keep = NOTHING,
         ahead: Tensor | None = None,
         features: Tensor | None = None,
     ) -> Tensor:
         """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`; features: `perceive`."""
         media, mask = self.perceive(batch, features), self.masks(batch, ahead)
-        return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, maps, looks))
+        return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, keep))
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.document import Batch
-from minilmm.nn.attention import Cache, LayerCache, SelfAttention, rotary_angles
+from minilmm.nn.attention import Cache, LayerCache, SelfAttention, in_order, rotary_angles
 from minilmm.nn.decoding import Decodes
 
 
@@ -159,11 +159,9 @@ class CausalLM(Decoder, nn.Module):
             before = cache.mask if cache is not None else None
             seen = real if before is None else torch.cat([before, real], 1)  # (B, K)
             K = seen.shape[1]
-            causal = torch.ones(L, K, dtype=torch.bool, device=x.device).tril(K - L)
-            itself = torch.zeros(L, K, dtype=torch.bool, device=x.device).diagonal_scatter(
-                torch.ones(L, dtype=torch.bool, device=x.device), K - L
-            )
-            mask = ((causal & seen[:, None]) | itself)[:, None]  # padding sees itself alone, so no row is empty
+            at = torch.arange(K, device=x.device)
+            itself = at == at[K - L :, None]  # (L, K)
+            mask = ((in_order(L, K, x.device) & seen[:, None]) | itself)[:, None]  # padding sees itself, no row is empty
             if cache is not None:
                 cache.mask = seen
                 cache.next_position = positions[:, -1] + 1
