@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -126,6 +127,17 @@ def checked_hidden(hidden: Path | None) -> None:
         raise ValueError(f"{hidden}: no such folder: --hidden names a folder with checks such as ex03_attention.py")
 
 
+def started(picked: list[Exercise], work: Path, all_of_them: bool) -> list[Exercise]:
+    """The exercises that have a file in `work`. ValueError: there is none, or one is missing of all that were named."""
+    found = [e for e in picked if os.path.lexists(work / f"{e.name}.py")]
+    for e in picked if all_of_them else ():
+        if e not in found:
+            raise ValueError(f"{work / e.name}.py: not started: minilmm exercises start {e.id}")
+    if not found:
+        raise ValueError(f"{work}: nothing was started yet: minilmm exercises start 01")
+    return found
+
+
 def grade(
     ids: Ids = None,
     solutions: Annotated[bool, typer.Option("--solutions", help="Grade the reference solutions.")] = False,
@@ -167,13 +179,7 @@ def grade(
         if json != "-":
             report_class(told, picked)
         return 0 if all(one["graded"] for one in told["learners"]) else NOT_GRADED
-    if not solutions and not ids:
-        picked = [e for e in picked if (work / f"{e.name}.py").exists()]
-    for e in picked:
-        if not solutions and not (work / f"{e.name}.py").exists():
-            raise ValueError(f"{work / e.name}.py: not started: minilmm exercises start {e.id}")
-    if not picked:
-        raise ValueError(f"{work}: nothing was started yet: minilmm exercises start 01")
+    picked = picked if solutions else started(picked, work, all_of_them=bool(ids))
     start = time.perf_counter()
     with Grader(exercises, variant=variant, hidden=hidden, work=work) as grader:
         grades = [grader.grade(e, e.solution) for e in picked] if solutions else grade_folder(

@@ -30,7 +30,9 @@ def report(grades: list[Grade], earned: int, total: int) -> None:
             mark = "[green]✓[/]" if r.passed else "[red]✗[/]" if r.graded else "[yellow]?[/]"
             title = "\n".join(_indented(r.check.title)).strip()
             console.print(f"  {mark} {r.points}/{r.check.points}  {escape(title)}")
-            hint = "" if r.passed or not r.graded or "not done yet" in r.message else f"Hint: {r.check.hint}"
+            hint = (
+                "" if r.passed or not r.graded or g.reason or "not done yet" in r.message else f"Hint: {r.check.hint}"
+            )
             for text in (r.message, r.misconception, hint):
                 if text:
                     console.print(*_indented(text), sep="\n", markup=False)

@@ -29,18 +29,7 @@ from .common import (
     whole_numbers,
     write_json,
 )
-from .names import (
-    CONDITIONS,
-    READS,
-    REAL,
-    SPLITS,
-    VISION_TASKS,
-    check_reads,
-    chosen,
-    is_real,
-    known_run,
-    nearest,
-)
+from .names import CONDITIONS, READS, REAL, SPLITS, VISION_TASKS, check_reads, chosen, is_real, known_run, nearest
 
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
@@ -63,7 +52,7 @@ def check(run: str, task: str, options: dict[str, Any]) -> tuple[bool, tuple[int
     """
     real = is_real(known_run(run, models=True))
     if real and task not in REAL:
-        raise ValueError(f"--task {task}: {run} is real, and has {', '.join(REAL)}")
+        raise ValueError(f"--task {task}: between real models there are naming, caption and retrieval")
     if task not in READS and not Path(task).is_dir():
         told = f"choose from {', '.join(READS)}, or name a folder of pictures"
         raise ValueError(f"unknown task {task!r}{nearest(task, READS) or ':'} {told}")

@@ -107,7 +107,8 @@ def check_reads(task: str, given: Mapping[str, Any], real: bool = False) -> None
     reads = (REAL if real else READS).get(task, FOLDER)
     for option, value in given.items():
         if value is not None and option not in reads:
-            raise ValueError(f"{option} {value}: {task} does not read it: leave {option} out")
+            told = option if value is True else f"{option} {value}"
+            raise ValueError(f"{told}: {task} does not read it: leave {option} out")
     ways, scoring = given.get("--ways"), given.get("--scoring") or ("generate" if task in GENERATED else "rank")
     if task in TWO_WAYS and ways not in (None, 2):
         raise ValueError(f"--ways {ways}: {task} has 2 ways: leave --ways out")

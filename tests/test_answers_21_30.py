@@ -12,7 +12,7 @@ from torch import Tensor
 from minilmm.course.checking import Failed, recording
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader
-from minilmm.course.worker import real_tensors
+from minilmm.course.messages import real_tensors
 
 EXERCISES = load_manifest(Path(__file__).parent.parent / "exercises")
 BY_ID = {e.id: e for e in EXERCISES if "21" <= e.id <= "30"}

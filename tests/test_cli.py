@@ -228,7 +228,7 @@ def test_evaluations_as_flamingos(seeing, call, fails):
     assert code == 0 and "CIDEr" in out and "scene F1" in out and "no chance level" in out, err
     code, _, err = call("eval", run, "--task", "naming", "--shots", "1", "--orders", "2", "--episodes", "3")
     assert code == 0 and err == ""
-    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="no pool")
+    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="--rices: naming does not read it")
     fails("eval", seeing / "vision", "--task", "retrieval", "--rices", holds="--rices")
 
 

@@ -10,8 +10,8 @@ def drawn(salt, blind=False):
     """Text (2, 5, 4), pictures' tokens (2, 3, 4), a mask, the parts' matrices, and weights of the outputs."""
     g = generator(salt)
     y, x, upstream = (torch.randn(2, n, 4, generator=g) for n in (5, 3, 5))
-    mask = torch.rand(2, 5, 3, generator=g) < 0.5
-    mask[:, :, :2] = torch.eye(2, dtype=torch.bool)[torch.randint(2, (2, 5), generator=g)]  # one of two, at least
+    mask = torch.rand(2, 5, 3, generator=g) < 0.2
+    mask |= torch.eye(3, dtype=torch.bool)[(torch.arange(10) % 3).view(2, 5)]  # one of three, at least
     if blind:
         mask[0, :2] = mask[1] = False
     return y, x, mask, [torch.randn(4, 4, generator=g) / 2 for _ in range(3)] + [torch.randn(4, generator=g)], upstream

@@ -81,6 +81,10 @@ def looking_ahead(ex):
     ids = torch.tensor([[1, 50, 51, 4, 3, 60, 4, 3, 61]])
     marks = ex.counted(ids, torch.ones(1, 9, dtype=torch.bool), torch.tensor([True]))
     equal(marks, torch.tensor([[O, X, X, X, O, X, X, O, O]]), "counted of <bos> a b <EOC> <image> c <EOC> <image> d")
+    cut = torch.tensor([[50, 51, 3, 60]]), torch.ones(1, 4, dtype=torch.bool), torch.tensor([True])
+    equal(
+        ex.counted(*cut), torch.tensor([[X, X, O, O]]), "counted of a b <image> c, cut out of a page that looks ahead"
+    )
     ids, real = pages(3)
     ahead = torch.randperm(5, generator=generator(4)) < 3
     given = torch.where(ids == EOS, 55, ids), real, ahead
@@ -115,8 +119,11 @@ def the_mean(ex):
     """The mean over the tokens that count, each alike, whichever page it stands on; its gradient too."""
     g = generator()
     labels = torch.tensor([[-100, 7, -100, -100, -100], [2, 0, 8, 5, -100]])
-    for told in (labels, torch.where(torch.rand(4, 6, generator=g) < 0.4, -100, torch.randint(9, (4, 6), generator=g))):
-        told[0, 0], told[1, 1] = -100, 0
+    for told in (
+        labels,
+        torch.where(labels == 8, 8, -100),
+        torch.where(torch.rand(4, 6, generator=g) < 0.4, -100, torch.randint(9, (4, 6), generator=g)),
+    ):
         logits = 2 * torch.randn(*told.shape, 9, generator=g)
         counts = (told != -100).sum(1).tolist()
         what = f"page_loss of {counts} tokens that count, page by page"

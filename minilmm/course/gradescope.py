@@ -32,9 +32,8 @@ python="${2:-$base/venv/bin/python}"
 python="$(cd "$(dirname "$python")" && pwd)/$(basename "$python")"
 cd "$base/source" && exec "$python" -m minilmm.course.gradescope "$base"
 """
-PACKAGE = ("__init__.py", *(f"course/{name}.py" for name in (
-    "__init__", "messages", "checking", "exercises", "sandbox", "worker", "zygote", "isolation", "submissions",
-    "grading", "gradescope")))  # fmt: skip
+PARTS = sorted(path.name for path in Path(__file__).parent.glob("*.py") if path.stem not in ("notebooks", "reader"))
+PACKAGE = ("__init__.py", *(f"course/{name}" for name in PARTS))
 
 
 def results_json(grades: Sequence[Grade]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from minilmm.course.checking import Wrong, _copied, _note
-from minilmm.course.worker import real_tensors
+from minilmm.course.messages import real_tensors
 
 
 class _Own(torch.autograd.Function):
