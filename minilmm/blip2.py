@@ -17,12 +17,11 @@ from torch.nn import functional as F
 from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, halves, placed
-from minilmm.nn.attention import Keep
+from minilmm.nn.attention import NOTHING, Keep
 from minilmm.nn.prefix import PrefixLM
 from minilmm.nn.qformer import Past, QFormer, QFormerConfig, bidirectional_mask, causal_mask
 from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
-
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,31 @@ class Blip2Config:
     variant: str = ""  # "" is the paper; others are made by `minilmm.ablations`
 
 
+def bounded(temperature: Tensor, low: float = 0.01, high: float = 0.5) -> Tensor:
+    """The temperature within bounds; the gradient passes them, so that one that reached a bound can come back."""
+    return temperature + (temperature.clamp(low, high) - temperature).detach()
+
+
+def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:
+    """Mean cross-entropy (B, C) with the target distribution, a tenth of it spread over all classes."""
+    target = (1 - smoothing) * right + smoothing / logits.shape[1]
+    return -(target * logits.log_softmax(1)).sum(1).mean()
+
+
+def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """For every row of similarities (B, C) a wrong column, drawn in proportion to exp(similarity): (B,).
+
+    same (B, C) bool: columns that would be right. ValueError where a row has no wrong one.
+    """
+    if bool(same.all(1).any()):
+        raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
+    return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]
+
+
 class Stage1(nn.Module):
     """Vision-language representation learning: ITC, ITM and ITG over one Q-Former and frozen eyes (section 3.2)."""
+
+    partners, itg_mask = staticmethod(hard_negatives), staticmethod(causal_mask)
 
     def __init__(self, config: Blip2Config, encoder: Encoder | None = None):
         super().__init__()
@@ -50,7 +72,6 @@ class Stage1(nn.Module):
         self.transform = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.norm_eps))
         self.word_bias = nn.Parameter(torch.zeros(c.vocab_size))
         self.temperature = nn.Parameter(torch.tensor(0.07))
-        self.over_queries, self.partners, self.itg_mask = torch.amax, hard_negatives, causal_mask
 
     @torch.no_grad()
     def see(self, images: Tensor) -> Tensor:
@@ -68,7 +89,7 @@ class Stage1(nn.Module):
 
     def similarity(self, image: Tensor, text: Tensor) -> Tensor:
         """ITC: of pictures (N, Q, E) and texts (M, E) the best query's cosine, (N, M)."""
-        return self.over_queries(torch.einsum("iqe,te->itq", image, text), dim=-1)
+        return torch.einsum("iqe,te->itq", image, text).amax(-1)
 
     def match(self, x_f: Tensor, ids: Tensor, real: Tensor) -> Tensor:
         """ITM: logits (B, 2) that picture and text do not, or do, belong together: the mean over queries."""
@@ -82,7 +103,7 @@ class Stage1(nn.Module):
         values, saves computing it again.
         """
         Q, mask = self.qformer.config.queries, self.itg_mask(self.qformer.config.queries, real)
-        if past is None or bool(mask[:, :Q, Q:].any()):
+        if past is None:
             _, states = self.qformer(x_f, ids, mask)
         else:
             _, states = self.qformer(ids=ids, mask=mask[:, Q:], past=past)
@@ -129,27 +150,6 @@ class Stage1(nn.Module):
         wanted = real[:, 1:]
         itg = F.cross_entropy(after[:, :-1][wanted], ids[:, 1:][wanted])
         return {"itc": itc, "itm": itm, "itg": itg}
-
-
-def bounded(temperature: Tensor, low: float = 0.01, high: float = 0.5) -> Tensor:
-    """The temperature within bounds; the gradient passes them, so that one that reached a bound can come back."""
-    return temperature + (temperature.clamp(low, high) - temperature).detach()
-
-
-def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:
-    """Mean cross-entropy (B, C) with the target distribution, a tenth of it spread over all classes."""
-    target = (1 - smoothing) * right + smoothing / logits.shape[1]
-    return -(target * logits.log_softmax(1)).sum(1).mean()
-
-
-def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """For every row of similarities (B, C) a wrong column, drawn in proportion to exp(similarity): (B,).
-
-    same (B, C) bool: columns that would be right. ValueError where a row has no wrong one.
-    """
-    if bool(same.all(1).any()):
-        raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
-    return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]
 
 
 class Blip2(PrefixLM):
@@ -204,10 +204,10 @@ class Blip2(PrefixLM):
         words = words.gather(1, order)[:, : self.config.qformer.context - 1]
         return F.pad(words, (1, 0), value=self.config.qformer.cls)
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits of the next token after every token, (B, L, V); of an encoder-decoder from the prompt's last on."""
         if isinstance(self.config.lm, LMConfig):
-            return super().forward(batch, maps)
+            return super().forward(batch, keep)
         prompt, words, where = halves(batch)
         x, mask, _ = self.splice(replace(batch, ids=batch.ids * prompt, attention_mask=prompt))
-        return placed(self.lm.continued(x, mask, words, maps), where, batch.ids.shape[1])
+        return placed(self.lm.continued(x, mask, words, keep.cross), where, batch.ids.shape[1])

@@ -22,7 +22,6 @@ from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 
-
 @dataclass(frozen=True)
 class FlamingoConfig:
     """Sizes. latents: R tokens per picture or video. every: a gated layer in front of every n-th block of the LM.
@@ -188,7 +187,6 @@ class Flamingo(Decodes, nn.Module):
         self.resampler = PerceiverResampler(width, config.latents, config.resampler_layers, config.heads, config.frames)
         places = range(0, config.lm.layers, config.every)
         self.xattn = nn.ModuleDict({str(i): GatedCrossAttention(config.lm.width, width, config.heads) for i in places})
-        self.sees_images = media_mask
 
     @torch.no_grad()
     def see(self, batch: Batch) -> Tensor:
@@ -209,15 +207,8 @@ class Flamingo(Decodes, nn.Module):
             out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(x_f))
         return out.flatten(1, 2)
 
-    def hidden(
-        self,
-        ids: Tensor,
-        real: Tensor | None,
-        media: Tensor,
-        mask: Tensor,
-        cache: Cache | None = None,
-        keep: Keep = NOTHING,
-    ) -> Tensor:
+    def hidden(self, ids: Tensor, real: Tensor | None, media: Tensor, mask: Tensor, cache: Cache | None = None,
+               keep: Keep = NOTHING) -> Tensor:  # fmt: skip
         """ids (B, L), pictures' tokens (B, N R, D_x), mask (B, L, N R) -> the LM's final states (B, L, D).
 
         keep: the LM's self-attention, and the cross-attention (B, H, L, N R) of every gated layer.
@@ -231,18 +222,15 @@ class Flamingo(Decodes, nn.Module):
 
         return self.lm.hidden(self.lm.embed(ids), real, cache, keep.maps, in_front=gate)
 
+    may_look = staticmethod(media_mask)
+
     def masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
         """Which token looks at which of the pictures' tokens, (B, L, N R) bool. ahead: see `last_image`."""
         phi = last_image(batch.ids, self.config.image_id, batch.attention_mask, ahead)
-        return self.sees_images(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
+        return self.may_look(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
 
-    def forward(
-        self,
-        batch: Batch,
-        keep: Keep = NOTHING,
-        ahead: Tensor | None = None,
-        features: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING, ahead: Tensor | None = None,
+                features: Tensor | None = None) -> Tensor:  # fmt: skip
         """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`; features: `perceive`."""
         media, mask = self.perceive(batch, features), self.masks(batch, ahead)
         return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, keep))

@@ -20,7 +20,6 @@ from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 
-
 @dataclass(frozen=True)
 class FrozenConfig:
     """n prefix tokens (the paper tried 1, 2 and 4; 2 was best), and whether the prefix is kept where words live.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.document import Batch
-from minilmm.nn.attention import Cache, LayerCache, attend, in_order
+from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, attend, in_order
 from minilmm.nn.decoding import Decodes
 
 
@@ -170,10 +170,10 @@ class TextToText(Decodes):
         cache = EncDecCache(memory=self.encode(x, real), real=real)
         return self.lm_head(self.decode(torch.cat([start, words[:, :-1]], 1), cache, maps))
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits (B, L, V) of the next token after every token from the prompt's last on; 0 before it."""
         prompt, words, where = halves(batch)
-        logits = self.continued(self.embed(batch.ids), prompt, words, maps)
+        logits = self.continued(self.embed(batch.ids), prompt, words, keep.cross)
         return placed(logits, where, batch.ids.shape[1])
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:

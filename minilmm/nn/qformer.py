@@ -177,8 +177,8 @@ class QFormer(nn.Module):
         """Features x_f (B, S, D_s) for the queries, ids (B, L) for the text, or one of them -> (B, Q, D), (B, L, D).
 
         mask (B, N, K) bool: who sees whom, of all that runs, N, and with `past` the queries that ran before, K = Q + L;
-        None where all see all. keep: gets keys and values, self-attention, and the queries' cross-attention (B, H, Q, S)
-        of every block that has it. ValueError for nothing, or text that is too long.
+        None where all see all. keep: gets keys and values, self-attention, and of every block that has it the queries'
+        cross-attention (B, H, Q, S). ValueError for nothing, or text that is too long.
         """
         parts = []
         if x_f is not None:
