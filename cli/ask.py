@@ -81,7 +81,7 @@ def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool)
     """A checkpoint of transformers in our modules and the words of its own tokenizer: as `ours`."""
     from minilmm.convert import transformers
     from minilmm.convert.asking import Reader
-    from minilmm.training.checkpoint import load
+    from minilmm.opening import load
 
     transformers.logging.set_verbosity_error()
     reader = Reader(run)
@@ -105,8 +105,8 @@ def ours(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> t
     """
     from minilmm.data.pictures import load_picture
     from minilmm.document import Document, Image, Text, collate
+    from minilmm.opening import load
     from minilmm.tokenizer import EOC, IMAGE, Tokenizer
-    from minilmm.training.checkpoint import load
     from minilmm.training.real import form_of, open_run
     from minilmm.world.vocabulary import tokenizer
 

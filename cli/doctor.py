@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from .common import cores, device_named, out_console
+from .errors import explain
 
 EXTRAS = {
     "easy-vqa": ("easy_vqa", 'pip install "minilmm[easy-vqa]"'),
@@ -89,8 +90,6 @@ def homework() -> str:
 
 def doctor() -> None:
     """Check the installation; exit code 0 when all is well."""
-    from .main import explain
-
     console, failed = out_console(), 0
     checks: list[Callable[[], str]] = [python_version, torch_version, forward, checkpoints, disk, homework]
     for one in checks:

@@ -51,7 +51,7 @@ def qformer_masks(out: Path) -> None:
     import torch
 
     from minilmm import plots
-    from minilmm.blip2 import bidirectional_mask, causal_mask, unimodal_mask
+    from minilmm.nn.qformer import bidirectional_mask, causal_mask, unimodal_mask
 
     names = [f"query {n + 1}" for n in range(QUERIES)] + QFORMER_TEXT.split()
     real = torch.ones(1, len(names) - QUERIES, dtype=torch.bool)

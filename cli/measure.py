@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,16 +18,15 @@ from .common import (
     Shots,
     check_figure,
     check_json,
-    check_memory,
     device_named,
     new_table,
     of_the_mini_world,
     out_console,
-    progress_bar,
     share,
     whole_numbers,
     write_json,
 )
+from .fewshot import few_shot
 from .names import CONDITIONS, READS, REAL, SPLITS, VISION_TASKS, check_reads, chosen, is_real, known_run, nearest
 
 EPISODES = 500
@@ -72,46 +70,6 @@ def check(run: str, task: str, options: dict[str, Any]) -> tuple[bool, tuple[int
         raise ValueError(f"--shots {max(numbers)}: makes {max(numbers) * each * copies} pictures in a prompt: "
                          f"at most {MOST_PICTURES}")  # fmt: skip
     return real, numbers
-
-
-def few_shot(
-    run: str, model: Any, task: str, shots: Sequence[int], settings: Any, *, episodes: int = 500, seed: int = 0,
-    device: str = "cpu", scoring: str | None = None, conditions: tuple[str, ...] | None = None, method: Any = None,
-    known: Any = None,
-) -> dict[str, Any]:  # fmt: skip
-    """`evaluate`, one number of shots at a time under a progress bar, and the model's name in front.
-
-    known: the task itself, where its name is not enough.
-    """
-    from minilmm.evaluation.fewshot import evaluate
-
-    if not hasattr(model, "sees"):
-        raise ValueError(f"{run}: reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
-    if not model.sees and (task in ("glyph-naming", "easy-vqa") or Path(task).is_dir()):
-        raise ValueError(f"{run}: reads text only, and {task} has no words for its pictures: choose a run that sees")
-    resolution = model.config.vision.resolution if model.sees else 48
-    pictures = 1 + max(shots, default=0) * (1 + settings.repeats) * settings.ways  # at most, of a prompt
-    check_memory(100 * pictures * 3 * resolution**2 * 4 * 4, f"{run}: prompts of {pictures} pictures")
-    parts, under = [], conditions or CONDITIONS
-    with progress_bar() as bar:
-        bar_task = bar.add_task(f"{Path(run).name}: {Path(task).name}", total=len(shots) * len(under) * episodes)
-        for k in shots:
-            parts.append(
-                evaluate(
-                    model, known or task, shots=(k,), settings=settings, episodes=episodes, conditions=under,
-                    scoring=scoring, method=method, seed=seed, resolution=resolution, device=device,
-                    report=lambda count: bar.advance(bar_task, count),
-                )
-            )  # fmt: skip
-    told = {k: list(shots) if k in ("inner_shots", "examples") else v for k, v in parts[0]["settings"].items()}
-    whole = {
-        "settings": told,
-        "chance": round(sum(p["chance"] for p in parts) / len(parts), 4),
-        "prior": max(p["prior"] for p in parts),
-        "rows": [row for p in parts for row in p["rows"]],
-        "seconds": round(sum(p["seconds"] for p in parts), 2),
-    }
-    return {"model": run, **parts[0], "task": task, **whole}
 
 
 def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def trained_names(kind: str, recipe: dict[str, Any], names: Iterable[str]) -> se
 
     A converted checkpoint has no recipe and trains none.
     """
-    from minilmm.blip2 import in_text_half
+    from minilmm.nn.qformer import in_text_half
 
     if kind.endswith("-converted"):
         return set()
@@ -158,7 +158,8 @@ def paper_qformer() -> None:
     """The paper's Q-Former from our own modules: BERT-base over ViT-g, 32 queries."""
     import torch
 
-    from minilmm.blip2 import Blip2Config, QFormerConfig, Stage1
+    from minilmm.blip2 import Blip2Config, Stage1
+    from minilmm.nn.qformer import QFormerConfig
 
     config = QFormerConfig(
         1408, 30_523, width=768, layers=12, heads=12, hidden=3072, queries=32, embed=256, context=512

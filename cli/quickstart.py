@@ -21,7 +21,7 @@ from .common import (
     share,
     writable_folder,
 )
-from .measure import few_shot
+from .fewshot import few_shot
 from .runs import decide, finish, finished, go_on, rebuild, run, sigterm_as_ctrl_c, training_folder
 from .train import Steps
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .common import Log, command_line, device_named, out_console
+from .fewshot import few_shot
 from .names import is_real
 
 
@@ -90,8 +91,6 @@ def measured(
 ) -> dict[str, Any]:  # fmt: skip
     """What `eval` measures of a run between real models, or of such a model: scores on pictures with names."""
     from minilmm.training import real, real_steps
-
-    from .measure import few_shot
 
     start = time.perf_counter()
     model, words, known = opened(run, task, device)

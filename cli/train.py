@@ -245,7 +245,8 @@ def train_flamingo(
     device: Device = "auto",
 ) -> None:
     """Train Flamingo: a frozen language model looks at pictures through gated cross-attention."""
-    from minilmm.ablations import ABLATIONS, BUGS
+    from minilmm.ablations import ABLATIONS, BUGS, names
+    from minilmm.flamingo import Flamingo
     from minilmm.training import flamingo
 
     from . import real
@@ -263,7 +264,8 @@ def train_flamingo(
     if variant is not None and bug is not None:
         raise ValueError("--variant and --bug: give one of them")
     for value, options, name in (
-        (variant, tuple(ABLATIONS), "--variant"), (bug, tuple(BUGS), "--bug"), (mixing, flamingo.MIXING, "--mixing"),
+        (variant, names(Flamingo, ABLATIONS), "--variant"), (bug, names(Flamingo, BUGS), "--bug"),
+        (mixing, flamingo.MIXING, "--mixing"),
     ):  # fmt: skip
         if value is not None:
             chosen(value, options, name)
@@ -309,7 +311,8 @@ def train_blip2(
     device: Device = "auto",
 ) -> None:
     """Train BLIP-2: a Q-Former between frozen eyes and a frozen language model, in two stages."""
-    from minilmm.ablations import BLIP2_BUGS
+    from minilmm.ablations import BUGS, names
+    from minilmm.blip2 import Stage1
     from minilmm.training import blip2
 
     from . import real
@@ -330,7 +333,7 @@ def train_blip2(
                           steps=steps, minutes=minutes, stage=stage)  # fmt: skip
     for_real_models({"--resolution": resolution, "--minutes": minutes, "--pages": pages})
     if bug is not None:
-        chosen(bug, tuple(BLIP2_BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
+        chosen(bug, names(Stage1, BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
     if stage == 1 and (start, lm, data) != (None, None, None):
         raise ValueError("--stage 1: reads no language model and no other run: leave --from, --lm and --data out")
     if stage == 2 and objectives is not None:

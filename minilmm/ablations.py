@@ -1,11 +1,10 @@
 """What the papers compared their models with: other resamplers, other ways in, other gates and masks, and mistakes.
 
-`altered(model, name)` changes a freshly made Flamingo, or BLIP-2's first stage; their own files stay the papers.
+Each is a small subclass of the paper's model; `variant(Flamingo, "no-gate")` finds it by its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -71,91 +70,163 @@ def leaking(phi: Tensor, images: int) -> Tensor:
     return media_mask(phi, images) | (phi == 0)[..., None]
 
 
-def _gates(model: Flamingo, alpha: float, trained: bool) -> None:
+def _set_gates(model: Flamingo, alpha: float, trained: bool) -> None:
     for name, gate in model.xattn.named_parameters():
         if "alpha" in name:
             nn.init.constant_(gate, alpha).requires_grad_(trained)
 
 
-def _resampler(model: Flamingo, kind: type[PerceiverResampler]) -> None:
+def _resampler(model: Flamingo, kind: type[PerceiverResampler]) -> PerceiverResampler:
     c = model.config
-    model.resampler = kind(model.encoder.width, c.latents, c.resampler_layers, c.heads, c.frames)
+    return kind(model.encoder.width, c.latents, c.resampler_layers, c.heads, c.frames)
 
 
-def _mlp(model: Flamingo) -> None:
-    c = model.config
-    size = torch.zeros(1, 3, c.vision.resolution, c.vision.resolution)
-    with torch.no_grad():
-        places = model.encoder(size).shape[1]
-    model.resampler = MLPResampler(model.encoder.width, places, c.latents)  # type: ignore[assignment]
+class WithMLPResampler(Flamingo):
+    """Section 3.3, row vi of table 3: an MLP in place of the Perceiver."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        size = torch.zeros(1, 3, self.config.vision.resolution, self.config.vision.resolution)
+        with torch.no_grad():
+            places = self.encoder(size).shape[1]
+        self.resampler = MLPResampler(self.encoder.width, places, self.config.latents)  # type: ignore[assignment]
 
 
-def _vanilla(model: Flamingo) -> None:
-    c = model.config
-    for name in model.xattn:
-        model.xattn[name] = VanillaCrossAttention(c.lm.width, model.encoder.width, c.heads)
+class WithTransformerResampler(Flamingo):
+    """A Transformer over latents and features in place of the Perceiver."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        self.resampler = _resampler(self, TransformerResampler)
 
 
-def _graft(model: Flamingo) -> None:
+class Vanilla(Flamingo):
+    """Cross-attention without gates and feed-forwards."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        for name in self.xattn:
+            self.xattn[name] = VanillaCrossAttention(self.config.lm.width, self.encoder.width, self.config.heads)
+
+
+class Grafted(Flamingo):
     """New blocks on top of the whole language model, with the gated layers in front of those alone."""
-    first = model.config.lm.layers
-    new = [Block(model.config.lm) for _ in model.xattn]
-    for block in new:  # each begins as the identity
-        nn.init.zeros_(block.self_attn.o_proj.weight)
-        nn.init.zeros_(block.mlp.down_proj.weight)
-    model.lm.layers.extend(new)
-    model.xattn = nn.ModuleDict({str(first + i): layer for i, layer in enumerate(model.xattn.values())})
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        first = self.config.lm.layers
+        new = [Block(self.config.lm) for _ in self.xattn]
+        for block in new:  # each begins as the identity
+            nn.init.zeros_(block.self_attn.o_proj.weight)
+            nn.init.zeros_(block.mlp.down_proj.weight)
+        self.lm.layers.extend(new)
+        self.xattn = nn.ModuleDict({str(first + i): layer for i, layer in enumerate(self.xattn.values())})
 
 
-def _once(model: Flamingo) -> None:
-    middle = str(model.config.lm.layers // 2)
-    model.xattn = nn.ModuleDict({middle: next(iter(model.xattn.values()))})
+class OnceInTheMiddle(Flamingo):
+    """A single gated layer."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        middle = str(self.config.lm.layers // 2)
+        self.xattn = nn.ModuleDict({middle: next(iter(self.xattn.values()))})
 
 
-def _sees(mask: Callable[[Tensor, int], Tensor]) -> Callable[[Flamingo], None]:
-    return lambda model: setattr(model, "sees_images", mask)
+class NoGate(Flamingo):
+    """All gates wide open, for good."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        _set_gates(self, 20.0, False)  # tanh(20) is 1
 
 
-ABLATIONS: dict[str, Callable[[Flamingo], None]] = {
-    "mlp-resampler": _mlp,
-    "transformer-resampler": lambda model: _resampler(model, TransformerResampler),
-    "vanilla-xattn": _vanilla,
-    "grafting": _graft,
-    "once-in-the-middle": _once,
-    "no-gate": lambda model: _gates(model, 20.0, False),  # tanh(20) is 1
-    "fixed-gate": lambda model: _gates(model, 0.2, False),
-}
-BUGS: dict[str, Callable[[Flamingo], None]] = {
-    "attend-all-images": _sees(every_image_so_far),
-    "text-before-image-leaks": _sees(leaking),
-    "gate-init-one": lambda model: _gates(model, 1.0, True),
-    "time-embedding-per-image": lambda model: _resampler(model, TimesPerImage),
-}
+class FixedGate(Flamingo):
+    """All gates at tanh(.2), for good."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        _set_gates(self, 0.2, False)
 
 
-def _seeing_text(queries: int, real: Tensor) -> Tensor:
-    mask = causal_mask(queries, real)
-    mask[:, :queries, queries:] = real[:, None]  # a word to come reaches the words before it through the queries
-    return mask
+class AttendAllImages(Flamingo):
+    """Text looks at all pictures before it."""
+
+    may_look = staticmethod(every_image_so_far)
 
 
-def _easy(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    return hard_negatives(torch.zeros_like(similar), same, generator)
+class TextBeforeImageLeaks(Flamingo):
+    """Text before the first picture looks at all of them."""
+
+    may_look = staticmethod(leaking)
 
 
-BLIP2_BUGS: dict[str, Callable[[Stage1], None]] = {
-    "queries-see-text": lambda model: setattr(model, "itg_mask", _seeing_text),
-    "itc-mean": lambda model: setattr(model, "over_queries", torch.mean),
-    "itm-easy-negatives": lambda model: setattr(model, "partners", _easy),
-}
-Altered = TypeVar("Altered", Flamingo, Stage1)
+class GateInitOne(Flamingo):
+    """Gates that begin open."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        _set_gates(self, 1.0, True)
 
 
-def altered(model: Altered, name: str) -> Altered:
-    """The model, changed in place as an ablation or a bug says; "" is the paper's. ValueError lists what there is."""
-    known: dict[str, Any] = BLIP2_BUGS if isinstance(model, Stage1) else {**ABLATIONS, **BUGS}
-    if name and name not in known:
+class TimeEmbeddingPerImage(Flamingo):
+    """Pictures are numbered as if they were frames."""
+
+    def __init__(self, *parts: Any):
+        super().__init__(*parts)
+        self.resampler = _resampler(self, TimesPerImage)
+
+
+class QueriesSeeText(Stage1):
+    """In ITG a word to come reaches the words before it through the queries, which see the text."""
+
+    @staticmethod
+    def itg_mask(queries: int, real: Tensor) -> Tensor:
+        mask = causal_mask(queries, real)
+        mask[:, :queries, queries:] = real[:, None]
+        return mask
+
+    def words_after(self, ids: Tensor, real: Tensor, x_f: Tensor, past: Any = None) -> Tensor:
+        """What queries computed alone is not what they compute beside text: `past` is of no use."""
+        return super().words_after(ids, real, x_f)
+
+
+class ITCMean(Stage1):
+    """ITC by the mean over queries, not the best of them."""
+
+    def similarity(self, image: Tensor, text: Tensor) -> Tensor:
+        return torch.einsum("iqe,te->itq", image, text).mean(-1)
+
+
+class ITMEasyNegatives(Stage1):
+    """ITM's wrong partners are drawn at random."""
+
+    @staticmethod
+    def partners(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return hard_negatives(torch.zeros_like(similar), same, generator)
+
+
+ABLATIONS: dict[str, type[nn.Module]] = {
+    "mlp-resampler": WithMLPResampler, "transformer-resampler": WithTransformerResampler, "vanilla-xattn": Vanilla,
+    "grafting": Grafted, "once-in-the-middle": OnceInTheMiddle, "no-gate": NoGate, "fixed-gate": FixedGate,
+}  # fmt: skip
+BUGS: dict[str, type[nn.Module]] = {
+    "attend-all-images": AttendAllImages, "text-before-image-leaks": TextBeforeImageLeaks,
+    "gate-init-one": GateInitOne, "time-embedding-per-image": TimeEmbeddingPerImage,
+    "queries-see-text": QueriesSeeText, "itc-mean": ITCMean, "itm-easy-negatives": ITMEasyNegatives,
+}  # fmt: skip
+Model = TypeVar("Model", Flamingo, Stage1)
+
+
+def names(paper: type[nn.Module], table: dict[str, type[nn.Module]]) -> tuple[str, ...]:
+    """The names in ABLATIONS or BUGS that change this paper's model."""
+    return tuple(name for name, kind in table.items() if issubclass(kind, paper))
+
+
+def variant(paper: type[Model], name: str) -> type[Model]:
+    """A paper's model as an ablation or a bug has it; "" is the paper's own. ValueError lists what there is."""
+    if not name:
+        return paper
+    known = names(paper, ABLATIONS | BUGS)
+    if name not in known:
         raise ValueError(f"unknown variant {name!r}: choose from {', '.join(known)}")
-    if name:
-        known[name](model)
-    return model
+    return (ABLATIONS | BUGS)[name]  # type: ignore[return-value]

@@ -1,13 +1,9 @@
 """BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Encoders and LLMs (Li et al., ICML 2023).
 
-A *Q-Former* is one transformer with two halves: learned queries, which look at a frozen encoder's features, and text.
-They share self-attention, and a mask says who sees whom; each objective of stage 1 has its own (figure 2):
-
-    ITC  unimodal            queries and text never see each other
-    ITM  bidirectional       everybody sees everybody
-    ITG  multimodal causal   queries see queries; a word sees the queries and the words before it
-
-Stage 2 keeps the queries' half, maps their outputs to where a frozen language model's words live, and prepends them.
+A *Q-Former* (`minilmm.nn.qformer`) stands between frozen eyes and a frozen language model. Stage 1 teaches it to find
+what matters for text, by three objectives: image-text contrast (ITC), image-text matching (ITM) and image-grounded text
+generation (ITG). Stage 2 keeps the queries' half, maps its outputs to where the language model's words live, and
+prepends them.
 """
 
 from __future__ import annotations
@@ -21,34 +17,11 @@ from torch.nn import functional as F
 from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, halves, placed
+from minilmm.nn.attention import NOTHING, Keep
 from minilmm.nn.prefix import PrefixLM
+from minilmm.nn.qformer import Past, QFormer, QFormerConfig, bidirectional_mask, causal_mask
+from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
-
-IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
-Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of the queries
-
-
-@dataclass(frozen=True)
-class QFormerConfig:
-    """Sizes. The paper's: BERT-base, cross-attention in every other block, 32 queries of width 768.
-
-    seen: width of the encoder's features. embed: the width in which ITC compares. context: words of text at most.
-    cls, dec: the tokens that stand in front of text for ITC and ITM, and for ITG.
-    """
-
-    seen: int
-    vocab_size: int
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    hidden: int = 512
-    queries: int = 8
-    every: int = 2
-    embed: int = 128
-    context: int = 64
-    norm_eps: float = 1e-12
-    cls: int = 1
-    dec: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,178 +36,31 @@ class Blip2Config:
     variant: str = ""  # "" is the paper; others are made by `minilmm.ablations`
 
 
-def unimodal_mask(queries: int, real: Tensor) -> Tensor:
-    """ITC: two blocks that do not see each other. real (B, L) bool, False on padding -> (B, Q + L, Q + L) bool."""
-    B, L = real.shape
-    mask = torch.zeros(B, queries + L, queries + L, dtype=torch.bool, device=real.device)
-    mask[:, :queries, :queries] = True
-    mask[:, queries:, queries:] = real[:, None]
-    return mask
+def bounded(temperature: Tensor, low: float = 0.01, high: float = 0.5) -> Tensor:
+    """The temperature within bounds; the gradient passes them, so that one that reached a bound can come back."""
+    return temperature + (temperature.clamp(low, high) - temperature).detach()
 
 
-def bidirectional_mask(queries: int, real: Tensor) -> Tensor:
-    """ITM: all see all that is there."""
-    seen = F.pad(real, (queries, 0), value=True)  # (B, Q + L)
-    return seen[:, None].expand(-1, seen.shape[1], -1)
+def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:
+    """Mean cross-entropy (B, C) with the target distribution, a tenth of it spread over all classes."""
+    target = (1 - smoothing) * right + smoothing / logits.shape[1]
+    return -(target * logits.log_softmax(1)).sum(1).mean()
 
 
-def causal_mask(queries: int, real: Tensor) -> Tensor:
-    """ITG: queries see queries only; a word sees the queries, itself and the words before it."""
-    L = real.shape[1]
-    mask = unimodal_mask(queries, real)
-    mask[:, queries:, :queries] = True
-    mask[:, queries:, queries:] &= torch.ones(L, L, dtype=torch.bool, device=real.device).tril()
-    return mask
+def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """For every row of similarities (B, C) a wrong column, drawn in proportion to exp(similarity): (B,).
 
-
-class Attention(nn.Module):
-    """BERT's: attention with biases, its map added to what came in, then a norm (post-norm)."""
-
-    def __init__(self, width: int, seen: int, heads: int, eps: float):
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"width {width} does not divide into {heads} heads")
-        self.heads = heads
-        self.q_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.k_proj, self.v_proj = nn.Linear(seen, width), nn.Linear(seen, width)
-        self.norm = nn.LayerNorm(width, eps)
-
-    def forward(
-        self,
-        x: Tensor,
-        context: Tensor,
-        mask: Tensor | None = None,
-        past: tuple[Tensor, Tensor] | None = None,
-        keep: Past | None = None,
-        maps: list[Tensor] | None = None,
-    ) -> Tensor:
-        """x (B, L, D) looks at context (B, K, D_c), and at `past` in front of it, where the mask (B, L, K) is True."""
-        q, k, v = (
-            proj(t).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for proj, t in ((self.q_proj, x), (self.k_proj, context), (self.v_proj, context))
-        )  # (B, H, L or K, d)
-        if keep is not None:
-            keep.append((k, v))
-        if past is not None:
-            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        allowed = None if mask is None else mask[:, None]
-        if maps is None:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        else:
-            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-            weights = (scores if allowed is None else scores.masked_fill(~allowed, float("-inf"))).softmax(-1)
-            maps.append(weights)
-            out = weights @ v
-        return self.norm(x + self.o_proj(out.transpose(1, 2).flatten(-2)))
-
-
-class FeedForward(nn.Module):
-    """Up, GELU, down, added, normed."""
-
-    def __init__(self, width: int, hidden: int, eps: float):
-        super().__init__()
-        self.up, self.down, self.norm = nn.Linear(width, hidden), nn.Linear(hidden, width), nn.LayerNorm(width, eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        return self.norm(x + self.down(F.gelu(self.up(x))))
-
-
-class Block(nn.Module):
-    """Self-attention of both halves together; the queries look at the picture; then each half has a feed-forward.
-
-    Only some blocks have cross-attention, and only queries take it.
+    same (B, C) bool: columns that would be right. ValueError where a row has no wrong one.
     """
-
-    def __init__(self, c: QFormerConfig, cross: bool):
-        super().__init__()
-        self.attention = Attention(c.width, c.width, c.heads, c.norm_eps)
-        self.cross = Attention(c.width, c.seen, c.heads, c.norm_eps) if cross else None
-        self.ffw_query = FeedForward(c.width, c.hidden, c.norm_eps)
-        self.ffw_text = FeedForward(c.width, c.hidden, c.norm_eps)
-
-    def forward(
-        self,
-        x: Tensor,
-        queries: int,
-        x_f: Tensor | None,
-        mask: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
-        keep: Past | None,
-        maps: list[Tensor] | None,
-        looks: list[Tensor] | None,
-    ) -> Tensor:
-        """x (B, Q + L, D), the first Q of them queries, x_f (B, S, D_s) -> (B, Q + L, D)."""
-        x = self.attention(x, x, mask, past, keep, maps)
-        q, text = x[:, :queries], x[:, queries:]
-        if queries and self.cross is not None:
-            assert x_f is not None
-            q = self.cross(q, x_f, maps=looks)
-        return torch.cat([self.ffw_query(q), self.ffw_text(text)], 1)
-
-
-class QFormer(nn.Module):
-    """Queries and text in one transformer (section 3.1)."""
-
-    def __init__(self, config: QFormerConfig):
-        super().__init__()
-        self.config = config
-        self.query_tokens = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
-        self.words = nn.Embedding(config.vocab_size, config.width)
-        self.positions = nn.Embedding(config.context, config.width)
-        self.norm = nn.LayerNorm(config.width, config.norm_eps)
-        self.blocks = nn.ModuleList(Block(config, i % config.every == 0) for i in range(config.layers))
-        self.apply(self._init)
-
-    @staticmethod
-    def _init(module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)  # BERT's
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
-
-    def forward(
-        self,
-        x_f: Tensor | None = None,
-        ids: Tensor | None = None,
-        mask: Tensor | None = None,
-        *,
-        past: Past | None = None,
-        keep: Past | None = None,
-        maps: list[Tensor] | None = None,
-        looks: list[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Features x_f (B, S, D_s) for the queries, ids (B, L) for the text, or one of them -> (B, Q, D), (B, L, D).
-
-        mask (B, N, K) bool: who sees whom, of all that runs, N, and with `past` the queries that ran before, K = Q + L;
-        None where all see all. keep: gets every block's keys and values. maps get self-attention, looks the queries'
-        cross-attention (B, H, Q, S) of every block that has it. ValueError for nothing, or text that is too long.
-        """
-        parts = []
-        if x_f is not None:
-            parts.append(self.query_tokens.expand(len(x_f), -1, -1))
-        if ids is not None:
-            if ids.shape[1] > self.config.context:
-                raise ValueError(
-                    f"{ids.shape[1]} words: the Q-Former reads {self.config.context} at most; cut the text"
-                )
-            parts.append(self.words(ids) + self.positions.weight[: ids.shape[1]])
-        if not parts:
-            raise ValueError("neither features nor text: the Q-Former has nothing to read")
-        x = self.norm(torch.cat(parts, 1))
-        Q = self.config.queries if x_f is not None else 0
-        for i, block in enumerate(self.blocks):
-            x = block(x, Q, x_f, mask, None if past is None else past[i], keep, maps, looks)
-        return x[:, :Q], x[:, Q:]
-
-
-def in_text_half(name: str) -> bool:
-    """Is this parameter of a Q-Former the text's alone? Stage 2 leaves those out: no text enters it there."""
-    return "ffw_text" in name or name.startswith(("words", "positions"))
+    if bool(same.all(1).any()):
+        raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
+    return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]
 
 
 class Stage1(nn.Module):
     """Vision-language representation learning: ITC, ITM and ITG over one Q-Former and frozen eyes (section 3.2)."""
+
+    partners, itg_mask = staticmethod(hard_negatives), staticmethod(causal_mask)
 
     def __init__(self, config: Blip2Config, encoder: Encoder | None = None):
         super().__init__()
@@ -246,7 +72,6 @@ class Stage1(nn.Module):
         self.transform = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.norm_eps))
         self.word_bias = nn.Parameter(torch.zeros(c.vocab_size))
         self.temperature = nn.Parameter(torch.tensor(0.07))
-        self.over_queries, self.partners, self.itg_mask = torch.amax, hard_negatives, causal_mask
 
     @torch.no_grad()
     def see(self, images: Tensor) -> Tensor:
@@ -264,7 +89,7 @@ class Stage1(nn.Module):
 
     def similarity(self, image: Tensor, text: Tensor) -> Tensor:
         """ITC: of pictures (N, Q, E) and texts (M, E) the best query's cosine, (N, M)."""
-        return self.over_queries(torch.einsum("iqe,te->itq", image, text), dim=-1)
+        return torch.einsum("iqe,te->itq", image, text).amax(-1)
 
     def match(self, x_f: Tensor, ids: Tensor, real: Tensor) -> Tensor:
         """ITM: logits (B, 2) that picture and text do not, or do, belong together: the mean over queries."""
@@ -278,7 +103,7 @@ class Stage1(nn.Module):
         values, saves computing it again.
         """
         Q, mask = self.qformer.config.queries, self.itg_mask(self.qformer.config.queries, real)
-        if past is None or bool(mask[:, :Q, Q:].any()):
+        if past is None:
             _, states = self.qformer(x_f, ids, mask)
         else:
             _, states = self.qformer(ids=ids, mask=mask[:, Q:], past=past)
@@ -305,7 +130,7 @@ class Stage1(nn.Module):
         if not bool(real[:, 1:].any()):
             raise ValueError("every caption is empty: there is no word to say")
         kept: Past = []
-        queries, _ = self.qformer(x_f, keep=kept)
+        queries, _ = self.qformer(x_f, keep=Keep(past=kept))
         image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
         similar = self.similarity(image, text) / bounded(self.temperature)  # (B, B)
         right = same / same.sum(1, keepdim=True)
@@ -325,27 +150,6 @@ class Stage1(nn.Module):
         wanted = real[:, 1:]
         itg = F.cross_entropy(after[:, :-1][wanted], ids[:, 1:][wanted])
         return {"itc": itc, "itm": itm, "itg": itg}
-
-
-def bounded(temperature: Tensor, low: float = 0.01, high: float = 0.5) -> Tensor:
-    """The temperature within bounds; the gradient passes them, so that one that reached a bound can come back."""
-    return temperature + (temperature.clamp(low, high) - temperature).detach()
-
-
-def soft_cross_entropy(logits: Tensor, right: Tensor, smoothing: float = 0.1) -> Tensor:
-    """Mean cross-entropy (B, C) with the target distribution, a tenth of it spread over all classes."""
-    target = (1 - smoothing) * right + smoothing / logits.shape[1]
-    return -(target * logits.log_softmax(1)).sum(1).mean()
-
-
-def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """For every row of similarities (B, C) a wrong column, drawn in proportion to exp(similarity): (B,).
-
-    same (B, C) bool: columns that would be right. ValueError where a row has no wrong one.
-    """
-    if bool(same.all(1).any()):
-        raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
-    return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]
 
 
 class Blip2(PrefixLM):
@@ -400,10 +204,10 @@ class Blip2(PrefixLM):
         words = words.gather(1, order)[:, : self.config.qformer.context - 1]
         return F.pad(words, (1, 0), value=self.config.qformer.cls)
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits of the next token after every token, (B, L, V); of an encoder-decoder from the prompt's last on."""
         if isinstance(self.config.lm, LMConfig):
-            return super().forward(batch, maps)
+            return super().forward(batch, keep)
         prompt, words, where = halves(batch)
         x, mask, _ = self.splice(replace(batch, ids=batch.ids * prompt, attention_mask=prompt))
-        return placed(self.lm.continued(x, mask, words, maps), where, batch.ids.shape[1])
+        return placed(self.lm.continued(x, mask, words, keep.cross), where, batch.ids.shape[1])

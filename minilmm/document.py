@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import BOS, IMAGE, Tokenizer
+from minilmm.tokenizer import BOS, IMAGE, IMAGE_ID, PAD_ID, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,14 @@ class Batch:
         return tag
 
     @staticmethod
-    def of(ids: Tensor, media: Tensor | None = None, *, pad: int = 0, image: int = 3, loss_mask: Tensor | None = None):
+    def of(
+        ids: Tensor,
+        media: Tensor | None = None,
+        *,
+        pad: int = PAD_ID,
+        image: int = IMAGE_ID,
+        loss_mask: Tensor | None = None,
+    ):
         """A batch from padded ids (B, L) and pictures (B, N, T, C, H, W); the masks follow from the tags.
 
         N is the most tags of a document; of one with fewer, the last pictures do not count. ValueError for another N.

@@ -16,11 +16,10 @@ from torch.nn import functional as F
 
 from minilmm.document import Batch
 from minilmm.language.causal import CausalLM, LMConfig
-from minilmm.nn.attention import Cache
+from minilmm.nn.attention import NOTHING, Cache, Keep, attend
 from minilmm.nn.decoding import Decodes
+from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
-
-IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,12 @@ class CrossAttention(nn.Module):
         )  # (B, H, L or K, d)
         sees = None if mask is None else mask.any(-1, keepdim=True)  # (B, L, 1)
         seen = None if mask is None or sees is None else (mask | ~sees)[:, None]  # softmax over nothing would be NaN
-        if maps is None:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        else:
-            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-            weights = (scores if seen is None else scores.masked_fill(~seen, float("-inf"))).softmax(-1)
-            maps.append(weights if sees is None else weights * sees[:, None])
-            out = weights @ v
-        out = self.o_proj(out.transpose(1, 2).flatten(-2))
-        return out if sees is None else out * sees
+        out = self.o_proj(attend(q, k, v, seen, maps=maps).transpose(1, 2).flatten(-2))
+        if sees is None:
+            return out
+        if maps is not None:
+            maps[-1] = maps[-1] * sees[:, None]
+        return out * sees
 
 
 class PerceiverResampler(nn.Module):
@@ -191,7 +187,6 @@ class Flamingo(Decodes, nn.Module):
         self.resampler = PerceiverResampler(width, config.latents, config.resampler_layers, config.heads, config.frames)
         places = range(0, config.lm.layers, config.every)
         self.xattn = nn.ModuleDict({str(i): GatedCrossAttention(config.lm.width, width, config.heads) for i in places})
-        self.sees_images = media_mask
 
     @torch.no_grad()
     def see(self, batch: Batch) -> Tensor:
@@ -212,45 +207,33 @@ class Flamingo(Decodes, nn.Module):
             out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(x_f))
         return out.flatten(1, 2)
 
-    def hidden(
-        self,
-        ids: Tensor,
-        real: Tensor | None,
-        media: Tensor,
-        mask: Tensor,
-        cache: Cache | None = None,
-        maps: list[Tensor] | None = None,
-        looks: list[Tensor] | None = None,
-    ) -> Tensor:
+    def hidden(self, ids: Tensor, real: Tensor | None, media: Tensor, mask: Tensor, cache: Cache | None = None,
+               keep: Keep = NOTHING) -> Tensor:  # fmt: skip
         """ids (B, L), pictures' tokens (B, N R, D_x), mask (B, L, N R) -> the LM's final states (B, L, D).
 
-        maps get the LM's self-attention, looks the cross-attention (B, H, L, N R) of every gated layer.
+        keep: the LM's self-attention, and the cross-attention (B, H, L, N R) of every gated layer.
         """
 
         def gate(i: int, y: Tensor) -> Tensor:
             if not media.shape[1] or str(i) not in self.xattn:
                 return y
             unit = self.config.units[i] if i < len(self.config.units) else 1.0
-            return unit * self.xattn[str(i)](y / unit, media, mask, looks)  # a power of two: no bit is lost
+            return unit * self.xattn[str(i)](y / unit, media, mask, keep.cross)  # a power of two: no bit is lost
 
-        return self.lm.hidden(self.lm.embed(ids), real, cache, maps, in_front=gate)
+        return self.lm.hidden(self.lm.embed(ids), real, cache, keep.maps, in_front=gate)
+
+    may_look = staticmethod(media_mask)
 
     def masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
         """Which token looks at which of the pictures' tokens, (B, L, N R) bool. ahead: see `last_image`."""
         phi = last_image(batch.ids, self.config.image_id, batch.attention_mask, ahead)
-        return self.sees_images(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
+        return self.may_look(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
 
-    def forward(
-        self,
-        batch: Batch,
-        maps: list[Tensor] | None = None,
-        looks: list[Tensor] | None = None,
-        ahead: Tensor | None = None,
-        features: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING, ahead: Tensor | None = None,
+                features: Tensor | None = None) -> Tensor:  # fmt: skip
         """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`; features: `perceive`."""
         media, mask = self.perceive(batch, features), self.masks(batch, ahead)
-        return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, maps, looks))
+        return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, keep))
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""

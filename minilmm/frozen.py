@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.nn.prefix import PrefixLM
+from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
-
-IMAGE_ID = 3  # `<image>` in the mini-world's tokenizer
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 PAD, BOS, EOS, IMAGE, EOC = SPECIALS = ("<pad>", "<bos>", "<eos>", "<image>", "<EOC>")
+PAD_ID, IMAGE_ID = SPECIALS.index(PAD), SPECIALS.index(IMAGE)  # in the mini-world's tokenizer, which begins with these
 _PIECES = re.compile("|".join(map(re.escape, SPECIALS)) + r"|[a-z]+|[^\sa-z]")
 
 

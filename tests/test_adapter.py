@@ -17,12 +17,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig
+from minilmm.blip2 import Blip2, Blip2Config
 from minilmm.document import Batch, left_padded
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language.adapter import TransformersLM, TransformersT5
-from minilmm.nn.attention import Cache
+from minilmm.nn.attention import Cache, Keep
+from minilmm.nn.qformer import QFormerConfig
 from minilmm.vision import VisionConfig
 
 WORDS, WIDTH, LAYERS = 60, 32, 3
@@ -171,7 +172,7 @@ def test_frozen_reads_pictures_as_words_of_any_model(lm):
 
 def test_maps_cover_every_layer_and_leave_the_fast_path_behind(lm):
     maps, before = [], lm.model.config._attn_implementation
-    lm(text([5, 6, 7]), maps=maps)
+    lm(text([5, 6, 7]), Keep(maps))
     assert [tuple(m.shape) for m in maps] == [(1, 4, 3, 3)] * LAYERS
     assert lm.model.config._attn_implementation == before
     assert_near(maps[0].sum(-1), torch.ones(1, 4, 3))

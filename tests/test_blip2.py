@@ -13,22 +13,20 @@ from tiny import assert_near
 from torch import nn
 from torch.nn import functional as F
 
-from minilmm.ablations import altered
-from minilmm.blip2 import (
-    Blip2,
-    Blip2Config,
-    QFormer,
-    QFormerConfig,
-    Stage1,
-    bidirectional_mask,
-    causal_mask,
-    hard_negatives,
-    in_text_half,
-    unimodal_mask,
-)
+from minilmm.ablations import variant
+from minilmm.blip2 import Blip2, Blip2Config, Stage1, hard_negatives
 from minilmm.convert import filled
 from minilmm.document import Batch, left_padded
 from minilmm.language import CausalLM, LMConfig
+from minilmm.nn.attention import Keep
+from minilmm.nn.qformer import (
+    QFormer,
+    QFormerConfig,
+    bidirectional_mask,
+    causal_mask,
+    in_text_half,
+    unimodal_mask,
+)
 from minilmm.training.blip2 import baselines, prefixed, preset
 from minilmm.training.loop import loss_of
 from minilmm.vision import VisionConfig
@@ -187,7 +185,7 @@ def test_reusing_the_queries_keys_and_values_changes_nothing():
     stage = Stage1(BOTH).eval()
     x_f, ids, real = batch(6, 3, 8)
     kept = []
-    stage.qformer(x_f, keep=kept)
+    stage.qformer(x_f, keep=Keep(past=kept))
     _, states = stage.qformer(x_f, ids, causal_mask(C.queries, real))
     whole = stage.transform(states) @ stage.qformer.words.weight.T + stage.word_bias
     assert_near(stage.words_after(ids, real, x_f, kept)[real], whole[real])
@@ -217,7 +215,7 @@ def test_a_word_to_come_is_never_seen_by_itg():
     stage = Stage1(BOTH).eval()
     x_f, ids, real = batch(6, 6)
     kept = []
-    stage.qformer(x_f, keep=kept)
+    stage.qformer(x_f, keep=Keep(past=kept))
     before = stage.words_after(ids, real, x_f, kept)
     changed = ids.clone()
     changed[:, 4] = 7
@@ -231,23 +229,23 @@ def test_mistakes_do_what_they_are_called():
     x_f, ids, real = batch(6, 6, 6)
     changed = ids.clone()
     changed[:, 4] = 7
-    leaks = altered(Stage1(BOTH).eval(), "queries-see-text")
+    leaks = variant(Stage1, "queries-see-text")(BOTH).eval()
     kept = []
-    leaks.qformer(x_f, keep=kept)
+    leaks.qformer(x_f, keep=Keep(past=kept))
     nn.init.normal_(leaks.qformer.query_tokens)
     assert not torch.allclose(leaks.words_after(ids, real, x_f, kept)[:, :4],
                               leaks.words_after(changed, real, x_f, kept)[:, :4], atol=1e-7)  # fmt: skip
     image = torch.nn.functional.normalize(torch.randn(3, 5, 16), dim=-1)
     text = torch.nn.functional.normalize(torch.randn(4, 16), dim=-1)
-    best, mean = Stage1(BOTH).similarity(image, text), altered(Stage1(BOTH), "itc-mean").similarity(image, text)
+    best, mean = Stage1(BOTH).similarity(image, text), variant(Stage1, "itc-mean")(BOTH).similarity(image, text)
     assert bool((best > mean).all())
     g = torch.Generator().manual_seed(0)
     similar, own = torch.tensor([[0.0, 9.0, 0.0]] * 3), torch.eye(3, dtype=torch.bool)
-    easy = altered(Stage1(BOTH), "itm-easy-negatives").partners
+    easy = variant(Stage1, "itm-easy-negatives").partners
     drawn = torch.stack([easy(similar, own, g) for _ in range(300)])[:, 0]
     assert 0.4 < float((drawn == 1).float().mean()) < 0.6
     with pytest.raises(ValueError, match="unknown variant 'x': choose from queries-see-text"):
-        altered(Stage1(BOTH), "x")
+        variant(Stage1, "x")
 
 
 def test_losses_of_a_model_that_knows_nothing_are_the_baselines():

@@ -25,7 +25,7 @@ from minilmm.convert import models as parts
 from minilmm.document import Batch
 from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.language.encdec import EncoderDecoder
-from minilmm.training.checkpoint import load
+from minilmm.opening import load
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", "Question:", "what", "is", "this?", "Answer:", "a", "red", "cat", "dog"]
 IMAGE, QUERIES = 59, 5

@@ -22,6 +22,7 @@ from minilmm.flamingo import (
     media_mask,
 )
 from minilmm.language import LMConfig
+from minilmm.nn.attention import Keep
 from minilmm.training import checkpoint, loop, mixture
 from minilmm.training import flamingo as training
 from minilmm.training import lm as lm_training
@@ -205,7 +206,7 @@ def test_a_gated_layer_leaks_no_other_picture():
 
 def test_attention_maps_change_nothing_and_sum_to_one_where_there_is_a_picture():
     model, looks = flamingo(gates=0.5), []
-    assert_near(model(DOCUMENTS, looks=looks), model(DOCUMENTS))
+    assert_near(model(DOCUMENTS, Keep(cross=looks)), model(DOCUMENTS))
     total = looks[0].sum(-1)[:, 0]  # (B, L)
     assert_near(total, (last_image(DOCUMENTS.ids, 3, DOCUMENTS.attention_mask) > 0).float())
 

@@ -6,7 +6,7 @@ from tiny import assert_near, tiny_lm
 
 from minilmm.document import Batch
 from minilmm.language import CausalLM, LMConfig
-from minilmm.nn.attention import Cache, attend
+from minilmm.nn.attention import Cache, Keep, attend
 from minilmm.world.vocabulary import tokenizer
 
 
@@ -73,7 +73,7 @@ def test_no_token_sees_the_future():
 def test_maps_are_the_attention_that_is_used():
     lm = tiny_lm()
     ids, maps = torch.randint(5, 100, (2, 9)), []
-    assert_near(lm(ids, maps), lm(ids))
+    assert_near(lm(ids, Keep(maps)), lm(ids))
     assert len(maps) == 2 and maps[0].shape == (2, 4, 9, 9)
     assert_near(maps[0].sum(-1), torch.ones(2, 4, 9))
     assert (maps[0].triu(1) == 0).all()
@@ -81,7 +81,7 @@ def test_maps_are_the_attention_that_is_used():
 
 def test_attend_against_a_loop():
     q, k, v = torch.randn(1, 4, 5, 8), torch.randn(1, 2, 5, 8), torch.randn(1, 2, 5, 8)
-    out = attend(q, k, v, None)
+    out = attend(q, k, v, causal=True)
     for head in range(4):
         for i in range(5):
             weights = torch.stack([q[0, head, i] @ k[0, head // 2, j] / 8**0.5 for j in range(i + 1)]).softmax(0)

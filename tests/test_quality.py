@@ -12,6 +12,7 @@ FLOORS = [
     {"ablations"},
     {"evaluation"},
     {"training", "convert"},
+    {"opening"},
     {"course", "claims"},
 ]
 

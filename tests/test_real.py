@@ -15,11 +15,11 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from minilmm import assets
 from minilmm.assets import AssetError
-from minilmm.blip2 import QFormer, QFormerConfig, in_text_half
 from minilmm.data import emoji, named
 from minilmm.document import Text, collate
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import LMConfig, smollm2
+from minilmm.nn.qformer import QFormer, QFormerConfig, in_text_half
 from minilmm.training import backbones, minilm
 from minilmm.vision import VisionConfig, build_encoder, efficientnet
 

@@ -34,8 +34,9 @@ from minilmm.data import features, named
 from minilmm.data.features import Eyes, looked_at
 from minilmm.evaluation.fewshot import BUDGET, LOGITS, at_once, evaluate
 from minilmm.language.hub import lm_named
+from minilmm.opening import load
 from minilmm.training import backbones, minilm, real, real_steps
-from minilmm.training.checkpoint import CheckpointError, load
+from minilmm.training.checkpoint import CheckpointError
 from minilmm.training.loop import generator_for, loss_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe
 from minilmm.world.tasks import Settings

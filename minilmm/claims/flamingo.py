@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minilmm.ablations import BUGS
+from minilmm.ablations import BUGS, names
 from minilmm.claims.claim import Arm, Claim, Measure
+from minilmm.flamingo import Flamingo
 from minilmm.training.flamingo import preset
 from minilmm.training.recipes import Optimisation
 
@@ -75,7 +76,7 @@ MISTAKES = replace(
     source="common misreadings of the paper, each a --bug of minilmm train flamingo; and --all-text, its own loss",
     arms=(
         Arm("paper"),
-        *(Arm(bug, {"variant": bug}) for bug in BUGS),
+        *(Arm(bug, {"variant": bug}) for bug in names(Flamingo, BUGS)),
         Arm("not loud", {"loud": 0.0}),
         Arm("all-text", {"all_text": True}),
     ),

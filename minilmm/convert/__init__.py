@@ -3,7 +3,7 @@
 BLIP-2 over OPT (and other causal language models) and T5, its retrieval model, and IDEFICS, an open Flamingo. All that
 the course explains is ours: Q-Former, projection, resampler, gated layers, the Llama, the T5 1.1; other language models
 and all eyes stand behind the adapters. One table of names serves both directions (`names`). A converted run is a run
-like any: `minilmm.training.checkpoint.load` reads it, `minilmm ask` speaks with it. `transformers/` in its folder holds
+like any: `minilmm.opening.load` reads it, `minilmm ask` speaks with it. `transformers/` in its folder holds
 what the weights do not: their configuration, the tokenizer, how pictures are prepared.
 """
 

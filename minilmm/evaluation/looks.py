@@ -11,6 +11,7 @@ from torch import Tensor
 from minilmm.blip2 import Blip2, Stage1
 from minilmm.document import Batch
 from minilmm.flamingo import Flamingo
+from minilmm.nn.attention import Keep
 
 
 def openness(model: Flamingo) -> Tensor:
@@ -26,7 +27,7 @@ def token_looks(model: Flamingo, batch: Batch) -> Tensor:
     Each row sums to 1 where a word may look at a picture, and is 0 elsewhere.
     """
     looks: list[Tensor] = []
-    model(batch, looks=looks)
+    model(batch, Keep(cross=looks))
     return torch.stack(looks).mean(2).unflatten(-1, (batch.media.shape[1], model.config.latents))
 
 
@@ -61,7 +62,7 @@ def patch_looks(model: Flamingo, batch: Batch) -> Tensor:
 def query_looks(model: Stage1 | Blip2, images: Tensor) -> Tensor:
     """What each query takes from each patch of pictures (M, C, H, W): (M, Q, S), the last block's, over heads."""
     looks: list[Tensor] = []
-    model.qformer(model.encoder(images), looks=looks)
+    model.qformer(model.encoder(images), keep=Keep(cross=looks))
     return looks[-1].mean(1)
 
 

@@ -17,7 +17,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from minilmm.document import Batch
 from minilmm.language.causal import Decoder, LMConfig, embed_scale
 from minilmm.language.encdec import EncDecCache, EncDecConfig, TextToText
-from minilmm.nn.attention import Cache, LayerCache
+from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache
 
 InFront = Callable[[int, Tensor], Tensor]
 CONTEXT = ("max_position_embeddings", "max_seq_len", "seq_length")  # what configurations call the longest text
@@ -148,9 +148,9 @@ class TransformersLM(Decoder, Borrowed):
             maps += out.attentions
         return out.last_hidden_state
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits (B, L, V) of every next token."""
-        return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
+        return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=keep.maps))
 
     @torch.no_grad()
     def verified(self) -> Self:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.document import Batch
-from minilmm.nn.attention import Cache, LayerCache, SelfAttention, rotary_angles
+from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, SelfAttention, in_order, rotary_angles
 from minilmm.nn.decoding import Decodes
 
 
@@ -159,11 +159,10 @@ class CausalLM(Decoder, nn.Module):
             before = cache.mask if cache is not None else None
             seen = real if before is None else torch.cat([before, real], 1)  # (B, K)
             K = seen.shape[1]
-            causal = torch.ones(L, K, dtype=torch.bool, device=x.device).tril(K - L)
-            itself = torch.zeros(L, K, dtype=torch.bool, device=x.device).diagonal_scatter(
-                torch.ones(L, dtype=torch.bool, device=x.device), K - L
-            )
-            mask = ((causal & seen[:, None]) | itself)[:, None]  # padding sees itself alone, so no row is empty
+            at = torch.arange(K, device=x.device)
+            itself = at == at[K - L :, None]  # (L, K)
+            mask = in_order(L, K, x.device) & seen[:, None] | itself  # padding sees itself alone, so no row is empty
+            mask = mask[:, None]  # (B, 1, L, K)
             if cache is not None:
                 cache.mask = seen
                 cache.next_position = positions[:, -1] + 1
@@ -181,8 +180,8 @@ class CausalLM(Decoder, nn.Module):
             x = layer(x, angles, mask, real, None if cache is None else cache.layers[i], maps)
         return self.norm(x)
 
-    def forward(self, batch: Batch | Tensor, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch | Tensor, keep: Keep = NOTHING) -> Tensor:
         """Logits (B, L, V) of every next token; of a batch, or of plain ids (B, L) without padding."""
         if isinstance(batch, Tensor):
-            return self.lm_head(self.hidden(self.embed(batch), maps=maps))
-        return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=maps))
+            return self.lm_head(self.hidden(self.embed(batch), maps=keep.maps))
+        return self.lm_head(self.hidden(self.embed(batch.ids), batch.attention_mask, maps=keep.maps))

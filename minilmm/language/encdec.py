@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.document import Batch
-from minilmm.nn.attention import Cache, LayerCache
+from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, attend, in_order
 from minilmm.nn.decoding import Decodes
 
 
@@ -79,13 +79,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """x (B, L, D), keys and values (B, H, K, d), bias (B or 1, H or 1, L, K), -inf where x may not look."""
         q = self.split(self.q_proj(x))
-        if maps is None:
-            out = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, scale=1.0)
-        else:
-            weights = (q @ keys.transpose(-1, -2) + bias).softmax(-1)
-            maps.append(weights)
-            out = weights @ values
-        return self.o_proj(out.transpose(1, 2).flatten(-2))
+        return self.o_proj(attend(q, keys, values, bias, scale=1.0, maps=maps).transpose(1, 2).flatten(-2))
 
     def read(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of (B, K, D): two (B, H, K, d)."""
@@ -176,10 +170,10 @@ class TextToText(Decodes):
         cache = EncDecCache(memory=self.encode(x, real), real=real)
         return self.lm_head(self.decode(torch.cat([start, words[:, :-1]], 1), cache, maps))
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits (B, L, V) of the next token after every token from the prompt's last on; 0 before it."""
         prompt, words, where = halves(batch)
-        logits = self.continued(self.embed(batch.ids), prompt, words, maps)
+        logits = self.continued(self.embed(batch.ids), prompt, words, keep.cross)
         return placed(logits, where, batch.ids.shape[1])
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
@@ -243,8 +237,7 @@ class EncoderDecoder(TextToText, nn.Module):
         cache.layers = cache.layers or [LayerCache() for _ in self.decoder]
         before = cache.layers[0].keys
         L, K = ids.shape[1], ids.shape[1] + (0 if before is None else before.shape[2])
-        future = torch.ones(L, K, dtype=torch.bool, device=ids.device).triu(K - L + 1)
-        bias = self.decoder_distances(L, K).masked_fill(future, torch.finfo(x.dtype).min)
+        bias = self.decoder_distances(L, K).masked_fill(~in_order(L, K, ids.device), torch.finfo(x.dtype).min)
         hides = unseen(cache.real, x.dtype)
         for block, layer in zip(self.decoder, cache.layers, strict=True):
             x = block(x, bias, cache.memory, hides, layer, maps)

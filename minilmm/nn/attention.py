@@ -36,6 +36,21 @@ class Cache:
         return Cache(layers, pick(self.mask), pick(self.next_position))
 
 
+@dataclass(frozen=True)
+class Keep:
+    """Lists that a forward pass appends to, a tensor per layer, where they are given.
+
+    maps: self-attention (B, H, L, K); cross: cross-attention (B, H, L, K); past: keys and values, (B, H, L, d) each.
+    """
+
+    maps: list[Tensor] | None = None
+    cross: list[Tensor] | None = None
+    past: list[tuple[Tensor, Tensor]] | None = None
+
+
+NOTHING = Keep()
+
+
 def rotary_angles(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosines and sines for rotary positions (Su et al. 2021, eq. 34): (B, L) -> two (B, 1, L, width)."""
     frequency = theta ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float) / width)
@@ -51,26 +66,39 @@ def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     return (x * cos + torch.cat([-second, first], -1) * sin).to(x.dtype)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, maps: list[Tensor] | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, with q (B, H, L, d) and k, v (B, H_kv, K, d), H a multiple of H_kv.
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    maps: list[Tensor] | None = None,
+) -> Tensor:
+    """softmax(scale q k^T) v, with q (B, H, L, d) and k, v (B, H_kv, K, d), H a multiple of H_kv: (B, H, L, d).
 
-    mask: (B or 1, 1, L, K), True where a query may look; None = causal over the last L of K positions.
+    mask: (B or 1, H or 1, L, K), True where a query may look, or real numbers that are added to the scores. causal:
+    instead of a mask, the i-th of L queries looks at the first i of L keys. scale: 1 / sqrt(d) unless given.
     maps: a list to which the weights (B, H, L, K) are appended, at the price of a slower path.
     """
     if k.shape[1] != q.shape[1]:
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
-    L, K = q.shape[2], k.shape[2]
     if maps is None:
-        causal = mask is None and L == K
-        if mask is None and not causal:
-            mask = torch.ones(L, K, dtype=torch.bool, device=q.device).tril(K - L)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    if mask is None:
-        mask = torch.ones(L, K, dtype=torch.bool, device=q.device).tril(K - L)
-    scores = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(~mask, float("-inf"))
-    weights = scores.softmax(-1)
-    maps.append(weights)
-    return weights @ v
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale)
+    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        mask = in_order(q.shape[2], k.shape[2], q.device)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    maps.append(scores.softmax(-1))
+    return maps[-1] @ v
+
+
+def in_order(queries: int, keys: int, device: torch.device) -> Tensor:
+    """(L, K) bool: the last L of K positions look at themselves and what is before them."""
+    at = torch.arange(keys, device=device)
+    return at <= at[keys - queries :, None]
 
 
 class SelfAttention(nn.Module):
@@ -128,4 +156,4 @@ class SelfAttention(nn.Module):
             if cache.keys is not None and cache.values is not None:
                 k, v = torch.cat([cache.keys, k], 2), torch.cat([cache.values, v], 2)
             cache.keys, cache.values = k, v
-        return self.o_proj(attend(q, k, v, mask, maps).transpose(1, 2).reshape(B, L, -1))
+        return self.o_proj(attend(q, k, v, mask, causal=mask is None, maps=maps).transpose(1, 2).reshape(B, L, -1))

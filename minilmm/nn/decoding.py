@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from minilmm.document import Batch, left_padded
-from minilmm.nn.attention import Cache
+from minilmm.nn.attention import NOTHING, Cache, Keep
 
 Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
 
@@ -31,7 +31,7 @@ class MultimodalLM(Steppable, Protocol):
 
     sees: bool
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits (B, L, V)."""
         ...
 

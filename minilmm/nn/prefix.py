@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minilmm.document import Batch
-from minilmm.nn.attention import Cache
+from minilmm.nn.attention import NOTHING, Cache, Keep
 from minilmm.nn.decoding import Decodes
 
 
@@ -61,15 +61,15 @@ class PrefixLM(Decodes, nn.Module):
             mask = mask.index_put((row[:, None].expand(-1, n), where), torch.ones_like(where, dtype=torch.bool))
         return x, mask, last
 
-    def hidden(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def hidden(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """The LM's final states, one per token of the document: (B, L, D)."""
         x, mask, last = self.splice(batch)
-        states = self.lm.hidden(x, mask, maps=maps)
+        states = self.lm.hidden(x, mask, maps=keep.maps)
         return states.gather(1, last[..., None].expand(-1, -1, states.shape[-1]))
 
-    def forward(self, batch: Batch, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
         """Logits of the next token after every token (after a picture: after its whole prefix): (B, L, V)."""
-        return self.lm.lm_head(self.hidden(batch, maps))
+        return self.lm.lm_head(self.hidden(batch, keep))
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minilmm.blip2 import QFormer, QFormerConfig
 from minilmm.language import CausalLM, smollm2
+from minilmm.nn.qformer import QFormer, QFormerConfig
 from minilmm.tokenizer import Tokenizer
 from minilmm.training import minilm
 from minilmm.training.checkpoint import CARD, CHECKPOINT, ZOO, CheckpointError, load

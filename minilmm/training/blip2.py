@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minilmm.ablations import altered
-from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1, in_text_half
+from minilmm.ablations import variant
+from minilmm.blip2 import Blip2, Blip2Config, Stage1
 from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import query_looks
@@ -21,6 +21,7 @@ from minilmm.files import write_tensors
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.metrics import bootstrap_interval
+from minilmm.nn.qformer import QFormerConfig, in_text_half
 from minilmm.tokenizer import BOS
 from minilmm.training.checkpoint import (
     LOG,
@@ -82,7 +83,7 @@ def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, list[nn.Parameter]]:
     torch.manual_seed(recipe.seed)
     model: Stage1 | Blip2
     if recipe.stage == 1:
-        model = altered(Stage1(config, dual.vision), recipe.variant)
+        model = variant(Stage1, recipe.variant)(config, dual.vision)
     else:
         model = _second(recipe, config, dual)
     model.encoder.requires_grad_(False)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 import minilmm
-from minilmm.ablations import altered
-from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1
+from minilmm.ablations import variant
+from minilmm.blip2 import Blip2, Blip2Config, Stage1
 from minilmm.files import digest, replacing, write_tensors
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
+from minilmm.nn.qformer import QFormerConfig
 from minilmm.training.parallel import first
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
@@ -132,21 +133,21 @@ def checked(run: str | Path) -> tuple[dict[str, Any], Path]:
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
-    """The model of a run (in eval mode) and its card. CheckpointError as `checked`, or where the weights do not fit.
+    """The model of a run of the mini-world (in eval mode) and its card; `minilmm.opening` opens runs of any kind.
 
-    Of a bridge between real models its own weights are read, and those models found by their names: AssetError or
-    ValueError where one is not here.
+    CheckpointError as `checked`, or where the weights do not fit.
     """
     card, path = checked(run)
-    if card["kind"].startswith(REAL):
-        from minilmm.training import real  # which reads cards itself
+    return filled(lambda: build(card["kind"], card["config"]), path).to(device).eval(), card
 
-        return real.open_run(run, device)[0], card
+
+def filled(make: Callable[[], nn.Module], path: Path) -> nn.Module:
+    """A model with the weights of a file. CheckpointError where they do not fit, or are not finite."""
     with fitting(path):
-        model = build(card["kind"], card["config"])
+        model = make()
         load_model(model, path)
     refuse_nan(path, dict(model.named_parameters()))
-    return model.to(device).eval(), card
+    return model
 
 
 @contextlib.contextmanager
@@ -190,16 +191,12 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
         return EncoderDecoder(EncDecConfig(**config))
     if kind == "vision":
         return DualEncoder(_vision(config["vision"]), **{k: v for k, v in config.items() if k != "vision"})
-    if kind.endswith("-converted"):
-        from minilmm import convert  # wants transformers, which nothing else here does
-
-        return convert.build(config)
     c = bridge_config(kind, config)
     if isinstance(c, FrozenConfig):
         return Frozen(c)
     if isinstance(c, FlamingoConfig):
-        return altered(Flamingo(c), c.variant)
-    return Blip2(c) if kind == "blip2" else altered(Stage1(c), c.variant)
+        return variant(Flamingo, c.variant)(c)
+    return Blip2(c) if kind == "blip2" else variant(Stage1, c.variant)(c)
 
 
 def bridge_config(kind: str, config: dict[str, Any]) -> FrozenConfig | FlamingoConfig | Blip2Config:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minilmm.ablations import altered
+from minilmm.ablations import variant
 from minilmm.document import Batch
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.language import CausalLM
@@ -58,7 +58,7 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
         torch.manual_seed(recipe.seed)
         config = FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes,
                                 units=units(lm, recipe.loud))  # fmt: skip
-        model = altered(Flamingo(config, lm, dual.vision), recipe.variant)
+        model = variant(Flamingo, recipe.variant)(config, lm, dual.vision)
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
     for block in model.lm.layers[model.config.lm.layers :]:  # what grafting adds

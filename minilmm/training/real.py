@@ -14,13 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minilmm.blip2 import Blip2, Blip2Config, QFormerConfig, Stage1, in_text_half
+from minilmm.blip2 import Blip2, Blip2Config, Stage1
 from minilmm.data import emoji, photographs
 from minilmm.data.features import Eyes
 from minilmm.data.named import Form, Named
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import LMConfig
+from minilmm.nn.qformer import QFormerConfig, in_text_half
 from minilmm.tokenizer import IMAGE, Tokenizer
 from minilmm.training import minilm
 from minilmm.training.backbones import load_encoder, load_lm, start_qformer
@@ -166,7 +167,7 @@ def open_run(run: str | Path, device: torch.device | str = "cpu") -> tuple[Bridg
     """The model of a run between the models that its card names, its tokenizer, and the card.
 
     AssetError or ValueError where one of them is not here; CheckpointError where it is another than in training, or for
-    what `checkpoint.load` finds wrong.
+    what `minilmm.opening.load` finds wrong.
     """
     card, path = checked(run)
     kind, config = card["kind"].removeprefix(REAL), card["config"]

@@ -48,6 +48,7 @@ from minilmm.course.reader import at, score, size, source
 from minilmm.evaluation.fewshot import correct, evaluate, prompts
 from minilmm.language.causal import Block, CausalLM
 from minilmm.metrics import bootstrap_interval
+from minilmm.nn.attention import Keep
 from minilmm.plots import (
     attention_map,
     few_shot_curves,
@@ -231,7 +232,7 @@ assert card["recipe"]["first"] == 400  # from here on all kinds of text
 # %%
 maps = []
 with torch.no_grad():
-    lm(batch, maps=maps)  # per layer (B, heads, L, L)
+    lm(batch, Keep(maps))  # per layer (B, heads, L, L)
 rows = torch.arange(len(batch))
 last = batch.attention_mask.sum(1) - 1  # each prompt's last word: a name is due
 right = episodes.candidates[rows, episodes.target, 0]
@@ -257,7 +258,7 @@ small = TASKS["naming"].sample(
 one = prompts(small, None, "real", generator)
 maps = []
 with torch.no_grad():
-    lm(one, maps=maps)
+    lm(one, Keep(maps))
 tokens = [words.words[i] for i in one.ids[0].tolist()]
 layer, head = best[0]
 show(attention_map(maps[layer][0, head], tokens, tokens))
@@ -359,13 +360,13 @@ assert 0 < whole - alone[best[0]] < 0.1 and lowest > 0.75
 spread = torch.zeros(2, 3)
 seen, maps = {}, []
 with torch.no_grad():
-    lm(batch, maps=maps)
+    lm(batch, Keep(maps))
 for n, h in enumerate((4, 1)):
     at_last = maps[0][rows, h, last]  # (B, L), from the query's last word
     spread[n] = torch.stack([at_last[rows, last - k].mean() for k in range(3)])
     again = []
     with silenced([(0, h)]), torch.no_grad():
-        lm(batch, maps=again)
+        lm(batch, Keep(again))
     seen[h] = again[best[0][0]][rows, best[0][1], last, name_at].mean()
     shares = ", ".join(f"{share:.1f}" for share in spread[n])
     print(f"(0, {h}) looks at its word, one before, two before: {shares};", end=" ")

@@ -51,6 +51,7 @@ from minilmm.document import Image, Text, collate
 from minilmm.evaluation.fewshot import evaluate, prompts
 from minilmm.frozen import Frozen
 from minilmm.metrics import paired_interval
+from minilmm.nn.attention import Keep
 from minilmm.plots import (
     arms_chart,
     attention_map,
@@ -286,7 +287,7 @@ for token, place in zip(batch.ids[0].tolist(), last[0].tolist()):
         places[place] = words.words[token]
 maps = []
 with torch.no_grad():
-    model(batch, maps=maps)
+    model(batch, Keep(maps))
 answer_at = places.index(words.words[int(options[episode.target[0]])])
 looks = torch.stack([m[0, :, -1, answer_at] for m in maps])  # (layers, heads)
 layer, head = divmod(int(looks.argmax()), looks.shape[1])

@@ -41,20 +41,20 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from minilmm.ablations import altered
-from minilmm.blip2 import (
-    Block,
-    QFormer,
-    Stage1,
-    bidirectional_mask,
-    causal_mask,
-    hard_negatives,
-    in_text_half,
-    unimodal_mask,
-)
+from minilmm.ablations import variant
+from minilmm.blip2 import Stage1, hard_negatives
 from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
 from minilmm.evaluation.looks import query_looks
+from minilmm.nn.attention import Keep
+from minilmm.nn.qformer import (
+    Block,
+    QFormer,
+    bidirectional_mask,
+    causal_mask,
+    in_text_half,
+    unimodal_mask,
+)
 from minilmm.plots import (
     attention_map,
     freeze_ledger,
@@ -168,7 +168,7 @@ source(Stage1.forward)
 # %%
 images, text, same = captioned(64, torch.Generator().manual_seed(7), 48)
 torch.manual_seed(0)
-fresh = altered(Stage1(stage.config), "")
+fresh = Stage1(stage.config)
 fresh.encoder.load_state_dict(stage.encoder.state_dict())
 known = baselines(preset("nano", 1))
 with torch.no_grad():
@@ -329,7 +329,7 @@ pictures = render(scenes, torch.Generator().manual_seed(5))
 kept: list = []
 with torch.no_grad():
     seen = stage.see(pictures)
-    stage.qformer(seen, keep=kept)
+    stage.qformer(seen, keep=Keep(past=kept))
     line = torch.full((4, 1), c.dec)
     for _ in range(12):
         real = torch.ones_like(line, dtype=torch.bool)
@@ -458,8 +458,8 @@ assert halves == {True, False}  # both
 # worthless.
 
 # %%
-variant = "queries-see-text"  # <- change me: ""
-leaky = altered(Stage1(stage.config), variant)
+bug = "queries-see-text"  # <- change me: ""
+leaky = variant(Stage1, bug)(stage.config)
 leaky.load_state_dict(stage.state_dict())
 with torch.no_grad():
     line = text[:8].clone()
@@ -469,7 +469,7 @@ with torch.no_grad():
     after = leaky.words_after(line, line != 0, leaky.see(images[:8]))
 changes = bool((before - after)[:, :3].abs().max() > 1e-4)
 print("a word that comes later changes what is said before it:", changes)
-assert changes == (variant != "")
+assert changes == (bug != "")
 
 # %% [markdown]
 # `minilmm train blip2 --stage 1 --bug queries-see-text`, `--bug itc-mean`, `--bug

@@ -40,7 +40,8 @@ import json
 import torch
 from torch.nn import functional as F
 
-from minilmm.blip2 import Blip2, in_text_half
+from minilmm.blip2 import Blip2
+from minilmm.nn.qformer import in_text_half
 from minilmm.claims import CLAIMS, verdict
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source

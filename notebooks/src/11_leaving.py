@@ -56,10 +56,11 @@ from minilmm.course import course_root
 from minilmm.course.reader import at, score
 from minilmm.document import Batch, Image, Text, collate
 from minilmm.language import CausalLM, LMConfig
+from minilmm.opening import load
 from minilmm.plots import few_shot_curves, series_of, show
 from minilmm.tokenizer import EOC
 from minilmm.training import real
-from minilmm.training.checkpoint import load, read_card
+from minilmm.training.checkpoint import read_card
 
 recorded = course_root("results") / "results" / "real"
 

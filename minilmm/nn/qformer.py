@@ -1,0 +1,203 @@
+"""The Q-Former of BLIP-2 (Li et al., ICML 2023, section 3.1): one transformer with two halves, queries and text.
+
+Learned queries look at a frozen encoder's features by cross-attention, in every other block. Queries and text share
+self-attention, and a mask says who sees whom; each objective of stage 1 has its own (figure 2):
+
+    ITC  unimodal            queries and text never see each other
+    ITM  bidirectional       everybody sees everybody
+    ITG  multimodal causal   queries see queries; a word sees the queries and the words before it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minilmm.nn.attention import NOTHING, Keep, attend
+
+Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of the queries
+
+
+@dataclass(frozen=True)
+class QFormerConfig:
+    """Sizes. The paper's: BERT-base, cross-attention in every other block, 32 queries of width 768.
+
+    seen: width of the encoder's features. embed: the width in which ITC compares. context: words of text at most.
+    cls, dec: the tokens that stand in front of text for ITC and ITM, and for ITG.
+    """
+
+    seen: int
+    vocab_size: int
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 512
+    queries: int = 8
+    every: int = 2
+    embed: int = 128
+    context: int = 64
+    norm_eps: float = 1e-12
+    cls: int = 1
+    dec: int = 1
+
+
+def unimodal_mask(queries: int, real: Tensor) -> Tensor:
+    """ITC: two blocks that do not see each other. real (B, L) bool, False on padding -> (B, Q + L, Q + L) bool."""
+    B, L = real.shape
+    mask = torch.zeros(B, queries + L, queries + L, dtype=torch.bool, device=real.device)
+    mask[:, :queries, :queries] = True
+    mask[:, queries:, queries:] = real[:, None]
+    return mask
+
+
+def bidirectional_mask(queries: int, real: Tensor) -> Tensor:
+    """ITM: all see all that is there."""
+    seen = F.pad(real, (queries, 0), value=True)  # (B, Q + L)
+    return seen[:, None].expand(-1, seen.shape[1], -1)
+
+
+def causal_mask(queries: int, real: Tensor) -> Tensor:
+    """ITG: queries see queries only; a word sees the queries, itself and the words before it."""
+    L = real.shape[1]
+    mask = unimodal_mask(queries, real)
+    mask[:, queries:, :queries] = True
+    mask[:, queries:, queries:] &= torch.ones(L, L, dtype=torch.bool, device=real.device).tril()
+    return mask
+
+
+class Attention(nn.Module):
+    """BERT's: attention with biases, whose output is added to the input and normed (post-norm)."""
+
+    def __init__(self, width: int, seen: int, heads: int, eps: float):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} does not divide into {heads} heads")
+        self.heads = heads
+        self.q_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.k_proj, self.v_proj = nn.Linear(seen, width), nn.Linear(seen, width)
+        self.norm = nn.LayerNorm(width, eps)
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
+        keys_values: Past | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        """x (B, L, D) looks at context (B, K, D_c), and at `past` in front of it, where the mask (B, L, K) is True."""
+        q, k, v = (
+            proj(t).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for proj, t in ((self.q_proj, x), (self.k_proj, context), (self.v_proj, context))
+        )  # (B, H, L or K, d)
+        if keys_values is not None:
+            keys_values.append((k, v))
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        out = attend(q, k, v, None if mask is None else mask[:, None], maps=maps)
+        return self.norm(x + self.o_proj(out.transpose(1, 2).flatten(-2)))
+
+
+class FeedForward(nn.Module):
+    """Up, GELU, down, added, normed."""
+
+    def __init__(self, width: int, hidden: int, eps: float):
+        super().__init__()
+        self.up, self.down, self.norm = nn.Linear(width, hidden), nn.Linear(hidden, width), nn.LayerNorm(width, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        return self.norm(x + self.down(F.gelu(self.up(x))))
+
+
+class Block(nn.Module):
+    """Self-attention of both halves together; the queries look at the picture; then each half has a feed-forward.
+
+    Only some blocks have cross-attention, and only queries take it.
+    """
+
+    def __init__(self, c: QFormerConfig, cross: bool):
+        super().__init__()
+        self.attention = Attention(c.width, c.width, c.heads, c.norm_eps)
+        self.cross = Attention(c.width, c.seen, c.heads, c.norm_eps) if cross else None
+        self.ffw_query = FeedForward(c.width, c.hidden, c.norm_eps)
+        self.ffw_text = FeedForward(c.width, c.hidden, c.norm_eps)
+
+    def forward(
+        self,
+        x: Tensor,
+        queries: int,
+        x_f: Tensor | None,
+        mask: Tensor | None,
+        past: tuple[Tensor, Tensor] | None = None,
+        keep: Keep = NOTHING,
+    ) -> Tensor:
+        """x (B, Q + L, D), the first Q of them queries, x_f (B, S, D_s) -> (B, Q + L, D)."""
+        x = self.attention(x, x, mask, past, keep.past, keep.maps)
+        q, text = x[:, :queries], x[:, queries:]
+        if queries and self.cross is not None:
+            assert x_f is not None
+            q = self.cross(q, x_f, maps=keep.cross)
+        return torch.cat([self.ffw_query(q), self.ffw_text(text)], 1)
+
+
+class QFormer(nn.Module):
+    """Queries and text in one transformer (section 3.1)."""
+
+    def __init__(self, config: QFormerConfig):
+        super().__init__()
+        self.config = config
+        self.query_tokens = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
+        self.words = nn.Embedding(config.vocab_size, config.width)
+        self.positions = nn.Embedding(config.context, config.width)
+        self.norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.blocks = nn.ModuleList(Block(config, i % config.every == 0) for i in range(config.layers))
+        self.apply(self._init)
+
+    @staticmethod
+    def _init(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)  # BERT's
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        x_f: Tensor | None = None,
+        ids: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        past: Past | None = None,
+        keep: Keep = NOTHING,
+    ) -> tuple[Tensor, Tensor]:
+        """Features x_f (B, S, D_s) for the queries, ids (B, L) for the text, or one of them -> (B, Q, D), (B, L, D).
+
+        mask (B, N, K) bool: who sees whom, of all that runs, N, and with `past` the queries that ran before, K = Q + L;
+        None where all see all. keep: gets keys and values, self-attention, and of every block that has it the queries'
+        cross-attention (B, H, Q, S). ValueError for nothing, or text that is too long.
+        """
+        parts = []
+        if x_f is not None:
+            parts.append(self.query_tokens.expand(len(x_f), -1, -1))
+        if ids is not None:
+            if ids.shape[1] > self.config.context:
+                raise ValueError(
+                    f"{ids.shape[1]} words: the Q-Former reads {self.config.context} at most; cut the text"
+                )
+            parts.append(self.words(ids) + self.positions.weight[: ids.shape[1]])
+        if not parts:
+            raise ValueError("neither features nor text: the Q-Former has nothing to read")
+        x = self.norm(torch.cat(parts, 1))
+        Q = self.config.queries if x_f is not None else 0
+        for i, block in enumerate(self.blocks):
+            x = block(x, Q, x_f, mask, None if past is None else past[i], keep)
+        return x[:, :Q], x[:, Q:]
+
+
+def in_text_half(name: str) -> bool:
+    """Is this parameter of a Q-Former the text's alone? Stage 2 leaves those out: no text enters it there."""
+    return "ffw_text" in name or name.startswith(("words", "positions"))
