@@ -205,13 +205,18 @@ def test_progress_counts_episodes():
     assert sum(counted) == 2 * 2 * 120 and max(counted) == 100
 
 
+def heed_ctrl_c():
+    """A shell's background job ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 6.0])  # while the command, while torch, while the model is at work
 def test_ctrl_c_is_one_line_at_any_moment(seconds, tmp_path):
     command = [sys.executable, "-m", "minilmm_cli", "eval", "flamingo-nano", "--task", "naming", "--shots", "32"]
     here = os.environ | {"OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, **pipes, text=True, env=here, cwd=tmp_path)
+    process = subprocess.Popen(command, **pipes, text=True, env=here, cwd=tmp_path, preexec_fn=heed_ctrl_c)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

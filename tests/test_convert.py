@@ -409,7 +409,7 @@ def test_a_full_disk_leaves_nothing(saved, tmp_path, fails, monkeypatch):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     _, folder = saved("opt")
-    monkeypatch.setattr("minilmm.files.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     fails("convert", folder, "--to", tmp_path / "ours", holds="No space left on device: free some space")
     assert os.listdir(tmp_path) == ["opt"]
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 
 import pytest
+import safetensors.torch
 import torch
 from minilmm_cli import common
 from minilmm_cli import runs as commands
@@ -275,15 +276,15 @@ def test_a_checkpoint_of_which_one_bit_differs_is_refused(tmp_path, fails):
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch, fails):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    original, calls = files.save_file, []
+    original, calls = safetensors.torch.save_file, []
 
     def full(tensors, path, metadata):
         calls.append(path)
         if len(calls) > 1:
-            raise files.SafetensorError("I/O error: No space left on device (os error 28)")
+            raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
         original(tensors, path, metadata)
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     out = tmp_path / "run"
     fails("pretrain", "lm", "--out", out, holds=["checkpoint.safetensors: No space left", "free some", "is kept in"])
     assert {path.name for path in out.iterdir()} == {"checkpoint.safetensors", "log.jsonl"}
@@ -374,8 +375,10 @@ def test_a_signal_is_acknowledged_at_once_and_keeps_a_checkpoint(tmp_path, monke
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_the_first_step_leaves_nothing(tmp_path, monkeypatch, call, number):
+def test_a_signal_before_the_first_step_leaves_nothing(tmp_path, monkeypatch, request, call, number):
     monkeypatch.setattr(lm, "pretrain", lambda *_, **__: signal.raise_signal(number))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     code, _, err = call("pretrain", "lm", "--out", tmp_path / "run")
     assert code == 130 and err.startswith("stopped before the first step was saved") and err.count("\n") == 1
     assert not (tmp_path / "run").exists()
