@@ -13,10 +13,10 @@ test: .venv/.installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy minilmm cli
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist worksteal
 
 test-fast: .venv/.installed-dev
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist worksteal -m "not slow"
 
 lab: .venv/.installed-core  # the notebooks, in JupyterLab
 	$(PIP) -e ".[notebooks]"

@@ -200,7 +200,8 @@ def params(
         known_run(name, also=(*papers, *PRESETS))
     import torch
 
-    from minilmm.training.checkpoint import REAL, build
+    from minilmm.opening import build
+    from minilmm.training.checkpoint import REAL
 
     console = out_console()
     if name == "frozen-7b":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from minilmm.training import checkpoint
 
@@ -21,9 +22,14 @@ def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict
         from minilmm.training import real
 
         return real.open_run(run, device)[0], checkpoint.checked(run)[0]
-    if kind.endswith("-converted"):
-        from minilmm import convert  # wants transformers, which nothing else here does
+    card, path = checkpoint.checked(run)
+    return checkpoint.filled(lambda: build(kind, card["config"]), path).to(device).eval(), card
 
-        card, path = checkpoint.checked(run)
-        return checkpoint.filled(lambda: convert.build(card["config"]), path).to(device).eval(), card
-    return checkpoint.load(run, device)
+
+def build(kind: str, config: dict[str, Any]) -> nn.Module:
+    """A model from a card's kind and configuration, at random weights; not of a bridge between real models."""
+    if not kind.endswith("-converted"):
+        return checkpoint.build(kind, config)
+    from minilmm import convert  # wants transformers, which nothing else here does
+
+    return convert.build(config)

@@ -15,6 +15,7 @@ from minilmm.course.exercises import load_manifest
 from minilmm.document import Batch, left_padded
 from minilmm.language import CausalLM
 from minilmm.language.causal import LMConfig
+from minilmm.nn import qformer
 from minilmm.nn.prefix import PrefixLM
 
 EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parent.parent / "exercises")}
@@ -32,8 +33,8 @@ def solution(number, monkeypatch):
 
 def test_masks_are_those_of_the_model(monkeypatch):
     ours = solution("21", monkeypatch)
-    for mine, model in ((ours.unimodal, blip2.unimodal_mask), (ours.bidirectional, blip2.bidirectional_mask),
-                        (ours.causal, blip2.causal_mask)):  # fmt: skip
+    for mine, model in ((ours.unimodal, qformer.unimodal_mask), (ours.bidirectional, qformer.bidirectional_mask),
+                        (ours.causal, qformer.causal_mask)):  # fmt: skip
         assert torch.equal(mine(3, REAL), model(3, REAL))
 
 
@@ -62,7 +63,7 @@ def test_a_block_is_transformers(cross, monkeypatch):
     for half, up, down in (("query", layer.intermediate_query, layer.output_query),
                            ("text", layer.intermediate, layer.output)):  # fmt: skip
         weights["ffw_" + half] = {"up": up.dense.weight.T, "down": down.dense.weight.T}
-    x, x_f, mask = torch.randn(2, 7, 8), torch.randn(2, 5, 6), blip2.causal_mask(3, REAL)
+    x, x_f, mask = torch.randn(2, 7, 8), torch.randn(2, 5, 6), qformer.causal_mask(3, REAL)
     additive = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float).min)[:, None]
     theirs = layer(x, additive, encoder_hidden_states=x_f, query_length=3)
     theirs = theirs[0] if isinstance(theirs, tuple) else theirs
@@ -73,7 +74,7 @@ def test_a_block_is_transformers(cross, monkeypatch):
 def test_the_three_losses_are_those_of_the_model(monkeypatch):
     itc, negatives, itm, itg = (solution(n, monkeypatch) for n in ("23", "24", "25", "26"))
     torch.manual_seed(0)
-    c = blip2.QFormerConfig(seen=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3, embed=8, dec=19)
+    c = qformer.QFormerConfig(seen=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3, embed=8, dec=19)
     model = blip2.Stage1(blip2.Blip2Config(c)).eval()
     for p in model.qformer.parameters():
         torch.nn.init.normal_(p, std=0.3)
@@ -89,11 +90,11 @@ def test_the_three_losses_are_those_of_the_model(monkeypatch):
     assert_near(itc.itc_loss(similar, same, model.temperature), losses["itc"])
     wrong = negatives.partners(similar / model.temperature, same, torch.Generator().manual_seed(5))
     pictures, texts, labels = itm.pairs(*wrong)
-    states, _ = model.qformer(x_f[pictures], ids[texts], blip2.bidirectional_mask(3, real[texts]))
+    states, _ = model.qformer(x_f[pictures], ids[texts], qformer.bidirectional_mask(3, real[texts]))
     logits = itm.match_logits(states, model.itm_head.weight, model.itm_head.bias)
     assert_near(itm.itm_loss(logits, labels), losses["itm"])
     read = itg.decoder_ids(ids, c.dec)
-    outputs = torch.cat(model.qformer(x_f, read, blip2.causal_mask(3, real)), 1)
+    outputs = torch.cat(model.qformer(x_f, read, qformer.causal_mask(3, real)), 1)
     outputs = torch.cat([outputs[:, :3], model.transform(outputs[:, 3:])], 1)
     logits = itg.word_logits(outputs, 3, model.qformer.words.weight, model.word_bias)
     assert_near(itg.itg_loss(logits, itg.next_words(ids, real)), losses["itg"])
@@ -107,7 +108,7 @@ def test_words_behind_kept_keys_are_a_run_of_all_at_once(monkeypatch):
     queries, kept = reuse.queries_alone(x[:, :3], layers)
     words = reuse.words_behind(x[:, 3:], REAL, kept, layers)
     for weights in layers:
-        x, _ = reuse.layer(x, blip2.causal_mask(3, REAL), weights)
+        x, _ = reuse.layer(x, qformer.causal_mask(3, REAL), weights)
     assert_near(queries, x[:, :3])
     assert_near(words[REAL], x[:, 3:][REAL])
 
@@ -138,10 +139,10 @@ def test_the_soft_prompt_is_the_models_splice(monkeypatch):
 
 
 def test_stage_2_trains_what_the_exercise_says(monkeypatch):
-    c = blip2.QFormerConfig(seen=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3)
+    c = qformer.QFormerConfig(seen=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3)
     trains = solution("28", monkeypatch).trains
-    for name, _ in blip2.QFormer(c).named_parameters():
-        assert trains("qformer." + name) != blip2.in_text_half(name), name
+    for name, _ in qformer.QFormer(c).named_parameters():
+        assert trains("qformer." + name) != qformer.in_text_half(name), name
 
 
 def test_what_the_decoder_reads_is_t5s(monkeypatch):

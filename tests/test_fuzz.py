@@ -191,6 +191,7 @@ def test_every_line_ends_well(place):
 
     every()
     assert not wrong, "\n".join(map(str, wrong))
-    assert digests(place / "runs") == before, "a run was changed"
+    after = digests(place / "runs")  # where a figure may lie beside a run, if that is what was asked
+    assert before.items() <= after.items(), "a run was changed"
     codes = Counter(code for _, code, _ in ends)
     assert len(ends) >= LINES and min(codes[code] for code in (0, 1, 2)) > LINES / 20, codes
