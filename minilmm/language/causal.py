@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.document import Batch
-from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, SelfAttention, in_order, rotary_angles
+from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, SelfAttention, in_order, last, rotary_angles
 from minilmm.nn.decoding import Decodes
 
 
@@ -159,8 +159,7 @@ class CausalLM(Decoder, nn.Module):
             before = cache.mask if cache is not None else None
             seen = real if before is None else torch.cat([before, real], 1)  # (B, K)
             K = seen.shape[1]
-            at = torch.arange(K, device=x.device)
-            itself = at == at[K - L :, None]  # (L, K)
+            itself = torch.arange(K, device=x.device) == last(L, K, x.device)  # (L, K)
             mask = in_order(L, K, x.device) & seen[:, None] | itself  # padding sees itself alone, so no row is empty
             mask = mask[:, None]  # (B, 1, L, K)
             if cache is not None:

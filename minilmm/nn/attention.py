@@ -97,8 +97,12 @@ def attend(
 
 def in_order(queries: int, keys: int, device: torch.device) -> Tensor:
     """(L, K) bool: the last L of K positions look at themselves and what is before them."""
-    at = torch.arange(keys, device=device)
-    return at <= at[keys - queries :, None]
+    return torch.arange(keys, device=device) <= last(queries, keys, device)
+
+
+def last(queries: int, keys: int, device: torch.device) -> Tensor:
+    """(L, 1): the numbers of the last L of K positions."""
+    return torch.arange(queries, device=device)[:, None] + (keys - queries)
 
 
 class SelfAttention(nn.Module):
