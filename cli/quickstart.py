@@ -84,8 +84,6 @@ def quickstart(
     from minilmm.files import held
     from minilmm.training.checkpoint import load
 
-    if episodes < 1:
-        raise ValueError(f"--episodes {episodes}: expected at least 1")
     where = device_named(device)
     load(lm)  # a missing or damaged one shows before anything is written
     writable_folder(out)

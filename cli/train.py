@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Device, chosen, device_named, launched, out_console
+from .common import LARGEST_SEED, Device, chosen, device_named, launched, out_console
 from .runs import changed, check_step_memory, decide, finish, run, training_folder, unfinished
 
 
@@ -22,7 +22,9 @@ def finite(value: float | None) -> float | None:
 
 Preset = Annotated[str | None, typer.Option("--preset", help="nano (2 CPU cores) or small (one GPU).")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/NAME unless given.")]
-RunSeed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="One seed, one run; 0 unless given.")]
+RunSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="One seed, one run; 0 unless given.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")]
 Force = Annotated[bool, typer.Option("--force", help="Erase the run that the folder holds.")]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, max=10**7, help="Optimiser steps, not the preset's.")]

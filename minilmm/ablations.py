@@ -82,7 +82,7 @@ def _resampler(model: Flamingo, kind: type[PerceiverResampler]) -> PerceiverResa
 
 
 class WithMLPResampler(Flamingo):
-    """Section 3.3, row vi of table 3: an MLP in place of the Perceiver."""
+    """An MLP in place of the Perceiver."""
 
     def __init__(self, *parts: Any):
         super().__init__(*parts)
