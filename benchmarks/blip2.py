@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.convert import filled
-from minilmm.document import Batch
+from minilmm.checkpoints.convert import filled
+from minilmm.interface.document import Batch
 from minilmm.training.loop import loss_of
 
 VOCABULARY, IMAGE = 512, 3

@@ -2,8 +2,8 @@
 
 Both read the same ids and the same features of pictures, with scaled_dot_product_attention; both give logits
 everywhere, the loss at the words, and the gradients of the resampler and of the gated layers; the language model is
-frozen. Idefics' norm and feed-forwards stand in our new layers, as `minilmm.convert` puts them there, since its own
-differ from the paper's.
+frozen. Idefics' norm and feed-forwards stand in our new layers, as `minilmm.checkpoints.convert` puts them there, since
+its own differ from the paper's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.document import Batch
 from minilmm.flamingo import Flamingo
+from minilmm.interface.document import Batch
 
 VOCABULARY, IMAGE = 512, 3
 
@@ -79,7 +79,7 @@ def idefics(size: Size, every: int = 1, attention: str = "sdpa") -> Any:
 
 def ours_from(theirs: Any) -> Flamingo:
     """Our Flamingo with Idefics' weights and parts; features of pictures come from outside."""
-    from minilmm.convert import filled
+    from minilmm.checkpoints.convert import filled
 
     model: Any = filled(theirs, IMAGE)
     model.encoder = Eyes(theirs.config.vision_config.embed_dim)

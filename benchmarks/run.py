@@ -29,18 +29,18 @@ from timing import Spread, in_turn, matrix_peak, seconds, timed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.tasks import Settings
 from minilmm.frozen import Frozen, FrozenConfig
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import BOS, EOC, IMAGE
 from minilmm.language import CausalLM
-from minilmm.tokenizer import BOS, EOC, IMAGE
 from minilmm.training import frozen as frozen_training
 from minilmm.training import lm as lm_training
 from minilmm.training.loop import adamw
 from minilmm.world.corpus import sample_text
 from minilmm.world.render import RESOLUTION, render
 from minilmm.world.scenes import integers, sample_scenes
-from minilmm.world.tasks import Settings
 from minilmm.world.vocabulary import ids as ids_of
 from minilmm.world.vocabulary import tokenizer
 

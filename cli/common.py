@@ -118,7 +118,7 @@ def device_named(name: str) -> str:
     chosen(name, ("auto", "cpu", "cuda"), "--device")
     import torch
 
-    from minilmm.training import parallel
+    from minilmm.nn import parallel
 
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("cuda: torch sees no GPU here: use --device cpu")
@@ -168,7 +168,7 @@ def share(value: float, digits: int = 3) -> str:
 
 def of_the_mini_world(run: str) -> str:
     """The run, if it speaks the mini-world's words; ValueError for a converted one, or one between real models."""
-    from minilmm.training.checkpoint import REAL, read_card
+    from minilmm.checkpoints.saving import REAL, read_card
 
     kind = read_card(run)["kind"]
     if kind.endswith("-converted"):

@@ -15,9 +15,9 @@ def convert(
     to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
 ) -> None:
     """BLIP-2 or IDEFICS in our own modules: `minilmm convert Salesforce/blip2-opt-2.7b --to runs/blip2`, and back."""
-    from minilmm.convert import convert as converted
-    from minilmm.convert import transformers
-    from minilmm.training.checkpoint import CARD, read_card
+    from minilmm.checkpoints.convert import convert as converted
+    from minilmm.checkpoints.convert import transformers
+    from minilmm.checkpoints.saving import CARD, read_card
 
     transformers.logging.set_verbosity_error()
     architecture = converted(source, to, command_line())

@@ -41,7 +41,7 @@ def torch_version() -> str:
 
 def checkpoints() -> str:
     """Every shipped checkpoint loads, its hash right."""
-    from minilmm.training.checkpoint import load, shipped
+    from minilmm.checkpoints.saving import load, shipped
 
     names = shipped()
     for name in names:
@@ -55,7 +55,7 @@ def forward() -> str:
     """A picture goes through an untrained Frozen, and finite logits come out."""
     import torch
 
-    from minilmm.document import Image, Text, collate
+    from minilmm.interface.document import Image, Text, collate
     from minilmm.world.vocabulary import tokenizer
 
     from .trace import untrained

@@ -14,7 +14,7 @@ MASK_TEXT = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC>
 
 def flamingo_named(run: str, what: str) -> tuple[Any, dict[str, Any]]:
     """A Flamingo run and its card; ValueError for another kind."""
-    from minilmm.training.checkpoint import load
+    from minilmm.checkpoints.saving import load
 
     model, card = load(of_the_mini_world(run))
     if card["kind"] != "flamingo":
@@ -81,9 +81,9 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     from safetensors.torch import load_file
 
     from minilmm import plots
+    from minilmm.checkpoints.saving import find
     from minilmm.evaluation.looks import query_looks
     from minilmm.training.blip2 import LOOKS, STAGE_1
-    from minilmm.training.checkpoint import find
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
 
@@ -133,10 +133,10 @@ def attention(run: str, out: Path, seed: int) -> None:
     import torch
 
     from minilmm import plots
+    from minilmm.checkpoints.saving import load, read_card
     from minilmm.evaluation.looks import openness, patch_looks, token_looks
     from minilmm.evaluation.prompts import prompts
-    from minilmm.training.checkpoint import load, read_card
-    from minilmm.world.tasks import TASKS, Settings
+    from minilmm.evaluation.tasks import TASKS, Settings
     from minilmm.world.vocabulary import tokenizer
 
     if read_card(of_the_mini_world(run))["kind"].startswith("blip2"):
@@ -168,11 +168,11 @@ def attention(run: str, out: Path, seed: int) -> None:
 def gates(run: str, out: Path, seed: int) -> None:
     """gates.png: tanh(alpha) over training; and what the gates do: left as they are, closed, opened wide."""
     from minilmm import plots
+    from minilmm.checkpoints.saving import LOG, find, read_log
     from minilmm.evaluation.fewshot import evaluate
     from minilmm.evaluation.looks import gates_at
-    from minilmm.training.checkpoint import LOG, find, read_log
+    from minilmm.evaluation.tasks import Settings
     from minilmm.training.flamingo import gates as gates_of
-    from minilmm.world.tasks import Settings
 
     model, _ = flamingo_named(run, "gates")
     console = out_console()

@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     if several:
         if not debug:  # torch's C++ warns of what is meant so: no parameter is unused in most recipes
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        from minilmm.training import parallel
+        from minilmm.nn import parallel
     try:
         if several and common.typed[:1] not in (["train"], ["pretrain"]):
             raise ValueError("torchrun: several processes only train: start anything else without it")

@@ -175,7 +175,7 @@ def evaluate_run(
     check_json(json)
     where = device_named(device)
     from minilmm.evaluation.fewshot import Method
-    from minilmm.world.tasks import Settings
+    from minilmm.evaluation.tasks import Settings
 
     settings = Settings(ways=ways or 2, repeats=repeats, induction=induction, names=names, split=split)
     method = Method(beams, orders, rices, zero_shot_texts, per_token)
@@ -192,8 +192,8 @@ def measured(
     episodes: int, seed: int, device: str, **how: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Loads the run and measures it. ValueError where --data is not for it."""
+    from minilmm.checkpoints.saving import load
     from minilmm.evaluation.fewshot import task_named
-    from minilmm.training.checkpoint import load
 
     from . import real as between
 
@@ -234,7 +234,7 @@ def curve(
     check_json(json)
     where = device_named(device)
     from minilmm import plots
-    from minilmm.world.tasks import Settings
+    from minilmm.evaluation.tasks import Settings
 
     settings = Settings(ways=ways or 2, names=names, split=split)
     console, results, series = out_console(quiet=json == "-"), [], []

@@ -55,10 +55,10 @@ def described(name: str) -> tuple[str, dict[str, Any], dict[str, Any], str]:
     """Kind, configuration, recipe and origin of a run, a shipped checkpoint, or a preset ("lm-small")."""
     from dataclasses import asdict
 
+    from minilmm.checkpoints.saving import CheckpointError, read_card
     from minilmm.flamingo import FlamingoConfig
     from minilmm.frozen import FrozenConfig
     from minilmm.training import flamingo, frozen, lm, vision
-    from minilmm.training.checkpoint import CheckpointError, read_card
     from minilmm.world.vocabulary import tokenizer
 
     try:
@@ -200,8 +200,8 @@ def params(
         known_run(name, also=(*papers, *PRESETS))
     import torch
 
-    from minilmm.opening import build
-    from minilmm.training.checkpoint import REAL
+    from minilmm.checkpoints.opening import build
+    from minilmm.checkpoints.saving import REAL
 
     console = out_console()
     if name == "frozen-7b":

@@ -52,8 +52,8 @@ What each line means:
 
 def make_room(out: Path, resume: bool, force: bool) -> None:
     """Takes an earlier quickstart away by its names if told to; ValueError where it would overwrite something."""
-    from minilmm.files import erase
-    from minilmm.training.checkpoint import RUN
+    from minilmm.checkpoints.files import erase
+    from minilmm.checkpoints.saving import RUN
 
     if resume and force:
         raise ValueError("--resume and --force: give one of them")
@@ -81,8 +81,8 @@ def quickstart(
     force: Annotated[bool, typer.Option("--force", help="Erase an earlier one in the same folder.")] = False,
 ) -> None:
     """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
-    from minilmm.files import held
-    from minilmm.training.checkpoint import load
+    from minilmm.checkpoints.files import held
+    from minilmm.checkpoints.saving import load
 
     where = device_named(device)
     load(lm)  # a missing or damaged one shows before anything is written
@@ -97,7 +97,7 @@ def quickstart(
 
 def make(out: Path, seed: int, where: str, steps: int | None, episodes: int, lm: str, resume: bool) -> None:
     """Train what is missing, measure, draw and tell."""
-    from minilmm.training.checkpoint import LOG, load, read_card, read_log
+    from minilmm.checkpoints.saving import LOG, load, read_card, read_log
 
     start, console = time.perf_counter(), out_console()
     for number, kind in enumerate(BRIDGES, 1):
@@ -157,8 +157,8 @@ def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: 
 
 def differences(out: Path) -> list[tuple[str, ...]]:
     """What changes from bridge to bridge, a row each: (title, Frozen, Flamingo, BLIP-2)."""
+    from minilmm.checkpoints.saving import read_card
     from minilmm.training import blip2, flamingo, frozen
-    from minilmm.training.checkpoint import read_card
     from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe, FrozenRecipe
 
     def trained(name: str, kind: Any, module: Any) -> int:
@@ -176,7 +176,7 @@ def differences(out: Path) -> list[tuple[str, ...]]:
 
 def measured(model: Any, name: str, episodes: int, seed: int, device: str, drawn: bool) -> dict[str, Any]:
     """The panels' results by their titles; under every condition where they are drawn, else beside blank pictures."""
-    from minilmm.world.tasks import Settings
+    from minilmm.evaluation.tasks import Settings
 
     how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": device}
     how["conditions"] = None if drawn else ("real", "blank_images")

@@ -14,7 +14,7 @@ from .names import is_real
 
 def between_real(lm: str | None, vision: str | None, data: str | None, start: str | None = None) -> bool:
     """Do these options of `train` name real parts? ValueError where they mix them with the mini-world's."""
-    from minilmm.training.backbones import REAL_ENCODERS, REAL_LMS, of_the_course, of_transformers
+    from minilmm.checkpoints.backbones import REAL_ENCODERS, REAL_LMS, of_the_course, of_transformers
     from minilmm.training.real import DATA
 
     words = lm is not None and (lm in REAL_LMS or of_transformers(lm))
@@ -49,8 +49,8 @@ def train(
     stage: int = 1,
 ) -> None:
     """Train a bridge between real models. unfit: options that such runs do not have, with what was given."""
+    from minilmm.checkpoints.saving import read_card
     from minilmm.training import real_steps
-    from minilmm.training.checkpoint import read_card
     from minilmm.training.real import NAMES
 
     from .runs import check_step_memory, decide, finish, training_folder, unfinished
@@ -117,7 +117,8 @@ def measured(
 
 def opened(run: str, task: str, device: str) -> tuple[Any, Any, str]:
     """A run, or a model by its name: what it is, its tokenizer, and the data that it was trained with."""
-    from minilmm.training import backbones, real
+    from minilmm.checkpoints import backbones
+    from minilmm.training import real
 
     if backbones.of_the_course(run):
         model, words, card = real.open_run(run, device)

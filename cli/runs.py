@@ -32,7 +32,7 @@ def unfinished(out: Path, kind: Any) -> Any:
     """The recipe of the checkpoint in `out`, None where there is none. CheckpointError where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
-    from minilmm.training.checkpoint import CHECKPOINT, CheckpointError
+    from minilmm.checkpoints.saving import CHECKPOINT, CheckpointError
 
     path = out / CHECKPOINT
     if not path.is_file():
@@ -46,7 +46,7 @@ def unfinished(out: Path, kind: Any) -> Any:
 
 def finished(out: Path, kind: Any) -> Any:
     """The recipe of the run that was finished in `out`, None where there is none. CheckpointError for another kind."""
-    from minilmm.training.checkpoint import CARD, CheckpointError, read_card
+    from minilmm.checkpoints.saving import CARD, CheckpointError, read_card
 
     if not (out / CARD).is_file():
         return None
@@ -111,7 +111,7 @@ def check_step_memory(recipe: Any, device: str) -> None:
 
 def refuse_overwriting(out: Path, resume: bool) -> None:
     """ValueError where training in the folder would overwrite what is there."""
-    from minilmm.training.checkpoint import CARD, CHECKPOINT, MODEL
+    from minilmm.checkpoints.saving import CARD, CHECKPOINT, MODEL
 
     ways = "choose another --out, or erase it with --force"
     if (out / CARD).is_file():
@@ -127,8 +127,8 @@ def training_folder(out: Path, resume: bool, force: bool = False) -> Iterator[No
     """A folder to train in, for this process alone: refused where it would overwrite a run, proved writable, left as it
     was after an error. force: the run that is there goes, as soon as there is something of the new one to keep.
     """
-    from minilmm.files import held, set_aside
-    from minilmm.training.checkpoint import CARD, CHECKPOINT, RUN
+    from minilmm.checkpoints.files import held, set_aside
+    from minilmm.checkpoints.saving import CARD, CHECKPOINT, RUN
 
     if resume and force:
         raise ValueError("--resume and --force: give one of them")
@@ -192,7 +192,7 @@ def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **mo
 
 def finish(out: Path) -> None:
     """What was trained, in a few lines."""
-    from minilmm.training.checkpoint import MODEL, read_card
+    from minilmm.checkpoints.saving import MODEL, read_card
 
     if launched()[0]:  # the card may not be there yet
         return

@@ -62,7 +62,7 @@ def told_apart(runs: list[str]) -> dict[str, str]:
 def training(runs: list[str], out: Path) -> None:
     """training.png: the loss of every run, and what its probes found on the way."""
     from minilmm import plots
-    from minilmm.training.checkpoint import LOG, find, read_log
+    from minilmm.checkpoints.saving import LOG, find, read_log
 
     logs = {}
     for name, run in told_apart(runs).items():
@@ -83,7 +83,7 @@ def sheets(seed: int) -> list[tuple[str, Any, str]]:
     import torch
 
     from minilmm import plots
-    from minilmm.tokenizer import EOC
+    from minilmm.interface.tokenizer import EOC
     from minilmm.world.grammar import ABSENT, caption
     from minilmm.world.questions import KINDS, question, sample_question_scenes
     from minilmm.world.render import blank, degrade, render, render_glyphs, render_words
@@ -131,7 +131,7 @@ def sheets(seed: int) -> list[tuple[str, Any, str]]:
 
 def words() -> None:
     """The vocabulary by group; names kept for tests are marked."""
-    from minilmm.tokenizer import SPECIALS
+    from minilmm.interface.tokenizer import SPECIALS
     from minilmm.world import vocabulary as v
 
     console = out_console()

@@ -45,8 +45,8 @@ def trace(
         known_run(run)
     import torch
 
-    from minilmm.document import Batch, Document, Image, Text, collate
-    from minilmm.training.checkpoint import load, shipped
+    from minilmm.checkpoints.saving import load, shipped
+    from minilmm.interface.document import Batch, Document, Image, Text, collate
     from minilmm.training.frozen import loss_of
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import IMAGE_ID
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.nn.attention import NOTHING, Cache, Keep, attend
 from minilmm.nn.decoding import Decodes
-from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from minilmm.interface.tokenizer import IMAGE_ID
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.nn.prefix import PrefixLM
-from minilmm.tokenizer import IMAGE_ID
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from minilmm.document import Image, Text, collate
-from minilmm.tokenizer import EOC
+from minilmm.interface.document import Image, Text, collate
+from minilmm.interface.tokenizer import EOC
 from minilmm.training import real
 
 THINGS = 40

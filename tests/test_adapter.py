@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from minilmm.blip2 import Blip2, Blip2Config
-from minilmm.document import Batch, left_padded
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
+from minilmm.interface.document import Batch, left_padded
 from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.nn.attention import Cache, Keep
 from minilmm.nn.qformer import QFormerConfig

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from minilmm_cli.main import main
 
-from minilmm import assets
-from minilmm.assets import ASSETS, AssetError
+from minilmm.checkpoints import assets
+from minilmm.checkpoints.assets import ASSETS, AssetError
 
 FILES = {
     "toy/data/a.txt": b"first", "toy/data/deep/b.txt": b"second", "toy/__init__.py": b"raise SystemExit",

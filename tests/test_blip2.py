@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1, hard_negatives
-from minilmm.convert import filled
-from minilmm.document import Batch, left_padded
+from minilmm.checkpoints.convert import filled
+from minilmm.interface.document import Batch, left_padded
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.attention import Keep
 from minilmm.nn.qformer import (

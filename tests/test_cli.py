@@ -340,7 +340,7 @@ def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call("doctor")
     assert code == (0 if "all is well" in out else 1) and "torch" in out and "finite" in out and err == ""
-    monkeypatch.setattr("minilmm.training.checkpoint.ZOO", tmp_path)
+    monkeypatch.setattr("minilmm.checkpoints.saving.ZOO", tmp_path)
     code, out, _ = call("doctor")
     assert code == 1 and "make zoo" in out
 

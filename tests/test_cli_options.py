@@ -16,12 +16,12 @@ from minilmm_cli import claims, names, show
 from minilmm_cli.common import check_memory
 from minilmm_cli.main import app, main
 
+from minilmm.checkpoints import saving as checkpoint
 from minilmm.claims import CLAIMS
 from minilmm.claims import run as runner
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.prompts import CONDITIONS
-from minilmm.training import checkpoint
-from minilmm.world.tasks import SPLITS, TASKS, Settings
+from minilmm.evaluation.tasks import SPLITS, TASKS, Settings
 
 ROOT = Path(__file__).parent.parent
 OTHERS = {"--ways": {"ways": 3}, "--repeats": {"repeats": 1}, "--induction": {"induction": True},

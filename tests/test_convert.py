@@ -20,12 +20,12 @@ from tiny import assert_near
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 
-from minilmm.convert import asking, convert, weights
-from minilmm.convert import models as parts
-from minilmm.document import Batch
+from minilmm.checkpoints.convert import asking, convert, weights
+from minilmm.checkpoints.convert import models as parts
+from minilmm.checkpoints.opening import load
+from minilmm.interface.document import Batch
 from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.language.encdec import EncoderDecoder
-from minilmm.opening import load
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", "Question:", "what", "is", "this?", "Answer:", "a", "red", "cat", "dog"]
 IMAGE, QUERIES = 59, 5

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from minilmm import assets
+from minilmm.checkpoints import assets
 from minilmm.data import easy_vqa
 from minilmm.data.folder import BadFolder, folder_documents, read_folder, split_folder
 from minilmm.data.pictures import BadPicture, fingerprint, load_picture, load_pixels
-from minilmm.document import collate
-from minilmm.tokenizer import UnknownWords
+from minilmm.interface.document import collate
+from minilmm.interface.tokenizer import UnknownWords
 from minilmm.world.vocabulary import tokenizer
 
 needs_easy_vqa = pytest.mark.skipif(

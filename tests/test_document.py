@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilmm.document import Batch, Image, Text, Video, collate, left_padded
-from minilmm.tokenizer import SPECIALS, UnknownWords
+from minilmm.interface.document import Batch, Image, Text, Video, collate, left_padded
+from minilmm.interface.tokenizer import SPECIALS, UnknownWords
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, tokenizer
 
 T = tokenizer()

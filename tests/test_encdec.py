@@ -6,8 +6,8 @@ import transformers
 from tiny import assert_near
 from torch import nn
 
-from minilmm.convert import fill, names
-from minilmm.document import Batch, left_padded
+from minilmm.checkpoints.convert import fill, names
+from minilmm.interface.document import Batch, left_padded
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, bucket, halves
 from minilmm.training.loop import loss_of
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from tiny import assert_near, tiny_frozen, tiny_lm
 
-from minilmm.document import Batch
 from minilmm.evaluation import rices
 from minilmm.evaluation.captions import cider, facts, scene_f1
 from minilmm.evaluation.fewshot import Method, evaluate, ranked
 from minilmm.evaluation.prompts import prompts, reordered
+from minilmm.evaluation.tasks import TASKS, Settings
+from minilmm.interface.document import Batch
 from minilmm.world.grammar import ABSENT, caption
 from minilmm.world.scenes import sample_scenes
-from minilmm.world.tasks import TASKS, Settings
 from minilmm.world.vocabulary import tokenizer
 
 QUICK = {"episodes": 4, "conditions": ("real",)}

@@ -10,7 +10,7 @@ from minilmm_cli import names
 from minilmm_cli.main import app, main
 from typer.main import get_command
 
-from minilmm.training.checkpoint import ZOO
+from minilmm.checkpoints.saving import ZOO
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

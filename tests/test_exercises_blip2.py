@@ -12,7 +12,7 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerLayer
 
 from minilmm import blip2
 from minilmm.course.exercises import load_manifest
-from minilmm.document import Batch, left_padded
+from minilmm.interface.document import Batch, left_padded
 from minilmm.language import CausalLM
 from minilmm.language.causal import LMConfig
 from minilmm.nn import qformer

@@ -6,8 +6,8 @@ from tiny import assert_near, tiny_lm
 from torch import nn
 from torch.export import Dim
 
-from minilmm.document import Batch
 from minilmm.flamingo import Flamingo, FlamingoConfig
+from minilmm.interface.document import Batch
 from minilmm.vision import VisionConfig
 
 EYES = VisionConfig(stem=8, widths=(8, 16), blocks=(1, 1))

@@ -9,9 +9,9 @@ from tiny import tiny_frozen, tiny_lm
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.observers import ambiguous_ideal, ambiguous_posterior, ideal
 from minilmm.evaluation.prompts import CONDITIONS, prompts, shuffle_across
+from minilmm.evaluation.tasks import TASKS, Settings
+from minilmm.evaluation.tasks.vqa import ANSWERS
 from minilmm.world.grammar import ABSENT
-from minilmm.world.tasks import TASKS, Settings
-from minilmm.world.tasks.vqa import ANSWERS
 from minilmm.world.vocabulary import TEST_NAMES, held_out, ids, tokenizer
 
 T = tokenizer()

@@ -12,7 +12,7 @@ from transformers.models.idefics.configuration_idefics import IdeficsConfig
 from transformers.models.idefics.modeling_idefics import IdeficsGatedCrossAttentionLayer
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 
-from minilmm.document import Batch, left_padded
+from minilmm.checkpoints import saving as checkpoint
 from minilmm.flamingo import (
     Flamingo,
     FlamingoConfig,
@@ -21,11 +21,12 @@ from minilmm.flamingo import (
     last_image,
     media_mask,
 )
+from minilmm.interface.document import Batch, left_padded
 from minilmm.language import LMConfig
 from minilmm.nn.attention import Keep
-from minilmm.training import checkpoint, loop, mixture
 from minilmm.training import flamingo as training
 from minilmm.training import lm as lm_training
+from minilmm.training import loop, mixture
 from minilmm.training import vision as vision_training
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.recipes import FlamingoRecipe, LMRecipe, Optimisation, VisionRecipe

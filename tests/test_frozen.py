@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny import assert_near, tiny_frozen, tiny_lm
 
-from minilmm.document import Batch, Image, Text, Video, collate, left_padded
 from minilmm.frozen import Frozen
+from minilmm.interface.document import Batch, Image, Text, Video, collate, left_padded
 from minilmm.training.frozen import captions, loss_of
 from minilmm.world.vocabulary import tokenizer
 

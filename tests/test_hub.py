@@ -6,9 +6,9 @@ import huggingface_hub
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minilmm import hub
-from minilmm.convert import folder_of
-from minilmm.language.hub import lm_named
+from minilmm.checkpoints import hub
+from minilmm.checkpoints.convert import folder_of
+from minilmm.checkpoints.models import lm_named
 from minilmm.vision.adapter import encoder_named
 
 

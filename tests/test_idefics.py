@@ -10,8 +10,8 @@ import torch
 from tiny import assert_near
 from torch import nn
 
-from minilmm.document import Batch
 from minilmm.flamingo import GatedCrossAttention
+from minilmm.interface.document import Batch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import idefics

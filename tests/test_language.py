@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import assert_near, tiny_lm
 
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.attention import Cache, Keep, attend
 from minilmm.world.vocabulary import tokenizer

@@ -7,14 +7,8 @@ import re
 import pytest
 import torch
 
-from minilmm.metrics import (
-    bootstrap_interval,
-    exact_match,
-    normalise_answer,
-    paired_interval,
-    student_t_central,
-    student_t_quantile,
-)
+from minilmm.data.answers import exact_match, normalise_answer
+from minilmm.evaluation.statistics import bootstrap_interval, paired_interval, student_t_central, student_t_quantile
 
 
 def test_bootstrap_covers_the_truth_about_95_times_in_100():

@@ -10,18 +10,18 @@ import torch
 from PIL import Image
 from tokenizers import pre_tokenizers
 
-from minilmm import assets
-from minilmm.assets import AssetError
+from minilmm.checkpoints import assets, smollm2
+from minilmm.checkpoints.assets import AssetError
 from minilmm.data import emoji, named, photographs
 from minilmm.data.folder import BadFolder
 from minilmm.data.pictures import BadPicture
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.prompts import prompts
+from minilmm.evaluation.tasks import Settings, Task
 from minilmm.frozen import Frozen, FrozenConfig
-from minilmm.language import CausalLM, LMConfig, smollm2
+from minilmm.language import CausalLM, LMConfig
 from minilmm.vision import VisionConfig
 from minilmm.world.grammar import ABSENT
-from minilmm.world.tasks import Settings, Task
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -15,7 +15,7 @@ from minilmm_cli.main import main
 
 from minilmm.course import notebooks
 from minilmm.course.reader import source
-from minilmm.metrics import Interval, bootstrap_interval
+from minilmm.evaluation.statistics import Interval, bootstrap_interval
 
 HOME = Path(__file__).parent.parent / "notebooks"
 COMMITTED = sorted({*HOME.glob("*.ipynb"), *map(notebooks.pair, notebooks.sources(HOME.parent))})
@@ -264,6 +264,9 @@ def test_without_the_package_the_first_cell_installs_the_clone_or_asks_for_one(t
 def test_the_reader_shows_source_under_the_name_of_its_file(capsys):
     source(bootstrap_interval, Interval)
     shown = capsys.readouterr().out
-    assert shown.startswith("`minilmm/metrics.py`\n\n```python\ndef bootstrap_interval(") and "class Interval" in shown
+    assert (
+        shown.startswith("`minilmm/evaluation/statistics.py`\n\n```python\ndef bootstrap_interval(")
+        and "class Interval" in shown
+    )
     with pytest.raises(ValueError, match="no Python source"):
         source(3)

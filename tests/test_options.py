@@ -11,16 +11,16 @@ from PIL import Image
 from minilmm.blip2 import Blip2Config, Stage1
 from minilmm.data import folder
 from minilmm.data.named import Form, Named, alike, pages, sampler, unlike
-from minilmm.document import Batch
 from minilmm.evaluation.captions import cider
 from minilmm.evaluation.fewshot import Method, correct, evaluate
 from minilmm.evaluation.retrieval import chance, classify, recall_at, retrieval_rows
+from minilmm.evaluation.tasks import TASKS, Settings, Task
+from minilmm.interface.document import Batch
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.qformer import QFormerConfig
 from minilmm.training.blip2 import matches
 from minilmm.vision import VisionConfig
 from minilmm.world.scenes import choices
-from minilmm.world.tasks import TASKS, Settings, Task
 from minilmm.world.vocabulary import COLOURS, SHAPES, TRAIN_NAMES, tokenizer
 
 WORDS = tokenizer()

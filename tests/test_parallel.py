@@ -16,7 +16,8 @@ from torch import nn
 
 from minilmm.language import LMConfig
 from minilmm.language.encdec import EncDecConfig
-from minilmm.training import blip2, flamingo, frozen, lm, loop, parallel, t5, vision
+from minilmm.nn import parallel
+from minilmm.training import blip2, flamingo, frozen, lm, loop, t5, vision
 from minilmm.training.recipes import (
     Blip2Recipe,
     FlamingoRecipe,

@@ -13,14 +13,13 @@ from tokenizers import pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-from minilmm import assets
-from minilmm.assets import AssetError
+from minilmm.checkpoints import assets, backbones, minilm, smollm2
+from minilmm.checkpoints.assets import AssetError
 from minilmm.data import emoji, named
-from minilmm.document import Text, collate
 from minilmm.frozen import Frozen, FrozenConfig
-from minilmm.language import LMConfig, smollm2
+from minilmm.interface.document import Text, collate
+from minilmm.language import LMConfig
 from minilmm.nn.qformer import QFormer, QFormerConfig, in_text_half
-from minilmm.training import backbones, minilm
 from minilmm.vision import VisionConfig, build_encoder, efficientnet
 
 

@@ -29,17 +29,17 @@ from transformers import (
     ViTModel,
 )
 
-from minilmm import assets
+from minilmm.checkpoints import assets, backbones, minilm
+from minilmm.checkpoints.models import lm_named
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import CheckpointError
 from minilmm.data import features, named
 from minilmm.data.features import Eyes, looked_at
 from minilmm.evaluation.fewshot import BUDGET, LOGITS, at_once, evaluate
-from minilmm.language.hub import lm_named
-from minilmm.opening import load
-from minilmm.training import backbones, minilm, real, real_steps
-from minilmm.training.checkpoint import CheckpointError
+from minilmm.evaluation.tasks import Settings
+from minilmm.training import real, real_steps
 from minilmm.training.loop import generator_for, loss_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe
-from minilmm.world.tasks import Settings
 
 COLOURS = ("red", "green", "blue", "gold", "pink", "grey", "teal", "plum")
 THINGS = ("fish", "lamp", "boat", "tree", "drum")

@@ -17,12 +17,13 @@ from minilmm_cli.main import main
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from minilmm import files
+from minilmm.checkpoints import files
+from minilmm.checkpoints import saving as checkpoint
+from minilmm.checkpoints.saving import CheckpointError, load, read_log
 from minilmm.claims import CLAIMS, read_results
 from minilmm.claims import run as runner
 from minilmm.language import LMConfig
-from minilmm.training import checkpoint, lm, loop
-from minilmm.training.checkpoint import CheckpointError, load, read_log
+from minilmm.training import lm, loop
 from minilmm.training.recipes import LMRecipe, Optimisation
 from minilmm.world.vocabulary import tokenizer
 
@@ -80,7 +81,7 @@ def contents(folder):
 
 HOLD = """
 import pathlib, sys, time
-from minilmm.files import held
+from minilmm.checkpoints.files import held
 with held(pathlib.Path(sys.argv[1])):
     print(flush=True)
     time.sleep(60)

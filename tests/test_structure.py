@@ -54,6 +54,22 @@ def test_the_library_does_not_know_the_command_line(graph):
     assert not [(a, b) for a, b in graph.edges if a.startswith("minilmm.") and b.startswith("minilmm_cli")]
 
 
+FLOORS = (  # from the ground; a file imports from its own room and from rooms on floors below
+    {"interface", "plots"}, {"nn"}, {"language", "vision", "world"}, {"frozen", "flamingo", "blip2"}, {"ablations"},
+    {"checkpoints"}, {"data"}, {"evaluation"}, {"training"}, {"claims", "course"},
+)  # fmt: skip
+
+
+def test_nothing_imports_upwards_or_from_the_room_next_door(graph):
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    rooms = [(a, b) for a, b in graph.edges if a.startswith("minilmm.") and b.startswith("minilmm.")]
+    assert {name.split(".")[1] for edge in rooms for name in edge} <= set(floor), "a room that has no floor"
+    up = [
+        (a, b) for a, b in rooms if (own := a.split(".")[1]) != b.split(".")[1] and floor[own] <= floor[b.split(".")[1]]
+    ]
+    assert not up, up
+
+
 def test_no_paper_imports_a_paper(graph):
     papers = {f"minilmm.{name}" for name in ("frozen", "flamingo", "blip2")}
     assert not [edge for edge in graph.edges if set(edge) <= papers]

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
+from minilmm.checkpoints.saving import load
 from minilmm.language.encdec import EncDecConfig
 from minilmm.training import t5
-from minilmm.training.checkpoint import load
 from minilmm.world.corpus import sample_text
 from minilmm.world.vocabulary import ids, tokenizer
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from minilmm.checkpoints import saving as checkpoint
+from minilmm.checkpoints.saving import CheckpointError, load
 from minilmm.language import LMConfig
-from minilmm.training import checkpoint, frozen, lm, loop, vision
-from minilmm.training.checkpoint import CheckpointError, load
+from minilmm.training import frozen, lm, loop, vision
 from minilmm.training.recipes import FrozenRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import tokenizer

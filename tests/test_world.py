@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from minilmm.tokenizer import EOC
+from minilmm.interface.tokenizer import EOC
 from minilmm.world import corpus
 from minilmm.world.grammar import ABSENT, caption, compact, describe
 from minilmm.world.questions import KINDS, question, sample_question_scenes

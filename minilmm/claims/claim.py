@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from minilmm.metrics import Interval, paired_interval, student_t_central, student_t_quantile
+from minilmm.evaluation.statistics import Interval, paired_interval, student_t_central, student_t_quantile
 from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe
 
 FRESH = tuple(range(200, 210))  # a verdict's seeds; choices are made on seeds 0 to 4; 100 to 109 went to older recipes

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 
 from minilmm.blip2 import Stage1
+from minilmm.checkpoints.files import replacing
+from minilmm.checkpoints.saving import recipe_json
 from minilmm.claims.claim import Arm, Claim, Measure, Recipe
 from minilmm.evaluation.fewshot import evaluate
-from minilmm.files import replacing
+from minilmm.evaluation.tasks import Settings
 from minilmm.flamingo import Flamingo
 from minilmm.training import blip2, flamingo
-from minilmm.training.checkpoint import recipe_json
 from minilmm.training.recipes import FlamingoRecipe
-from minilmm.world.tasks import Settings
 
 Row = dict[str, Any]
 EPISODES = 200

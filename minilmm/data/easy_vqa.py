@@ -17,13 +17,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from minilmm.assets import located, state
+from minilmm.checkpoints.assets import located, state
 from minilmm.data.pictures import load_pixels
-from minilmm.document import Document, Image, Text
-from minilmm.tokenizer import EOC
+from minilmm.evaluation.tasks.episodes import Episodes, Settings
+from minilmm.evaluation.tasks.vqa import examples
+from minilmm.interface.document import Document, Image, Text
+from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT
-from minilmm.world.tasks.episodes import Episodes, Settings
-from minilmm.world.tasks.vqa import examples
 from minilmm.world.vocabulary import tokenizer
 
 KINDS = ("color", "shape", "presence", "negated")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from minilmm.assets import SYSTEM, AssetError, located
+from minilmm.checkpoints.assets import SYSTEM, AssetError, located
 from minilmm.data.named import Named
 from minilmm.data.pictures import load_pixels, squared
 

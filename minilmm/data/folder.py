@@ -16,11 +16,11 @@ from torch import Tensor
 
 from minilmm.data.named import alike, table, unlike
 from minilmm.data.pictures import fingerprint, load_picture
-from minilmm.document import Document, Image, Text
-from minilmm.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
+from minilmm.evaluation.tasks.episodes import Episodes, Settings
+from minilmm.interface.document import Document, Image, Text
+from minilmm.interface.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
 from minilmm.world.grammar import ABSENT
 from minilmm.world.scenes import integers
-from minilmm.world.tasks.episodes import Episodes, Settings
 from minilmm.world.vocabulary import tokenizer
 
 Pairs = list[tuple[Path, str]]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.document import Batch, Document, Image, Text, collate
-from minilmm.metrics import normalise_answer
-from minilmm.tokenizer import EOC, Tokenizer
+from minilmm.data.answers import normalise_answer
+from minilmm.evaluation.tasks.episodes import Episodes, Settings
+from minilmm.evaluation.tasks.naming import arrange
+from minilmm.interface.document import Batch, Document, Image, Text, collate
+from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, join
 from minilmm.world.scenes import choices, integers, uniform
-from minilmm.world.tasks.episodes import Episodes, Settings
-from minilmm.world.tasks.naming import arrange
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES
 
 

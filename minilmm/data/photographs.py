@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from minilmm.assets import SYSTEM, AssetError
+from minilmm.checkpoints.assets import SYSTEM, AssetError
 from minilmm.data.folder import BadFolder, Pairs, read_folder, split_pairs
 from minilmm.data.named import Form, Named
 from minilmm.data.pictures import load_pixels
-from minilmm.tokenizer import SPECIALS
+from minilmm.interface.tokenizer import SPECIALS
 
 DRAWN = {"cartoon", "symbols", "flags", "roadsigns", "00_symbols"}  # folders of what is no photograph
 FORM = Form(after=" Caption:")

@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 from minilmm.data import easy_vqa, folder
-from minilmm.document import Batch
+from minilmm.data.answers import exact_match
 from minilmm.evaluation import rices
 from minilmm.evaluation.captions import cider, scene_f1
 from minilmm.evaluation.observers import ideal
 from minilmm.evaluation.prompts import CONDITIONS, again, prompts, reordered
-from minilmm.metrics import bootstrap_interval, exact_match
+from minilmm.evaluation.statistics import bootstrap_interval
+from minilmm.evaluation.tasks import TASKS, Episodes, Settings, Task
+from minilmm.evaluation.tasks.episodes import check_split
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.nn.decoding import MultimodalLM, finite
-from minilmm.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact
-from minilmm.world.tasks import TASKS, Episodes, Settings, Task
-from minilmm.world.tasks.episodes import check_split
 from minilmm.world.vocabulary import tokenizer
 
 BLOCK = 100  # episodes sampled together: results do not depend on how many are scored at once
@@ -95,8 +96,8 @@ def correct(
 ) -> Tensor:
     """Which answers are right, (B,) bool: the best-scored candidate, or what it says where that ends and matches.
 
-    "Matches" is after normalisation (`minilmm.metrics.normalise_answer`); an answer must end with `<EOC>`, and has room
-    for two words more than it needs.
+    "Matches" is after normalisation (`minilmm.data.answers`); an answer must end with `<EOC>`, and has
+    room for two words more than it needs.
     """
     if scoring == "rank":
         best = ranked(model, batch, episodes, words, per_token).argmax(1)

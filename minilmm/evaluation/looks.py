@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from minilmm.blip2 import Blip2, Stage1
-from minilmm.document import Batch
 from minilmm.flamingo import Flamingo
+from minilmm.interface.document import Batch
 from minilmm.nn.attention import Keep
 
 

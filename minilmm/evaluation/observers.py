@@ -7,8 +7,8 @@ import functools
 import torch
 from torch import Tensor
 
+from minilmm.evaluation.tasks import Episodes, Settings, ambiguous, vqa
 from minilmm.world.scenes import Scenes
-from minilmm.world.tasks import Episodes, Settings, ambiguous, vqa
 
 
 def ambiguous_posterior(bits: Tensor, labels: Tensor, query: Tensor, flips: float) -> Tensor:

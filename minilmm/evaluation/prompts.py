@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from minilmm.document import Batch
-from minilmm.tokenizer import BOS, IMAGE, Tokenizer
+from minilmm.evaluation.tasks import Episodes
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import BOS, IMAGE, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, join
 from minilmm.world.render import blank
-from minilmm.world.tasks import Episodes
 from minilmm.world.vocabulary import tokenizer
 
 CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minilmm.evaluation.tasks import Episodes
 from minilmm.world.grammar import ABSENT, compact, join
-from minilmm.world.tasks import Episodes
 
 POOL = 1000
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.language.causal import Decoder, LMConfig, embed_scale
 from minilmm.language.encdec import EncDecCache, EncDecConfig, TextToText
 from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache

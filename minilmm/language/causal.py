@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, SelfAttention, in_order, last, rotary_angles
 from minilmm.nn.decoding import Decodes
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, attend, in_order
 from minilmm.nn.decoding import Decodes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minilmm.tokenizer import BOS, EOC, EOS, IMAGE, PAD
+from minilmm.interface.tokenizer import BOS, EOC, EOS, IMAGE, PAD
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Pieces
@@ -16,7 +16,7 @@ class SubwordTokenizer:
 
     pad, bos, eos: what the model calls these; `convert_tokens_to_ids` also knows them as `<pad>`, `<bos>` and `<eos>`,
     so that documents need not know whose tokenizer they are written in. KeyError where the model lacks one.
-    Meets `minilmm.tokenizer.Tokenizer`.
+    Meets `minilmm.interface.tokenizer.Tokenizer`.
     """
 
     def __init__(self, pieces: Pieces, pad: str, bos: str, eos: str):

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from minilmm.document import Batch, left_padded
+from minilmm.interface.document import Batch, left_padded
 from minilmm.nn.attention import NOTHING, Cache, Keep
 
 Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does

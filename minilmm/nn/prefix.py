@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.nn.attention import NOTHING, Cache, Keep
 from minilmm.nn.decoding import Decodes
 

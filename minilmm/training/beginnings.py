@@ -7,7 +7,7 @@ import torch
 from minilmm.data.named import Named
 from minilmm.flamingo import Flamingo
 from minilmm.frozen import Frozen
-from minilmm.tokenizer import Tokenizer
+from minilmm.interface.tokenizer import Tokenizer
 from minilmm.training.flamingo import gates
 
 OPEN = 0.3  # alpha of a large model's gates

@@ -13,32 +13,21 @@ from torch import Tensor, nn
 
 from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
-from minilmm.document import Batch
+from minilmm.checkpoints.files import write_tensors
+from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, CheckpointError, copy, find, load, read_card, read_log, save
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import chance, ranks
-from minilmm.files import write_tensors
+from minilmm.evaluation.statistics import bootstrap_interval
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import BOS
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
-from minilmm.metrics import bootstrap_interval
+from minilmm.nn.parallel import first, refuse, share
 from minilmm.nn.qformer import QFormerConfig, in_text_half
-from minilmm.tokenizer import BOS
-from minilmm.training.checkpoint import (
-    LOG,
-    LOOKS,
-    STAGE_1,
-    CheckpointError,
-    copy,
-    find,
-    load,
-    read_card,
-    read_log,
-    save,
-)
 from minilmm.training.frozen import captions
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.mixture import pages
-from minilmm.training.parallel import first, refuse, share
 from minilmm.training.recipes import Blip2Recipe, Optimisation
 from minilmm.training.vision import near_duplicates, texts
 from minilmm.vision import VisionConfig

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from minilmm.ablations import variant
-from minilmm.document import Batch
+from minilmm.checkpoints.saving import CheckpointError, load, save
 from minilmm.flamingo import Flamingo, FlamingoConfig
+from minilmm.interface.document import Batch
 from minilmm.language import CausalLM
-from minilmm.training.checkpoint import CheckpointError, load, save
+from minilmm.nn.parallel import refuse
 from minilmm.training.frozen import probe
 from minilmm.training.loop import Report, adamw, fit, loss_of, quiet
 from minilmm.training.mixture import Feed, mixture
-from minilmm.training.parallel import refuse
 from minilmm.training.recipes import FlamingoRecipe, Optimisation, RealFlamingoRecipe
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder

@@ -9,23 +9,23 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from minilmm.checkpoints.saving import CheckpointError, load, save
 from minilmm.data import easy_vqa, folder
-from minilmm.document import Batch, collate
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.tasks import Settings
 from minilmm.frozen import Frozen, FrozenConfig
+from minilmm.interface.document import Batch, collate
+from minilmm.interface.tokenizer import BOS, IMAGE
 from minilmm.language import CausalLM
 from minilmm.nn.decoding import MultimodalLM
-from minilmm.tokenizer import BOS, IMAGE
-from minilmm.training.checkpoint import CheckpointError, load, save
+from minilmm.nn.parallel import same_noise, share
 from minilmm.training.loop import Report, fit, loss_of, quiet
-from minilmm.training.parallel import same_noise, share
 from minilmm.training.recipes import FrozenRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 from minilmm.world.grammar import caption, compact, join
 from minilmm.world.render import blank, render
 from minilmm.world.scenes import integers, sample_scenes
-from minilmm.world.tasks import Settings
 from minilmm.world.vocabulary import tokenizer
 
 VARIANTS, EYES = ("frozen", "finetuned", "scratch", "blind"), ("scratch", "start", "kept")

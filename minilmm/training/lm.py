@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minilmm.checkpoints.saving import save
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
-from minilmm.training.checkpoint import save
+from minilmm.nn.parallel import share
 from minilmm.training.loop import Report, fit, quiet
-from minilmm.training.parallel import share
 from minilmm.training.recipes import LMRecipe, Optimisation
 from minilmm.world.corpus import MIXTURE, sample_text
-from minilmm.world.tasks import Settings
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 from minilmm.world.vocabulary import ids as vocabulary_ids
 

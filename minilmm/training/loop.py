@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from minilmm.document import Batch
-from minilmm.files import replacing
-from minilmm.training.checkpoint import CHECKPOINT, LOG, finite, load_training, read_log, save_training
-from minilmm.training.parallel import anyone, averaged, first, processes, whole
+from minilmm.checkpoints.files import replacing
+from minilmm.checkpoints.saving import CHECKPOINT, LOG, finite, load_training, read_log, save_training
+from minilmm.interface.document import Batch
+from minilmm.nn.parallel import anyone, averaged, first, processes, whole
 from minilmm.training.recipes import Optimisation
 
 Metrics = dict[str, Any]
@@ -173,7 +173,7 @@ def fit(
     A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume` the run goes on from it and ends
     with the weights of a run that was never stopped, bit for bit on one CPU device (only the loss of the first row
     after it averages fewer steps).
-    Of several processes (`minilmm.training.parallel`) the first writes, measures and reports; all stop together.
+    Of several processes (`minilmm.nn.parallel`) the first writes, measures and reports; all stop together.
     ArithmeticError where the loss, a gradient or a weight is not finite: nothing of it is saved. On a CPU no step is
     taken with such a gradient; on a GPU, which is waited for only to log and to save, it is found then.
     """

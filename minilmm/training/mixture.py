@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.document import Batch
-from minilmm.tokenizer import BOS, EOC, IMAGE
+from minilmm.evaluation.tasks import TASKS, Settings
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import BOS, EOC, IMAGE
+from minilmm.nn.parallel import share
 from minilmm.training.frozen import captions
 from minilmm.training.loop import generator_for
-from minilmm.training.parallel import share
 from minilmm.training.recipes import FlamingoRecipe
 from minilmm.world.grammar import ABSENT, caption, compact, join, noun, word
 from minilmm.world.render import render
 from minilmm.world.scenes import integers, sample_scenes
-from minilmm.world.tasks import TASKS, Settings
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import VERBS, ids
 

@@ -15,17 +15,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
+from minilmm.checkpoints import minilm
+from minilmm.checkpoints.backbones import load_encoder, load_lm, start_qformer
+from minilmm.checkpoints.saving import REAL, CheckpointError, bridge_config, checked, fitting, refuse_nan
 from minilmm.data import emoji, photographs
 from minilmm.data.features import Eyes
 from minilmm.data.named import Form, Named
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
+from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import LMConfig
 from minilmm.nn.qformer import QFormerConfig, in_text_half
-from minilmm.tokenizer import IMAGE, Tokenizer
-from minilmm.training import minilm
-from minilmm.training.backbones import load_encoder, load_lm, start_qformer
-from minilmm.training.checkpoint import REAL, CheckpointError, bridge_config, checked, fitting, refuse_nan
 from minilmm.training.flamingo import units
 from minilmm.training.recipes import RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe, RealRecipe
 from minilmm.vision import VisionConfig
@@ -167,7 +167,7 @@ def open_run(run: str | Path, device: torch.device | str = "cpu") -> tuple[Bridg
     """The model of a run between the models that its card names, its tokenizer, and the card.
 
     AssetError or ValueError where one of them is not here; CheckpointError where it is another than in training, or for
-    what `minilmm.opening.load` finds wrong.
+    what `minilmm.checkpoints.opening.load` finds wrong.
     """
     card, path = checked(run)
     kind, config = card["kind"].removeprefix(REAL), card["config"]

@@ -13,26 +13,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.blip2 import Blip2, Stage1
+from minilmm.checkpoints.saving import REAL, save
 from minilmm.data import named
 from minilmm.data.features import looked_at
 from minilmm.data.named import Form, Named
-from minilmm.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.retrieval import retrieval_rows
+from minilmm.evaluation.statistics import bootstrap_interval
+from minilmm.evaluation.tasks import Settings, Task
 from minilmm.flamingo import Flamingo
 from minilmm.frozen import Frozen
-from minilmm.metrics import bootstrap_interval
-from minilmm.tokenizer import EOC, Tokenizer
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.training.beginnings import begin_at_words, begin_centred
 from minilmm.training.blip2 import matches
-from minilmm.training.checkpoint import REAL, save
 from minilmm.training.flamingo import gates, optimizer_of
 from minilmm.training.loop import Report, adamw, fast_halves, fit, generator_for, quiet
 from minilmm.training.real import Bridge, Trained, compose, data_named, facts, form_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe, RealRecipe
 from minilmm.vision.contrastive import same_text
 from minilmm.world.scenes import integers
-from minilmm.world.tasks import Settings, Task
 
 PROBE_EVERY = 200  # steps
 PAGES = ((2, 1), (2, 2), (3, 1))  # ways and shots: five pictures at most, as in the paper

@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minilmm.document import Batch
+from minilmm.checkpoints.saving import save
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.tasks import Settings
+from minilmm.interface.document import Batch
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
-from minilmm.training.checkpoint import save
+from minilmm.nn.parallel import share
 from minilmm.training.loop import Report, fit, loss_of, quiet
-from minilmm.training.parallel import share
 from minilmm.training.recipes import Optimisation, T5Recipe
 from minilmm.world.corpus import sample_text
 from minilmm.world.grammar import optional
-from minilmm.world.tasks import Settings
 from minilmm.world.vocabulary import ids, tokenizer
 
 

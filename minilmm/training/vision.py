@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minilmm.checkpoints.saving import save
 from minilmm.evaluation.retrieval import classify, ensemble, retrieval_rows
-from minilmm.metrics import bootstrap_interval
-from minilmm.training.checkpoint import save
+from minilmm.evaluation.statistics import bootstrap_interval
+from minilmm.nn.parallel import gathered, processes, share
 from minilmm.training.loop import Report, fit, quiet
-from minilmm.training.parallel import gathered, processes, share
 from minilmm.training.recipes import Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder, info_nce, same_text

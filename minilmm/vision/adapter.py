@@ -155,7 +155,7 @@ def encoder_named(name: str, layer: int | None = None) -> BorrowedEncoder:
     from transformers import AutoModel
     from transformers.utils import cached_file
 
-    from minilmm.hub import fetched
+    from minilmm.checkpoints.hub import fetched
 
     def load(local: bool) -> tuple[Any, Normal | None]:
         model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, local_files_only=local)

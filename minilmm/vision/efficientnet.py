@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.assets import AssetError, located
-from minilmm.files import keep_tensors
+from minilmm.checkpoints.assets import AssetError, located
+from minilmm.checkpoints.files import keep_tensors
 
 WEIGHTS = "model-1.safetensors"  # another number where the conversion changes
 EPS = 1e-3  # of the batch norms that were folded

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import BOS, EOC, EOS
+from minilmm.interface.tokenizer import BOS, EOC, EOS
 from minilmm.world.grammar import (
     ABSENT,
     caption,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import EOC
+from minilmm.interface.tokenizer import EOC
 from minilmm.world.scenes import Scenes, integers
 from minilmm.world.vocabulary import COLOURS, HYPHEN, NUMBERS, SHAPES, SIZES, TEXTURES, ids
 

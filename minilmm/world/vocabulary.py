@@ -8,7 +8,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import WordTokenizer
+from minilmm.interface.tokenizer import WordTokenizer
 
 # Held out is (colour + 2 shape) % 5 == 0: a fifth of the pairs, every colour and shape equally often. Colours (and
 # shapes) that are congruent modulo 5 look different, since ambiguous naming pairs them (see `held_out`).

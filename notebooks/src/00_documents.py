@@ -38,7 +38,7 @@ if importlib.util.find_spec("minilmm") is None:  # install it from the clone aro
 import torch
 
 from minilmm.course.reader import source
-from minilmm.document import Batch, Image, Text, Video, collate, left_padded
+from minilmm.interface.document import Batch, Image, Text, Video, collate, left_padded
 from minilmm.plots import mask_microscope, picture_grid, show
 from minilmm.world.grammar import caption, compact
 from minilmm.world.render import render, render_glyphs
@@ -347,7 +347,7 @@ except ValueError as error:
 #
 # ## What to read next
 #
-# - [minilmm/document.py](../minilmm/document.py) and [docs/world.md](../docs/world.md):
+# - [minilmm/interface/document.py](../minilmm/document.py) and [docs/world.md](../docs/world.md):
 #   all of this, in full.
 # - Flamingo (Alayrac et al. 2022), section 2.4 and figure 9: the data mixture in the
 #   paper.

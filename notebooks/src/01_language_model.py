@@ -47,7 +47,7 @@ from torch.nn import functional as F
 from minilmm.course.reader import at, score, size, source
 from minilmm.evaluation.fewshot import correct, evaluate, prompts
 from minilmm.language.causal import Block, CausalLM
-from minilmm.metrics import bootstrap_interval
+from minilmm.evaluation.statistics import bootstrap_interval
 from minilmm.nn.attention import Keep
 from minilmm.plots import (
     attention_map,
@@ -57,10 +57,10 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.training.checkpoint import ZOO, load
+from minilmm.checkpoints.saving import ZOO, load
 from minilmm.training.lm import compounds
 from minilmm.world import corpus
-from minilmm.world.tasks import TASKS, Settings
+from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import tokenizer
 
 words = tokenizer()

@@ -52,7 +52,7 @@ from minilmm.plots import (
     training_curves,
 )
 from minilmm.plots.show import described
-from minilmm.training.checkpoint import load
+from minilmm.checkpoints.saving import load
 from minilmm.training.vision import TEXT_LENGTH, retrieval, zero_shot
 from minilmm.vision import VisionConfig, build_encoder
 from minilmm.vision.contrastive import DualEncoder, info_nce

@@ -47,10 +47,10 @@ from torch.nn import functional as F
 
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
-from minilmm.document import Image, Text, collate
+from minilmm.interface.document import Image, Text, collate
 from minilmm.evaluation.fewshot import evaluate, prompts
 from minilmm.frozen import Frozen
-from minilmm.metrics import paired_interval
+from minilmm.evaluation.statistics import paired_interval
 from minilmm.nn.attention import Keep
 from minilmm.plots import (
     arms_chart,
@@ -62,13 +62,13 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.training.checkpoint import ZOO, load
+from minilmm.checkpoints.saving import ZOO, load
 from minilmm.training.frozen import captions, compose, loss_of, preset
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.world.grammar import compact, describe
 from minilmm.world.render import render
 from minilmm.world.scenes import same_concept, sample_scenes
-from minilmm.world.tasks import TASKS, Settings
+from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import COLOURS, SHAPES, SIZES, TEXTURES, ids, tokenizer
 
 words = tokenizer()

@@ -44,16 +44,16 @@ from torch.nn import functional as F
 from minilmm.ablations import MLPResampler, TimesPerImage, TransformerResampler
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import latent_looks
 from minilmm.flamingo import PerceiverResampler
 from minilmm.plots import patch_overlay, picture_grid, show
-from minilmm.training.checkpoint import load
+from minilmm.checkpoints.saving import load
 from minilmm.world.grammar import compact, describe
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes
-from minilmm.world.tasks import Settings
+from minilmm.evaluation.tasks import Settings
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import COLOURS, SHAPES, VERBS, tokenizer
 

@@ -46,7 +46,7 @@ from minilmm.ablations import every_image_so_far, leaking
 from minilmm.claims import verdict
 from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.looks import gates_at, latent_looks, token_looks
 from minilmm.evaluation.prompts import prompts
@@ -61,11 +61,11 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.training.checkpoint import ZOO, load
+from minilmm.checkpoints.saving import ZOO, load
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.loop import loss_of
 from minilmm.training.mixture import pages
-from minilmm.world.tasks import TASKS, Settings
+from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import ids, tokenizer
 
 words = tokenizer()

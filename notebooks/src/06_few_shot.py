@@ -44,14 +44,14 @@ from torch import nn
 from minilmm.claims import verdict
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, source
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.evaluation import rices
 from minilmm.evaluation.fewshot import Method, evaluate
 from minilmm.evaluation.prompts import prompts
 from minilmm.plots import arms_chart, few_shot_curves, picture_grid, series_of, show
-from minilmm.training.checkpoint import load
+from minilmm.checkpoints.saving import load
 from minilmm.training.mixture import ASKING, NAMING, galleries, pages, videos
-from minilmm.world.tasks import TASKS, Settings
+from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import TRAIN_NAMES, tokenizer
 
 words = tokenizer()
@@ -433,7 +433,7 @@ assert max(low for low, _ in intervals) < min(high for _, high in intervals)
 # wrong names does it stop following the majority? The ideal observer would use even .4.
 
 # %%
-from minilmm.world.tasks import ambiguous
+from minilmm.evaluation.tasks import ambiguous
 
 flips = 0.4  # <- change me: 0.0 to 0.5
 seed = torch.Generator().manual_seed(1)

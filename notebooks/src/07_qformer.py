@@ -71,7 +71,7 @@ from minilmm.training.blip2 import (
     preset,
     retrieval,
 )
-from minilmm.training.checkpoint import ZOO, load
+from minilmm.checkpoints.saving import ZOO, load
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes

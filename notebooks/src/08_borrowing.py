@@ -45,12 +45,12 @@ from minilmm.nn.qformer import in_text_half
 from minilmm.claims import CLAIMS, verdict
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
-from minilmm.document import Batch, left_padded
+from minilmm.interface.document import Batch, left_padded
 from minilmm.evaluation.fewshot import evaluate
 from minilmm.language.encdec import halves
 from minilmm.plots import arms_chart, freeze_ledger, picture_grid, show
 from minilmm.training.blip2 import prefixed
-from minilmm.training.checkpoint import load
+from minilmm.checkpoints.saving import load
 from minilmm.training.frozen import captions
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.loop import loss_of

@@ -41,9 +41,9 @@ import torch
 
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size
-from minilmm.document import Batch
+from minilmm.interface.document import Batch
 from minilmm.plots import few_shot_curves, series_of, show
-from minilmm.training.checkpoint import ZOO, load, read_card
+from minilmm.checkpoints.saving import ZOO, load, read_card
 from minilmm.training.ledger import fingerprints
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes
@@ -234,7 +234,7 @@ assert all(abs(four[n]["value"] - asked[n]["value"]) < 0.1 for n in RUNS)
 
 # %%
 from minilmm.evaluation.fewshot import evaluate
-from minilmm.world.tasks import Settings
+from minilmm.evaluation.tasks import Settings
 
 task = "vqa"  # <- change me: "induction-vqa"
 for name, model in models.items():

@@ -50,17 +50,17 @@ import torch
 warnings.filterwarnings("ignore", message="IProgress not found")  # a bar's
 import transformers
 
-from minilmm import assets
-from minilmm.convert import convert
+from minilmm.checkpoints import assets
+from minilmm.checkpoints.convert import convert
 from minilmm.course import course_root
 from minilmm.course.reader import at, score
-from minilmm.document import Batch, Image, Text, collate
+from minilmm.interface.document import Batch, Image, Text, collate
 from minilmm.language import CausalLM, LMConfig
-from minilmm.opening import load
+from minilmm.checkpoints.opening import load
 from minilmm.plots import few_shot_curves, series_of, show
-from minilmm.tokenizer import EOC
+from minilmm.interface.tokenizer import EOC
 from minilmm.training import real
-from minilmm.training.checkpoint import read_card
+from minilmm.checkpoints.saving import read_card
 
 recorded = course_root("results") / "results" / "real"
 

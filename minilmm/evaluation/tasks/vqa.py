@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import EOC
+from minilmm.evaluation.tasks.episodes import Episodes, Settings, names_of, pairs_of
+from minilmm.interface.tokenizer import EOC
 from minilmm.world.corpus import name_question, what_is_it
 from minilmm.world.grammar import ABSENT, describe, join
 from minilmm.world.questions import KINDS, question, sample_question_scenes
@@ -22,7 +23,6 @@ from minilmm.world.scenes import (
     shuffled,
     with_concepts,
 )
-from minilmm.world.tasks.episodes import Episodes, Settings, names_of, pairs_of
 from minilmm.world.vocabulary import COLOURS, NUMBERS, SHAPES, SIZES, TEXTURES, held_out, ids
 
 YES_NO = ["yes", "no"]

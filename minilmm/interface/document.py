@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import BOS, IMAGE, IMAGE_ID, PAD_ID, Tokenizer
+from minilmm.interface.tokenizer import BOS, IMAGE, IMAGE_ID, PAD_ID, Tokenizer
 
 
 @dataclass(frozen=True)

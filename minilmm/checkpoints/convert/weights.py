@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from minilmm.convert.names import Table, theirs_of
-from minilmm.training.checkpoint import MODEL, CheckpointError
+from minilmm.checkpoints.convert.names import Table, theirs_of
+from minilmm.checkpoints.saving import MODEL, CheckpointError
 
 INDEX = "model.safetensors.index.json"
 BUFFERS = r"(position_ids|rotary_emb\.inv_freq|masked_bias)$"  # older versions stored what is computed

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers.models.idefics.vision import IdeficsVisionTransformer
 
+from minilmm.checkpoints.saving import CheckpointError
 from minilmm.flamingo import CrossAttention, Flamingo, FlamingoConfig, GatedCrossAttention, PerceiverResampler
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.causal import SwiGLU
-from minilmm.training.checkpoint import CheckpointError
 from minilmm.vision import VisionConfig
 from minilmm.vision.adapter import BorrowedEncoder
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minilmm.language import CausalLM, smollm2
+from minilmm.checkpoints import minilm, smollm2
+from minilmm.checkpoints.saving import CARD, CHECKPOINT, ZOO, CheckpointError, load
+from minilmm.interface.tokenizer import Tokenizer
+from minilmm.language import CausalLM
 from minilmm.nn.qformer import QFormer, QFormerConfig
-from minilmm.tokenizer import Tokenizer
-from minilmm.training import minilm
-from minilmm.training.checkpoint import CARD, CHECKPOINT, ZOO, CheckpointError, load
 from minilmm.vision import VisionConfig, efficientnet
 from minilmm.vision.contrastive import DualEncoder
 from minilmm.world.vocabulary import tokenizer
@@ -47,7 +47,7 @@ def load_lm(name: str) -> tuple[Any, Tokenizer]:
         return smollm2.load()
     if of_transformers(name):
         quiet_transformers(name)
-        from minilmm.language.hub import lm_named
+        from minilmm.checkpoints.models import lm_named
 
         return lm_named(name)
     if not of_the_course(name):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minilmm.evaluation.tasks.episodes import Episodes, Settings, pairs_of
+from minilmm.evaluation.tasks.naming import arrange, assemble, nonsense
 from minilmm.world.grammar import describe
 from minilmm.world.scenes import choices, integers, same_concept
-from minilmm.world.tasks.episodes import Episodes, Settings, pairs_of
-from minilmm.world.tasks.naming import arrange, assemble, nonsense
 from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES
 
 FLIPS = 0.2

@@ -16,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
-from minilmm.convert import names
-from minilmm.convert.idefics import flamingo_of, square
+from minilmm.checkpoints.convert import names
+from minilmm.checkpoints.convert.idefics import flamingo_of, square
+from minilmm.checkpoints.saving import CheckpointError
 from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.nn.qformer import QFormer, QFormerConfig
-from minilmm.training.checkpoint import CheckpointError
 from minilmm.vision import VisionConfig
 from minilmm.vision.adapter import CLIP, BorrowedEncoder
 

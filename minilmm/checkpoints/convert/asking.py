@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.convert import BESIDE, KINDS, models, read_json, tokenizer_of
+from minilmm.checkpoints.convert import BESIDE, KINDS, models, read_json, tokenizer_of
+from minilmm.checkpoints.saving import CheckpointError, find, read_card
 from minilmm.data.pictures import load_stretched
-from minilmm.document import Batch
-from minilmm.tokenizer import IMAGE
-from minilmm.training.checkpoint import CheckpointError, find, read_card
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import IMAGE
 
 AROUND = "<fake_token_around_image>"  # IDEFICS' prompts have it on both sides of a picture
 

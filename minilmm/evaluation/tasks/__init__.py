@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from minilmm.tokenizer import Tokenizer
+from minilmm.evaluation.tasks import ambiguous, caption, naming, vqa
+from minilmm.evaluation.tasks.episodes import SPLITS, Episodes, Settings
+from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.questions import KINDS
-from minilmm.world.tasks import ambiguous, caption, naming, vqa
-from minilmm.world.tasks.episodes import SPLITS, Episodes, Settings
 
 
 @dataclass(frozen=True)

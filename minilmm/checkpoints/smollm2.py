@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from minilmm.assets import AssetError, located
-from minilmm.files import keep_tensors
+from minilmm.checkpoints.assets import AssetError, located
+from minilmm.checkpoints.files import keep_tensors
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.language.subwords import SubwordTokenizer
 

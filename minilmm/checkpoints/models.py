@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from minilmm.hub import fetched
+from minilmm.checkpoints.hub import fetched
+from minilmm.interface.tokenizer import PAD
 from minilmm.language.adapter import TransformersLM
 from minilmm.language.subwords import SubwordTokenizer
-from minilmm.tokenizer import PAD
 
 
 def lm_named(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     """A folder or a hub's name -> the model, in evaluation mode and in float, and its tokenizer.
 
     `<image>` and `<EOC>` are added, and `<pad>` where the model has none of its own or pads with what begins or ends a
-    document. As in `minilmm.language.smollm2`, `<EOC>` begins as the newline, a thousandth longer. HubError where there
-    is no such model, ValueError where its tokenizer is not one of the `tokenizers` library; both in one line.
+    document. As in `smollm2`, `<EOC>` begins as the newline, a thousandth longer. HubError where there is no
+    such model, ValueError where its tokenizer is not one of the `tokenizers` library; both in one line.
     """
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -3,7 +3,7 @@
 BLIP-2 over OPT (and other causal language models) and T5, its retrieval model, and IDEFICS, an open Flamingo. All that
 the course explains is ours: Q-Former, projection, resampler, gated layers, the Llama, the T5 1.1; other language models
 and all eyes stand behind the adapters. One table of names serves both directions (`names`). A converted run is a run
-like any: `minilmm.opening.load` reads it, `minilmm ask` speaks with it. `transformers/` in its folder holds
+like any: `minilmm.checkpoints.opening.load` reads it, `minilmm ask` speaks with it. `transformers/` in its folder holds
 what the weights do not: their configuration, the tokenizer, how pictures are prepared.
 """
 
@@ -26,11 +26,11 @@ try:
 except ImportError:
     raise ModuleNotFoundError('transformers is missing: pip install "minilmm[real]"') from None
 
-from minilmm.convert import models, weights
-from minilmm.convert.models import KINDS, build
-from minilmm.convert.names import Table
-from minilmm.files import write_tensors
-from minilmm.training.checkpoint import CARD, MODEL, CheckpointError, digest, read_card, write_card
+from minilmm.checkpoints.convert import models, weights
+from minilmm.checkpoints.convert.models import KINDS, build
+from minilmm.checkpoints.convert.names import Table
+from minilmm.checkpoints.files import write_tensors
+from minilmm.checkpoints.saving import CARD, MODEL, CheckpointError, digest, read_card, write_card
 
 BESIDE, PATTERNS = "transformers", ("*.json", "*.txt", "*.model", "*.jinja")
 FOLDER_OR_NAME = "name a checkpoint's folder, or a model of the hub such as Salesforce/blip2-opt-2.7b"
@@ -137,7 +137,7 @@ def folder_of(source: str) -> Path:
         raise ValueError(f"{source}: no such folder: {FOLDER_OR_NAME}")
     from huggingface_hub import snapshot_download
 
-    from minilmm.hub import fetched
+    from minilmm.checkpoints.hub import fetched
 
     def load(local: bool) -> str:
         return snapshot_download(source, allow_patterns=[*PATTERNS, "*.safetensors"], local_files_only=local)

@@ -25,13 +25,13 @@ from torch import Tensor, nn
 import minilmm
 from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
-from minilmm.files import digest, replacing, write_tensors
+from minilmm.checkpoints.files import digest, replacing, write_tensors
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
+from minilmm.nn.parallel import first
 from minilmm.nn.qformer import QFormerConfig
-from minilmm.training.parallel import first
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 
@@ -133,7 +133,7 @@ def checked(run: str | Path) -> tuple[dict[str, Any], Path]:
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
-    """The model of a run of the mini-world (in eval mode) and its card; `minilmm.opening` opens runs of any kind.
+    """The model of a run of the mini-world (in eval mode) and its card; `opening.load` opens runs of any kind.
 
     CheckpointError as `checked`, or where the weights do not fit.
     """

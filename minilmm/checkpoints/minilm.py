@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minilmm.assets import AssetError, located
+from minilmm.checkpoints.assets import AssetError, located
 from minilmm.language.subwords import SubwordTokenizer
 from minilmm.nn.qformer import QFormer, QFormerConfig
 

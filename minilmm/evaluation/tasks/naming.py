@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minilmm.tokenizer import EOC
+from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Settings, names_of, pairs_of
+from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT, describe, join
 from minilmm.world.scenes import choices, integers, same_concept
-from minilmm.world.tasks.episodes import Episodes, Glyphs, Settings, names_of, pairs_of
 from minilmm.world.vocabulary import COLOURS, GLYPHS_TEST, GLYPHS_TRAIN, SHAPES, TEXTURES, held_out, ids
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minilmm.training import checkpoint
+from minilmm.checkpoints import saving as checkpoint
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
@@ -30,6 +30,6 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
     """A model from a card's kind and configuration, at random weights; not of a bridge between real models."""
     if not kind.endswith("-converted"):
         return checkpoint.build(kind, config)
-    from minilmm import convert  # wants transformers, which nothing else here does
+    from minilmm.checkpoints import convert  # wants transformers, which nothing else here does
 
     return convert.build(config)

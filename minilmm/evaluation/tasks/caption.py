@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from minilmm.evaluation.tasks.episodes import Episodes, Settings, pairs_of
 from minilmm.world.grammar import ABSENT, REGISTERS, caption, compact, describe
 from minilmm.world.scenes import integers, sample_scenes
-from minilmm.world.tasks.episodes import Episodes, Settings, pairs_of
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:

@@ -1,0 +1,1 @@
+"""Runs on the disk: cards, saving, opening any run, converting, and what the package registries hold."""
