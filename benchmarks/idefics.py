@@ -8,7 +8,7 @@ its own differ from the paper's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -98,7 +98,7 @@ class Contest:
 
     def step_ours(self) -> Tensor:
         """Loss; gradients are left on the parameters."""
-        return self._backward(self.ours, self.ours(self.batch, features=self.features.flatten(0, 1)[:, None]))
+        return self._backward(self.ours, self.ours(replace(self.batch, features=self.features[:, :, None])))
 
     def step_theirs(self) -> Tensor:
         """The same by transformers."""

@@ -215,10 +215,10 @@ def first_gradients(model: Any) -> dict[str, str]:
 
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
-    batch, ahead = pages(8, torch.Generator().manual_seed(0), model.config.vision.resolution)
+    batch = pages(8, torch.Generator().manual_seed(0), model.config.vision.resolution)
     with gates_at(model, 0.0):
         model.zero_grad()
-        loss_of(model, batch, ahead=ahead).backward()
+        loss_of(model, batch).backward()
     parts: dict[str, list] = {"gates": [], "gated layers' matrices": [], "resampler": [], "language model": []}
     for name, p in model.named_parameters():
         key = "gates" if "alpha" in name else "gated layers' matrices" if name.startswith("xattn") else (

@@ -177,10 +177,13 @@ class Blip2(PrefixLM):
         self.qformer = QFormer(config.qformer)
         self.to_lm = nn.Linear(config.qformer.width, config.lm.width)
 
-    def prefix(self, images: Tensor, heard: Tensor | None = None) -> Tensor:
-        """Pictures (M, C, H, W), and what is asked (M, K) if anything -> soft visual prompts (M, Q, D)."""
-        with torch.no_grad():
-            x_f = self.encoder(images)
+    @torch.no_grad()
+    def see(self, batch: Batch) -> Tensor:
+        """The frozen encoder's features, x_f (M, T, S, D_s)."""
+        return super().see(batch)
+
+    def project(self, x_f: Tensor, heard: Tensor | None = None) -> Tensor:
+        """Features (M, S, D_s), and what is asked (M, K) if anything -> soft visual prompts (M, Q, D)."""
         mask = None if heard is None else bidirectional_mask(self.prefix_tokens, heard != 0)
         return self.to_lm(self.qformer(x_f, heard, mask)[0])
 
@@ -188,10 +191,10 @@ class Blip2(PrefixLM):
         """As of any prefix; of a model that was fine-tuned for questions, each with the words behind it."""
         if not self.config.asked:
             return super().prefixes(batch)
-        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
-        M, T = media.shape[:2]
+        x_f = self.see(batch)  # (M, T, S, D_s)
+        M, T = x_f.shape[:2]
         heard = self.question(batch).repeat_interleave(T, 0)
-        return self.prefix(media.flatten(0, 1), heard).unflatten(0, (M, T)).mean(1)
+        return self.project(x_f.flatten(0, 1), heard).unflatten(0, (M, T)).mean(1)
 
     def question(self, batch: Batch) -> Tensor:
         """[CLS] and the words behind each picture, up to the next, without those to be learned: (M, K) ids, 0 pads."""

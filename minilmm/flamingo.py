@@ -191,20 +191,18 @@ class Flamingo(Decodes, nn.Module):
     @torch.no_grad()
     def see(self, batch: Batch) -> Tensor:
         """The frozen eyes' features of all pictures that are there, x_f (M, T, S, D_x), in order."""
+        if batch.features is not None:
+            return batch.features[batch.media_mask]
         media = batch.media[batch.media_mask]  # (M, T, C, H, W)
         return self.encoder(media.flatten(0, 1)).unflatten(0, media.shape[:2])
 
-    def perceive(self, batch: Batch, features: Tensor | None = None) -> Tensor:
-        """The tokens of all pictures, absent ones 0: (B, N R, D_x). ValueError where tags and pictures differ.
-
-        features: what `see` says of the batch, where that is known already.
-        """
+    def perceive(self, batch: Batch) -> Tensor:
+        """The tokens of all pictures, absent ones 0: (B, N R, D_x). ValueError where tags and pictures differ."""
         batch.tags(self.config.image_id)
         (B, N), R, width = batch.media.shape[:2], self.config.latents, self.encoder.width
         out = self.resampler.latents.new_zeros(B, N, R, width)
         if bool(batch.media_mask.any()):
-            x_f = self.see(batch) if features is None else features
-            out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(x_f))
+            out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(self.see(batch)))
         return out.flatten(1, 2)
 
     def hidden(self, ids: Tensor, real: Tensor | None, media: Tensor, mask: Tensor, cache: Cache | None = None,
@@ -224,15 +222,14 @@ class Flamingo(Decodes, nn.Module):
 
     may_look = staticmethod(media_mask)
 
-    def masks(self, batch: Batch, ahead: Tensor | None = None) -> Tensor:
-        """Which token looks at which of the pictures' tokens, (B, L, N R) bool. ahead: see `last_image`."""
-        phi = last_image(batch.ids, self.config.image_id, batch.attention_mask, ahead)
+    def masks(self, batch: Batch) -> Tensor:
+        """Which token looks at which of the pictures' tokens, (B, L, N R) bool."""
+        phi = last_image(batch.ids, self.config.image_id, batch.attention_mask, batch.ahead)
         return self.may_look(phi, batch.media.shape[1]).repeat_interleave(self.config.latents, -1)  # (B, L, N R)
 
-    def forward(self, batch: Batch, keep: Keep = NOTHING, ahead: Tensor | None = None,
-                features: Tensor | None = None) -> Tensor:  # fmt: skip
-        """Logits of the next token after every token, (B, L, V). ahead (B,): see `last_image`; features: `perceive`."""
-        media, mask = self.perceive(batch, features), self.masks(batch, ahead)
+    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
+        """Logits of the next token after every token, (B, L, V)."""
+        media, mask = self.perceive(batch), self.masks(batch)
         return self.lm.lm_head(self.hidden(batch.ids, batch.attention_mask, media, mask, None, keep))
 
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:

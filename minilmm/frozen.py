@@ -50,9 +50,9 @@ class Frozen(PrefixLM):
         self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
         self.to_prefix = nn.Linear(self.encoder.width, config.prefix_tokens * config.lm.width)
 
-    def prefix(self, images: Tensor) -> Tensor:
-        """The visual prefix of pictures: (M, C, H, W) -> (M, n, D)."""
-        pooled = self.encoder.pool(self.encoder(images))  # (M, D_v)
+    def project(self, x_f: Tensor) -> Tensor:
+        """The visual prefix of pictures by their features: (M, S, D_v) -> (M, n, D)."""
+        pooled = self.encoder.pool(x_f)  # (M, D_v)
         x = self.to_prefix(pooled).unflatten(-1, (self.config.prefix_tokens, -1))  # (M, n, D)
         if not self.config.kept:
             return x

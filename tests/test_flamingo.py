@@ -316,10 +316,10 @@ def said(page):
 def test_pages_hold_up_to_five_pictures_training_names_and_their_answers():
     generator, tests = torch.Generator().manual_seed(0), ids(*TEST_NAMES)
     for kind in mixture.NAMING + mixture.ASKING:
-        page, ahead = mixture.pages(6, generator, 16, kinds=((*kind[:3], 1.0),))
+        page = mixture.pages(6, generator, 16, kinds=((*kind[:3], 1.0),))
         count = (page.ids == 3).sum(1)
         assert torch.equal(count, page.media_mask.sum(1)) and int(count.min()) >= 2 and int(count.max()) <= 5
-        assert not bool(torch.isin(page.ids, tests).any()) and not bool(ahead.any())
+        assert not bool(torch.isin(page.ids, tests).any()) and not bool(page.ahead.any())
         last = page.attention_mask.sum(1) - 1
         assert bool((page.ids[torch.arange(6), last] == 4).all())  # the query's name, a full stop, <EOC>
         names = page.ids[torch.arange(6), last - 2]
@@ -329,20 +329,20 @@ def test_pages_hold_up_to_five_pictures_training_names_and_their_answers():
 
 def test_the_loss_of_a_page_counts_what_can_be_known():
     generator, kind = torch.Generator().manual_seed(0), (("naming", 2, 1, 1.0),)
-    page, _ = mixture.pages(4, generator, 16, kinds=kind)
+    page = mixture.pages(4, generator, 16, kinds=kind)
     assert all(len(words.split()) == 7 and words.startswith(". <EOC> . <EOC>") for words in said(page))
-    everything, _ = mixture.pages(4, generator, 16, kinds=kind, all_text=True)
+    everything = mixture.pages(4, generator, 16, kinds=kind, all_text=True)
     assert all(len(words.split()) == 9 for words in said(everything))
-    asked, _ = mixture.pages(4, generator, 16, kinds=(("vqa", 2, 1, 1.0),))
+    asked = mixture.pages(4, generator, 16, kinds=(("vqa", 2, 1, 1.0),))
     assert all(len(words.split()) == 6 and "?" not in words for words in said(asked))
 
 
 def test_pages_that_look_ahead_have_their_text_in_front():
-    page, ahead = mixture.pages(5, torch.Generator().manual_seed(0), 16, p_next=1.0)
+    page = mixture.pages(5, torch.Generator().manual_seed(0), 16, p_next=1.0)
     last = page.attention_mask.sum(1) - 1
-    assert bool(ahead.all()) and bool((page.ids[:, 1] != 3).all())
+    assert bool(page.ahead.all()) and bool((page.ids[:, 1] != 3).all())
     assert bool((page.ids[torch.arange(5), last] == 3).all())
-    looks = last_image(page.ids, 3, page.attention_mask, ahead)
+    looks = last_image(page.ids, 3, page.attention_mask, page.ahead)
     assert bool((looks[page.loss_mask] > 0).all()) and looks[0, 0] == 1  # <bos> is to say the first name
 
 

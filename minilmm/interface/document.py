@@ -6,7 +6,7 @@ In tensors we keep torch's channel order: `media (B, N, T, C, H, W)`, values in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -50,6 +50,8 @@ class Batch:
     loss_mask       (B, L)            True on tokens that are to be predicted
     media           (B, N, T, C, H, W) float in [0, 1], in the order of the tags; absent ones are 0
     media_mask      (B, N)            True where a document has its n-th image
+    features        (B, N, T, S, D)   what a frozen encoder makes of `media`, where that is known already
+    ahead           (B,)              True where text looks at the picture behind it: the paper of Flamingo's p_next
     """
 
     ids: Tensor
@@ -57,21 +59,34 @@ class Batch:
     loss_mask: Tensor
     media: Tensor
     media_mask: Tensor
+    features: Tensor | None = None
+    ahead: Tensor | None = None
 
     def __len__(self) -> int:
         return self.ids.shape[0]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        return self._each(lambda x: x.to(device, non_blocking=True))
 
     def __getitem__(self, rows: slice | Tensor) -> Batch:
         """Some of the documents."""
-        return Batch(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return self._each(lambda x: x[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        tensors = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(None if x is None else change(x) for x in tensors))  # type: ignore[arg-type]
 
     def with_media(self, media: Tensor) -> Batch:
         """The same text with other pictures: how blank and shuffled controls are made."""
-        return replace(self, media=media)
+        return replace(self, media=media, features=None)
+
+    def with_features(self, encode: Callable[[Tensor], Tensor]) -> Batch:
+        """The same documents with what a frozen encoder, (M, C, H, W) -> (M, S, D), makes of their pictures."""
+        seen = encode(self.media[self.media_mask].flatten(0, 1))  # (M T, S, D)
+        features = seen.new_zeros(*self.media.shape[:3], *seen.shape[1:])
+        features[self.media_mask] = seen.unflatten(0, (-1, self.media.shape[2]))
+        return replace(self, features=features)
 
     def tags(self, image_id: int) -> Tensor:
         """Where pictures stand, (B, L) bool. ValueError where a document's tags and pictures differ in number."""

@@ -21,17 +21,29 @@ class PrefixLM(Decodes, nn.Module):
 
     sees = True
     lm: Any
+    encoder: Any
     prefix_tokens: int
     image_id: int
 
+    def project(self, x_f: Tensor) -> Tensor:
+        """Features (M, S, D_s) -> what the language model reads in their place, (M, n, D)."""
+        raise NotImplementedError
+
     def prefix(self, images: Tensor) -> Tensor:
         """Pictures (M, C, H, W) -> what the language model reads in their place, (M, n, D)."""
-        raise NotImplementedError
+        return self.project(self.encoder(images))
+
+    def see(self, batch: Batch) -> Tensor:
+        """The encoder's features of all pictures that are there, x_f (M, T, S, D_s), in order."""
+        if batch.features is not None:
+            return batch.features[batch.media_mask]
+        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
+        return self.encoder(media.flatten(0, 1)).unflatten(0, media.shape[:2])
 
     def prefixes(self, batch: Batch) -> Tensor:
         """The prefix of every picture or video of a batch, in the order of the tags: (M, n, D)."""
-        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
-        return self.prefix(media.flatten(0, 1)).unflatten(0, media.shape[:2]).mean(1)
+        x_f = self.see(batch)
+        return self.project(x_f.flatten(0, 1)).unflatten(0, x_f.shape[:2]).mean(1)
 
     def splice(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Put every picture's prefix where its tag stands.

@@ -250,7 +250,7 @@ def train(
 
     def spoken(generator: torch.Generator) -> Tensor:
         if recipe.data == "vqa":
-            batch = pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))[0]
+            batch = pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
         else:
             batch = captions(recipe.batch, generator, resolution)
             batch = prefixed(batch, generator) if isinstance(model.lm, TextToText) else batch

@@ -124,9 +124,9 @@ def train(
     model.to(device)
     resolution = model.config.vision.resolution
 
-    def loss(drawn: list[tuple[float | Tensor, Batch, Tensor | None, Tensor]], step: int) -> Tensor:
+    def loss(drawn: list[tuple[float | Tensor, Batch]], step: int) -> Tensor:
         """Weighted, over all that the step reads: so their gradients go into one update."""
-        total = torch.stack([w * loss_of(model, b, ahead=a, features=f) for w, b, a, f in drawn]).sum()
+        total = torch.stack([w * loss_of(model, b) for w, b in drawn]).sum()
         if losses is not None:
             losses.append(float(total.detach()))
         return total
@@ -138,7 +138,7 @@ def train(
     rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
                evaluate=probed if probe_every else None, evaluate_every=probe_every or recipe.optimisation.steps,
                optimizer=optimizer_of(model, recipe),
-               draw=Feed(recipe, model.see, resolution, device))  # fmt: skip
+               draw=Feed(recipe, model.encoder, resolution, device))  # fmt: skip
     save(out, model, "flamingo", config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed,
          metrics=rows[-1], command=command, device=str(device))  # fmt: skip
     return model

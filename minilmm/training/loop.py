@@ -44,12 +44,12 @@ def rate(o: Optimisation, step: int) -> float:
     )
 
 
-def loss_of(model: nn.Module, batch: Batch, **how: Any) -> Tensor:
+def loss_of(model: nn.Module, batch: Batch) -> Tensor:
     """Cross-entropy of the tokens that the loss mask marks, in nats. ValueError where it marks none."""
     wanted = batch.loss_mask[:, 1:]
     if not bool(wanted.any()):
         raise ValueError("every label of the batch is masked: nothing to learn from")
-    return F.cross_entropy(model(batch, **how)[:, :-1][wanted].float(), batch.ids[:, 1:][wanted])
+    return F.cross_entropy(model(batch)[:, :-1][wanted].float(), batch.ids[:, 1:][wanted])
 
 
 class _Steps(Dataset):

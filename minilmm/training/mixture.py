@@ -6,7 +6,7 @@ Each is a data set of its own with a weight of its own; one update accumulates t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,13 +31,12 @@ NAMING: Kinds = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1
                  ("ambiguous-naming", 2, 2, 0.2))  # fmt: skip
 ASKING: Kinds = (("induction-vqa", 2, 2, 0.1), ("vqa", 2, 1, 0.1), ("vqa", 2, 3, 0.1))
 ANSWER = 3  # the last words of an example: a name or an answer, ".", "<EOC>"
-Document = tuple[Batch, Tensor | None]  # a batch, and which documents' text looks ahead
 
 
 def pages(
     batch: int, generator: torch.Generator, resolution: int, *,
     p_next: float = 0.0, all_text: bool = False, kinds: Kinds = NAMING,
-) -> Document:  # fmt: skip
+) -> Batch:  # fmt: skip
     """Pages "<bos> <image> zup . <EOC> <image> dax . <EOC> <image> zup . <EOC>" of one of the kinds.
 
     Names are training names and hold for one page. The loss counts answers, and a name only from its second time on:
@@ -64,7 +63,8 @@ def pages(
     learn = torch.nn.functional.pad(learn, (1, 1))
     marked = torch.where(words == ABSENT, ABSENT, 2 * words + learn)  # a word and its label move together
     marked = compact(join(2 * ids(BOS), marked.flatten(1)), fill=0)
-    return Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1), ahead
+    found = Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1)
+    return replace(found, ahead=ahead)
 
 
 def galleries(batch: int, generator: torch.Generator, resolution: int) -> Batch:
@@ -94,26 +94,26 @@ class Part:
 
     name: str
     weight: float
-    sample: Callable[[torch.Generator], Document]
+    sample: Callable[[torch.Generator], Batch]
 
 
 def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
     """The data sets that a step reads, those of size 0 left out. ValueError where none is left, or for unknown data."""
     asks = step >= recipe.questions
 
-    def paired(generator: torch.Generator) -> Document:
+    def paired(generator: torch.Generator) -> Batch:
         if asks and float(torch.rand((), generator=generator, device=generator.device)) < recipe.asked:
             return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
         if float(torch.rand((), generator=generator, device=generator.device)) < recipe.galleries:
-            return galleries(recipe.pairs // 2, generator, resolution), None
-        return captions(recipe.pairs, generator, resolution), None
+            return galleries(recipe.pairs // 2, generator, resolution)
+        return captions(recipe.pairs, generator, resolution)
 
-    def interleaved(kinds: Kinds) -> Callable[[torch.Generator], Document]:
+    def interleaved(kinds: Kinds) -> Callable[[torch.Generator], Batch]:
         how: dict[str, Any] = {"p_next": recipe.p_next, "all_text": recipe.all_text, "kinds": kinds}
         return lambda generator: pages(recipe.pages, generator, resolution, **how)
 
-    def filmed(generator: torch.Generator) -> Document:
-        return videos(recipe.videos, generator, resolution), None
+    def filmed(generator: torch.Generator) -> Batch:
+        return videos(recipe.videos, generator, resolution)
 
     if recipe.data in TASKS:
         return [Part(recipe.data, 1.0, interleaved(((recipe.data, 2, 0, 1.0),)))]
@@ -137,23 +137,23 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
 
 @dataclass(frozen=True)
 class Feed:
-    """What every step of a recipe reads: (weight, batch, ahead, features) per data set; the frozen eyes look once.
+    """What every step of a recipe reads: (weight, batch) per data set, with the features of the frozen encoder.
 
-    `see` is `Flamingo.see`. Of several processes each gets its share of every data set, weighed accordingly.
+    Of several processes each gets its share of every data set, weighed accordingly.
     """
 
     recipe: FlamingoRecipe
-    see: Callable[[Batch], Tensor]
+    encoder: Callable[[Tensor], Tensor]
     resolution: int
     device: torch.device | str
 
-    def __call__(self, step: int) -> list[tuple[float | Tensor, Batch, Tensor | None, Tensor]]:
+    @torch.no_grad()
+    def __call__(self, step: int) -> list[tuple[float | Tensor, Batch]]:
         generator = generator_for(self.recipe.seed, step, self.device)
         parts = mixture(self.recipe, self.resolution, step)
-        found: list[tuple[float | Tensor, Batch, Tensor | None, Tensor]] = []
+        found: list[tuple[float | Tensor, Batch]] = []
         for part in parts:
-            batch, ahead = part.sample(generator)
+            batch = part.sample(generator)
             rows, weight = share(batch.loss_mask[:, 1:])
-            mine = batch[rows]
-            found.append((part.weight * weight, mine, None if ahead is None else ahead[rows], self.see(mine)))
+            found.append((part.weight * weight, batch[rows].with_features(self.encoder)))
         return found

@@ -186,7 +186,7 @@ assert torch.equal(before[0, :1], after[0, :1])
 
 # %%
 reader, _ = load("lm-nano")
-page, ahead = pages(8, torch.Generator().manual_seed(0), 48)
+page = pages(8, torch.Generator().manual_seed(0), 48)
 fresh = Flamingo(model.config)
 fresh.load_state_dict(model.state_dict())
 with gates_at(fresh, 0.0), torch.no_grad():

@@ -91,9 +91,9 @@ def line(batch, row):
 
 generator = torch.Generator().manual_seed(5)
 for kind in (*NAMING[3:], *ASKING[:2]):
-    page, _ = pages(1, generator, 48, kinds=((*kind[:3], 1.0),))
+    page = pages(1, generator, 48, kinds=((*kind[:3], 1.0),))
     print(f"{kind[0]:17}", line(page, 0))
-page, _ = pages(1, generator, 48, kinds=(NAMING[3],))
+page = pages(1, generator, 48, kinds=(NAMING[3],))
 show(picture_grid(page.media[0, :, 0], ["1", "2", "3", "4", "5"], columns=5))
 assert page.media.shape[1] == 5 and len(TRAIN_NAMES) == 256
 told = [words.words[i] for i in page.ids[0][page.loss_mask[0].bool()].tolist()]
