@@ -348,7 +348,7 @@ def test_pages_that_look_ahead_have_their_text_in_front():
 
 def test_round_robin_takes_one_data_set_after_the_other(recipe):
     every = replace(recipe, first=0, questions=9, videos=2)
-    turn = mixture.Feed(replace(every, mixing="round-robin"), lambda batch: batch.media, 16, "cpu")
+    turn = mixture.Feed(replace(every, mixing="round-robin"), lambda images: images.flatten(2), 16, "cpu")
     weights = [[weight for weight, *_ in turn(step)] for step in range(4)]
     assert weights == [[0.5], [1.0], [0.1], [0.5]]
     at_once = replace(turn, recipe=every)(2)

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from minilmm.checkpoints.saving import MODEL, ZOO, digest, load, shipped
 from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.tasks import Settings
 from minilmm.training import blip2
-from minilmm.training.checkpoint import MODEL, ZOO, digest, load, shipped
 from minilmm.training.vision import retrieval, zero_shot
-from minilmm.world.tasks import Settings
 
 pytestmark = pytest.mark.slow
 EPISODES = 200
