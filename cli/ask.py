@@ -103,11 +103,11 @@ def ours(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> t
 
     Without words of one's own the real one is asked as it was trained: "Picture:<image> Name:".
     """
-    from minilmm.checkpoints.opening import load
+    from minilmm.checkpoints.opening import load, open_run
     from minilmm.data.pictures import load_picture
     from minilmm.interface.document import Document, Image, Text, collate
     from minilmm.interface.tokenizer import EOC, IMAGE, Tokenizer
-    from minilmm.training.real import form_of, open_run
+    from minilmm.training.real import form_of
     from minilmm.world.vocabulary import tokenizer
 
     words: Tokenizer = tokenizer()

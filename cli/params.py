@@ -217,7 +217,7 @@ def params(
         return paper_flamingo(name)
     kind, config, recipe, origin = described(name)
     if kind.startswith(REAL):  # other people's models: their sizes are known when they are loaded
-        from minilmm.training.real import open_run
+        from minilmm.checkpoints.opening import open_run
 
         model: Any = open_run(name)[0]
         config = config["model"]

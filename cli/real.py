@@ -117,11 +117,10 @@ def measured(
 
 def opened(run: str, task: str, device: str) -> tuple[Any, Any, str]:
     """A run, or a model by its name: what it is, its tokenizer, and the data that it was trained with."""
-    from minilmm.checkpoints import backbones
-    from minilmm.training import real
+    from minilmm.checkpoints import backbones, opening
 
     if backbones.of_the_course(run):
-        model, words, card = real.open_run(run, device)
+        model, words, card = opening.open_run(run, device)
         return model, words, card["config"]["data"]
     if task == "retrieval":
         eyes, config = backbones.load_encoder(run)

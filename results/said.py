@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from minilmm.checkpoints.opening import open_run
 from minilmm.interface.document import Image, Text, collate
 from minilmm.interface.tokenizer import EOC
 from minilmm.training import real
@@ -21,7 +22,7 @@ THINGS = 40
 @torch.no_grad()
 def main(run: str, file: Path) -> None:
     """Write rows of {"name", "vendor", "said"}."""
-    model, words, card = real.open_run(run)
+    model, words, card = open_run(run)
     data, form = real.data_named(card["config"]["data"], model.config.vision.resolution), real.form_of("emoji")
     end, rows = words.convert_tokens_to_ids(EOC), []
     for vendor, pictures in zip(data.vendors, data.pictures, strict=True):

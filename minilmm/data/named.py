@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -92,15 +92,30 @@ def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return moved
 
 
+def views(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -> Tensor:
+    """The features of one view of each picture, by vendors and numbers of one shape (...): (..., S, D) float."""
+    assert data.features is not None
+    view = integers(data.features.shape[2], row.shape, generator)
+    return data.features[vendor.cpu(), row.cpu(), view.cpu()].to(generator.device).float()
+
+
 def shown(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures by vendors and numbers of one shape (...), jittered: (..., 3, R, R) float. Where the eyes have looked
-    already, the features of one view of each: (..., S, D) float.
-    """
-    if data.features is not None:
-        view = integers(data.features.shape[2], row.shape, generator)
-        return data.features[vendor.cpu(), row.cpu(), view.cpu()].to(generator.device).float()
+    """Pictures by vendors and numbers of one shape (...), jittered: (..., 3, R, R) float."""
     pixels = data.pictures[vendor.cpu(), row.cpu()].to(generator.device).float() / 255
     return jitter(pixels.flatten(0, -4), generator).view(pixels.shape)
+
+
+def look(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    """Pictures (B, m, 3, R, R) of documents; where an encoder has looked already, blanks and features (B, m, S, D)."""
+    if data.features is None:
+        return shown(data, vendor, row, generator).cpu(), None
+    return torch.zeros(*row.shape, 3, 1, 1), views(data, vendor, row, generator)
+
+
+def batched(documents: list[Document], features: Tensor | None, tokenizer: Tokenizer, device: torch.device) -> Batch:
+    """Documents with the features of their pictures, if there are any."""
+    batch = collate(documents, tokenizer).to(device)
+    return batch if features is None else replace(batch, features=features[:, :, None])  # an image is one frame
 
 
 def captions(
@@ -111,9 +126,10 @@ def captions(
 
     def sample(batch: int, generator: torch.Generator) -> Batch:
         row = pool[integers(len(pool), (batch,), generator).cpu()]
-        pictures = shown(data, integers(len(data.vendors), (batch,), generator), row, generator).cpu()
-        documents = [form.document(p, data.names[i]) for p, i in zip(pictures, row.tolist(), strict=True)]
-        return collate(documents, tokenizer).to(generator.device)
+        vendor = integers(len(data.vendors), (batch,), generator)
+        pictures, features = look(data, vendor[:, None], row[:, None], generator)
+        documents = [form.document(p[0], data.names[i]) for p, i in zip(pictures, row.tolist(), strict=True)]
+        return batched(documents, features, tokenizer, generator.device)
 
     return sample
 
@@ -132,7 +148,7 @@ def pages(
         order, owner = arrange(batch, Settings(ways=ways, shots=shots), generator)
         label = torch.cat([owner.gather(1, order), owner[:, -1:]], 1)  # (B, m) which way each picture shows
         things = pool.to(label.device)[unlike(group.to(label.device), ways, batch, generator)].gather(1, label)
-        pictures = shown(data, integers(len(data.vendors), label.shape, generator), things, generator).cpu()
+        pictures, features = look(data, integers(len(data.vendors), label.shape, generator), things, generator)
         said = choices(len(TRAIN_NAMES), ways, (batch,), generator).gather(1, label)
         documents = []
         for b in range(batch):
@@ -140,7 +156,7 @@ def pages(
             known = [not nonsense or name in names[:i] for i, name in enumerate(names)]
             parts = zip(pictures[b], names, known, strict=True)
             documents.append([segment for part in parts for segment in form.document(*part)])
-        return collate(documents, tokenizer).to(generator.device)
+        return batched(documents, features, tokenizer, generator.device)
 
     return sample
 

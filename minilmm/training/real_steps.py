@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.blip2 import Blip2, Stage1
+from minilmm.checkpoints.opening import Bridge, Trained
 from minilmm.checkpoints.saving import REAL, save
 from minilmm.data import named
 from minilmm.data.features import looked_at
@@ -29,7 +30,7 @@ from minilmm.training.beginnings import begin_at_words, begin_centred
 from minilmm.training.blip2 import matches
 from minilmm.training.flamingo import gates, optimizer_of
 from minilmm.training.loop import Report, adamw, fast_halves, fit, generator_for, quiet
-from minilmm.training.real import Bridge, Trained, compose, data_named, facts, form_of
+from minilmm.training.real import compose, data_named, facts, form_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe, RealRecipe
 from minilmm.vision.contrastive import same_text
 from minilmm.world.scenes import integers
@@ -115,7 +116,7 @@ def matching(recipe: RealBlip2Recipe, model: Stage1, words: Tokenizer, seen: Nam
     def loss(generator: torch.Generator, step: int) -> Tensor:
         size = (recipe.batch,)
         row, vendor = integers(len(table), size, generator), integers(len(seen.vendors), size, generator)
-        x_f = named.shown(seen, vendor, row, generator)  # (B, S, D)
+        x_f = named.views(seen, vendor, row, generator)  # (B, S, D)
         text = table[row.cpu()].to(x_f.device)
         text = text[:, : int((text != 0).sum(1).max())]
         found = model(x_f, text, text != 0, same_text(text), generator, min(1.0, step / max(1, recipe.hardening)))
@@ -210,7 +211,7 @@ def prepare(recipe: RealRecipe, device: torch.device | str = "cpu") -> Job:
     model, words = compose(recipe)
     model.to(device)
     data, form = data_named(recipe.data, model.config.vision.resolution), form_of(recipe.data)
-    seen = looked_at(data, model.encoder, recipe.views, device)  # type: ignore[arg-type]
+    seen = looked_at(data, model.encoder, recipe.views, device)
     if isinstance(recipe, RealFrozenRecipe) and isinstance(model, Frozen) and recipe.ridge:
         begin_at_words(model, words, seen, recipe.ridge)
     if isinstance(model, Flamingo):

@@ -59,6 +59,7 @@ from minilmm.language import CausalLM, LMConfig
 from minilmm.checkpoints.opening import load
 from minilmm.plots import few_shot_curves, series_of, show
 from minilmm.interface.tokenizer import EOC
+from minilmm.checkpoints.opening import open_run
 from minilmm.training import real
 from minilmm.checkpoints.saving import read_card
 
@@ -202,7 +203,7 @@ assert told["volcano"] == "eagle" and told["herb"] == "sun"
 # %% tags=["nbval-ignore-output"]
 wanted = ("hammer", "violin", "owl")  # <- change me
 if here:
-    model, words, _ = real.open_run(recorded / "frozen-pages")
+    model, words, _ = open_run(recorded / "frozen-pages")
     data = real.data_named("emoji", model.config.vision.resolution)
     form, end = real.form_of("emoji"), words.convert_tokens_to_ids(EOC)
     for i in [i for i, name in enumerate(data.names) if name in wanted]:
