@@ -27,7 +27,7 @@ class Named:
     vendors    V strings
     pictures   (V, N, 3, R, R) uint8
     held_out   (N,) bool, True on what training never shows
-    features   (V, N, K, S, D) what frozen eyes make of K views of each picture, shown in its place where it is there
+    features   (V, N, K, S, D) what a frozen encoder makes of K views of each picture, where it has looked already
     """
 
     names: list[str]
