@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.interface.document import Batch
+from minilmm.interface.model import NOTHING, Keep
 from minilmm.interface.tokenizer import IMAGE_ID
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, halves, placed
-from minilmm.nn.attention import NOTHING, Keep
 from minilmm.nn.prefix import PrefixLM
 from minilmm.nn.qformer import Past, QFormer, QFormerConfig, bidirectional_mask, causal_mask
 from minilmm.vision import Encoder, VisionConfig, build_encoder

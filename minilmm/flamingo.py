@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.interface.document import Batch
+from minilmm.interface.model import NOTHING, Cache, Keep
 from minilmm.interface.tokenizer import IMAGE_ID
 from minilmm.language.causal import CausalLM, LMConfig
-from minilmm.nn.attention import NOTHING, Cache, Keep, attend
+from minilmm.nn.attention import attend
 from minilmm.nn.decoding import Decodes
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 

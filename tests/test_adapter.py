@@ -21,8 +21,8 @@ from minilmm.blip2 import Blip2, Blip2Config
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.document import Batch, left_padded
+from minilmm.interface.model import Cache, Keep
 from minilmm.language.adapter import TransformersLM, TransformersT5
-from minilmm.nn.attention import Cache, Keep
 from minilmm.nn.qformer import QFormerConfig
 from minilmm.vision import VisionConfig
 

@@ -17,8 +17,8 @@ from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1, hard_negatives
 from minilmm.checkpoints.convert import filled
 from minilmm.interface.document import Batch, left_padded
+from minilmm.interface.model import Keep
 from minilmm.language import CausalLM, LMConfig
-from minilmm.nn.attention import Keep
 from minilmm.nn.qformer import (
     QFormer,
     QFormerConfig,

@@ -22,8 +22,8 @@ from minilmm.flamingo import (
     media_mask,
 )
 from minilmm.interface.document import Batch, left_padded
+from minilmm.interface.model import Keep
 from minilmm.language import LMConfig
-from minilmm.nn.attention import Keep
 from minilmm.training import flamingo as training
 from minilmm.training import lm as lm_training
 from minilmm.training import loop, mixture

@@ -5,8 +5,9 @@ import torch
 from tiny import assert_near, tiny_lm
 
 from minilmm.interface.document import Batch
+from minilmm.interface.model import Cache, Keep
 from minilmm.language import CausalLM, LMConfig
-from minilmm.nn.attention import Cache, Keep, attend
+from minilmm.nn.attention import attend
 from minilmm.world.vocabulary import tokenizer
 
 

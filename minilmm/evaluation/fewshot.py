@@ -26,8 +26,9 @@ from minilmm.evaluation.statistics import bootstrap_interval
 from minilmm.evaluation.tasks import TASKS, Episodes, Settings, Task
 from minilmm.evaluation.tasks.episodes import check_split
 from minilmm.interface.document import Batch
+from minilmm.interface.model import MultimodalLM
 from minilmm.interface.tokenizer import EOC, Tokenizer
-from minilmm.nn.decoding import MultimodalLM, finite
+from minilmm.nn.decoding import finite
 from minilmm.world.grammar import ABSENT, compact
 from minilmm.world.vocabulary import tokenizer
 

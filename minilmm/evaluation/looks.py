@@ -11,7 +11,7 @@ from torch import Tensor
 from minilmm.blip2 import Blip2, Stage1
 from minilmm.flamingo import Flamingo
 from minilmm.interface.document import Batch
-from minilmm.nn.attention import Keep
+from minilmm.interface.model import Keep
 
 
 def openness(model: Flamingo) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from minilmm.interface.document import Batch
+from minilmm.interface.model import NOTHING, Cache, Keep, LayerCache
 from minilmm.language.causal import Decoder, LMConfig, embed_scale
 from minilmm.language.encdec import EncDecCache, EncDecConfig, TextToText
-from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache
 
 InFront = Callable[[int, Tensor], Tensor]
 CONTEXT = ("max_position_embeddings", "max_seq_len", "seq_length")  # what configurations call the longest text

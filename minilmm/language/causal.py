@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.interface.document import Batch
-from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, SelfAttention, in_order, last, rotary_angles
+from minilmm.interface.model import NOTHING, Cache, Keep, LayerCache
+from minilmm.nn.attention import SelfAttention, in_order, last, rotary_angles
 from minilmm.nn.decoding import Decodes
 
 

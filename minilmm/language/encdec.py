@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilmm.interface.document import Batch
-from minilmm.nn.attention import NOTHING, Cache, Keep, LayerCache, attend, in_order
+from minilmm.interface.model import NOTHING, Cache, Keep, LayerCache
+from minilmm.nn.attention import attend, in_order
 from minilmm.nn.decoding import Decodes
 
 

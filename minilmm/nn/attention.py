@@ -2,53 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-@dataclass
-class LayerCache:
-    """What one attention layer remembers: keys and values (B, H, L, d), and the last projections before the smear."""
-
-    keys: Tensor | None = None
-    values: Tensor | None = None
-    tail: Tensor | None = None  # (B, window - 1, (H + H_kv) d)
-
-
-@dataclass
-class Cache:
-    """One LayerCache per layer, plus which cached positions are real (B, L) and the next position (B,)."""
-
-    layers: list[LayerCache] = field(default_factory=list)
-    mask: Tensor | None = None
-    next_position: Tensor | None = None
-
-    def select(self, rows: Tensor) -> Cache:
-        """The rows named, some of them perhaps more than once: how a prefix is shared, and beams are re-ordered."""
-
-        def pick(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x[rows]
-
-        layers = [LayerCache(pick(c.keys), pick(c.values), pick(c.tail)) for c in self.layers]
-        return Cache(layers, pick(self.mask), pick(self.next_position))
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Lists that a forward pass appends to, a tensor per layer, where they are given.
-
-    maps: self-attention (B, H, L, K); cross: cross-attention (B, H, L, K); past: keys and values, (B, H, L, d) each.
-    """
-
-    maps: list[Tensor] | None = None
-    cross: list[Tensor] | None = None
-    past: list[tuple[Tensor, Tensor]] | None = None
-
-
-NOTHING = Keep()
+from minilmm.interface.model import LayerCache
 
 
 def rotary_angles(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:

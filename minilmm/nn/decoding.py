@@ -2,46 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from minilmm.interface.document import Batch, left_padded
-from minilmm.nn.attention import NOTHING, Cache, Keep
-
-Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
-
-
-class Steppable(Protocol):
-    """A model with a cache: prompts are read once, then continued."""
-
-    def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
-        """Left-padded prompts -> logits after each (B, V), and the cache."""
-        ...
-
-    def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
-        """Append ids (B, K): logits (B, K, V)."""
-        ...
-
-
-class MultimodalLM(Steppable, Protocol):
-    """What the harness asks of a model. `sees` says whether pictures reach it; without, it reads descriptions."""
-
-    sees: bool
-
-    def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:
-        """Logits (B, L, V)."""
-        ...
-
-    def score(self, batch: Batch, continuations: Tensor, mask: Tensor) -> Tensor:
-        """Log-probabilities (B, C)."""
-        ...
-
-    def generate(self, batch: Batch, max_tokens: int, stop: Stop, beams: int = 1) -> Tensor:
-        """Continuations (B, max_tokens)."""
-        ...
+from minilmm.interface.model import Steppable, Stop
 
 
 def finite(scores: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minilmm.interface.document import Batch
-from minilmm.nn.attention import NOTHING, Cache, Keep
+from minilmm.interface.model import NOTHING, Cache, Keep
 from minilmm.nn.decoding import Decodes
 
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.nn.attention import NOTHING, Keep, attend
+from minilmm.interface.model import NOTHING, Keep
+from minilmm.nn.attention import attend
 
 Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of the queries
 

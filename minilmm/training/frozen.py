@@ -15,9 +15,9 @@ from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.document import Batch, collate
+from minilmm.interface.model import MultimodalLM
 from minilmm.interface.tokenizer import BOS, IMAGE
 from minilmm.language import CausalLM
-from minilmm.nn.decoding import MultimodalLM
 from minilmm.nn.parallel import same_noise, share
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.recipes import FrozenRecipe, Optimisation

@@ -48,7 +48,7 @@ from minilmm.course.reader import at, score, size, source
 from minilmm.evaluation.fewshot import correct, evaluate, prompts
 from minilmm.language.causal import Block, CausalLM
 from minilmm.evaluation.statistics import bootstrap_interval
-from minilmm.nn.attention import Keep
+from minilmm.interface.model import Keep
 from minilmm.plots import (
     attention_map,
     few_shot_curves,

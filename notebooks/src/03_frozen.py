@@ -51,7 +51,7 @@ from minilmm.interface.document import Image, Text, collate
 from minilmm.evaluation.fewshot import evaluate, prompts
 from minilmm.frozen import Frozen
 from minilmm.evaluation.statistics import paired_interval
-from minilmm.nn.attention import Keep
+from minilmm.interface.model import Keep
 from minilmm.plots import (
     arms_chart,
     attention_map,

@@ -46,7 +46,7 @@ from minilmm.blip2 import Stage1, hard_negatives
 from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
 from minilmm.evaluation.looks import query_looks
-from minilmm.nn.attention import Keep
+from minilmm.interface.model import Keep
 from minilmm.nn.qformer import (
     Block,
     QFormer,
