@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from minilmm.interface.document import Batch
 from minilmm.interface.model import NOTHING, Keep
-from minilmm.interface.tokenizer import IMAGE_ID
+from minilmm.interface.tokenizer import IMAGE_ID, PAD_ID
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, halves, placed
 from minilmm.nn.prefix import PrefixLM
@@ -179,32 +179,31 @@ class Blip2(PrefixLM):
 
     @torch.no_grad()
     def see(self, batch: Batch) -> Tensor:
-        """The frozen encoder's features, x_f (M, T, S, D_s)."""
+        """The frozen encoder's features, x_f (B, N, T, S, D_s)."""
         return super().see(batch)
 
-    def project(self, x_f: Tensor, heard: Tensor | None = None) -> Tensor:
+    def project(self, x_f: Tensor, asked: Tensor | None = None) -> Tensor:
         """Features (M, S, D_s), and what is asked (M, K) if anything -> soft visual prompts (M, Q, D)."""
-        mask = None if heard is None else bidirectional_mask(self.prefix_tokens, heard != 0)
-        return self.to_lm(self.qformer(x_f, heard, mask)[0])
+        mask = None if asked is None else bidirectional_mask(self.prefix_tokens, asked != PAD_ID)
+        return self.to_lm(self.qformer(x_f, asked, mask)[0])
 
     def prefixes(self, batch: Batch) -> Tensor:
         """As of any prefix; of a model that was fine-tuned for questions, each with the words behind it."""
         if not self.config.asked:
             return super().prefixes(batch)
-        x_f = self.see(batch)  # (M, T, S, D_s)
-        M, T = x_f.shape[:2]
-        heard = self.question(batch).repeat_interleave(T, 0)
-        return self.project(x_f.flatten(0, 1), heard).unflatten(0, (M, T)).mean(1)
+        x_f = self.see(batch)  # (B, N, T, S, D_s)
+        asked = self.question(batch).flatten(0, 1).repeat_interleave(x_f.shape[2], 0)  # (B N T, K)
+        return self.project(x_f.flatten(0, 2), asked).unflatten(0, x_f.shape[:3]).mean(2)
 
     def question(self, batch: Batch) -> Tensor:
-        """[CLS] and the words behind each picture, up to the next, without those to be learned: (M, K) ids, 0 pads."""
+        """[CLS] and the words behind each picture, up to the next, without those to be learned: (B, N, K) ids."""
         tag = (batch.ids == self.image_id) & batch.attention_mask
-        row, _ = tag.nonzero(as_tuple=True)  # (M,)
-        number = tag.long().cumsum(1)  # (B, L), of the last picture, from 1
-        told = batch.attention_mask & ~batch.loss_mask & ~tag
-        words = batch.ids[row] * (told[row] & (number[row] == number[tag][:, None]))  # (M, L), 0 elsewhere
-        order = (words == 0).to(torch.uint8).argsort(dim=1, stable=True)
-        words = words.gather(1, order)[:, : self.config.qformer.context - 1]
+        number = tag.long().cumsum(1)[:, None]  # (B, 1, L), of the last picture, from 1
+        picture = torch.arange(1, batch.media.shape[1] + 1, device=tag.device)[:, None]  # (N, 1)
+        behind = (batch.attention_mask & ~batch.loss_mask & ~tag)[:, None] & (number == picture)  # (B, N, L)
+        words = batch.ids[:, None].masked_fill(~behind, PAD_ID)
+        order = (words == PAD_ID).to(torch.uint8).argsort(dim=-1, stable=True)  # padding last
+        words = words.gather(-1, order)[..., : self.config.qformer.context - 1]
         return F.pad(words, (1, 0), value=self.config.qformer.cls)
 
     def forward(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:

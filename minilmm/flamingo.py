@@ -191,20 +191,20 @@ class Flamingo(Decodes, nn.Module):
 
     @torch.no_grad()
     def see(self, batch: Batch) -> Tensor:
-        """The frozen eyes' features of all pictures that are there, x_f (M, T, S, D_x), in order."""
-        if batch.features is not None:
-            return batch.features[batch.media_mask]
-        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
-        return self.encoder(media.flatten(0, 1)).unflatten(0, media.shape[:2])
+        """The frozen encoder's features of all pictures, absent ones included: x_f (B, N, T, S, D_x)."""
+        return batch.encoded(self.encoder)
 
     def perceive(self, batch: Batch) -> Tensor:
-        """The tokens of all pictures, absent ones 0: (B, N R, D_x). ValueError where tags and pictures differ."""
-        batch.tags(self.config.image_id)
-        (B, N), R, width = batch.media.shape[:2], self.config.latents, self.encoder.width
-        out = self.resampler.latents.new_zeros(B, N, R, width)
-        if bool(batch.media_mask.any()):
-            out = out.masked_scatter(batch.media_mask[..., None, None], self.resampler(self.see(batch)))
-        return out.flatten(1, 2)
+        """The tokens of all pictures, absent ones 0: (B, N R, D_x).
+
+        ValueError where tags and pictures differ in number; training trusts its batches, and waits for no device.
+        """
+        batch.tags(self.config.image_id, check=not self.training)
+        B, N = batch.media_mask.shape
+        if not N:
+            return self.resampler.latents.new_zeros(B, 0, self.encoder.width)
+        tokens = self.resampler(self.see(batch).flatten(0, 1)).unflatten(0, (B, N))  # (B, N, R, D_x)
+        return tokens.masked_fill(~batch.media_mask[..., None, None], 0.0).flatten(1, 2)
 
     def hidden(self, ids: Tensor, real: Tensor | None, media: Tensor, mask: Tensor, cache: Cache | None = None,
                keep: Keep = NOTHING) -> Tensor:  # fmt: skip

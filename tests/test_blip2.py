@@ -346,15 +346,16 @@ def test_what_is_asked_stands_behind_a_picture_and_is_not_the_answer():
     media = torch.rand(2, 2, 1, 3, 8, 8)
     learn = torch.tensor([[0, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]).bool()
     batch = Batch.of(ids, media, loss_mask=learn)
-    assert model.question(batch).tolist() == [[7, 10, 0, 0, 0, 0], [7, 12, 13, 14, 0, 0], [7, 15, 0, 0, 0, 0]]
+    asked = [[[7, 10, 0, 0, 0, 0], [7, 12, 13, 14, 0, 0]], [[7, 15, 0, 0, 0, 0], [7, 0, 0, 0, 0, 0]]]
+    assert model.question(batch).tolist() == asked  # the last picture is absent
     prompt = replace(batch, loss_mask=torch.zeros_like(learn))
-    assert model.question(prompt).tolist()[0] == [7, 10, 11, 0, 0, 0]
+    assert model.question(prompt).tolist()[0][0] == [7, 10, 11, 0, 0, 0]
     with torch.no_grad():
         nn.init.normal_(model.qformer.query_tokens)
         heard = model.prefixes(prompt)
         other = replace(prompt, ids=prompt.ids.clone().masked_fill(prompt.ids == 12, 20))
-        changed = (model.prefixes(other) - heard).abs().amax((1, 2)) > 1e-6
-        assert changed.tolist() == [False, True, False]  # one question is about one picture
+        changed = (model.prefixes(other) - heard).abs().amax((2, 3)) > 1e-6
+        assert changed.tolist() == [[False, True], [False, False]]  # one question is about one picture
         deaf = Blip2(replace(model.config, asked=False), lm, model.encoder).eval()
         assert torch.equal(deaf.prefixes(prompt), deaf.prefixes(other))
         logits, cache = model.prefill(prompt)

@@ -33,12 +33,12 @@ def token_looks(model: Flamingo, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def latent_looks(model: Flamingo, batch: Batch) -> Tensor:
-    """How much each of a picture's R tokens takes from each patch, in the resampler's last layer: (M, R, T, S).
+    """How much each of a picture's R tokens takes from each patch, in the resampler's last layer: (B N, R, T, S).
 
     Averaged over heads. The rest of each row goes to the latents themselves.
     """
     maps: list[Tensor] = []
-    features = model.see(batch)  # (M, T, S, D)
+    features = model.see(batch).flatten(0, 1)  # (B N, T, S, D)
     model.resampler(features, maps)
     T, S = features.shape[1:3]
     return maps[-1].mean(1)[..., : T * S].unflatten(-1, (T, S))
@@ -52,9 +52,7 @@ def patch_looks(model: Flamingo, batch: Batch) -> Tensor:
     """
     weights = openness(model)
     words = torch.einsum("g,gblnr->blnr", weights / weights.sum().clamp(min=1e-9), token_looks(model, batch))
-    seen = latent_looks(model, batch).sum(2)  # (M, R, S)
-    patches = seen.new_zeros(*batch.media.shape[:2], *seen.shape[1:])
-    patches[batch.media_mask] = seen
+    patches = latent_looks(model, batch).sum(2).unflatten(0, batch.media_mask.shape)  # (B, N, R, S)
     return torch.einsum("blnr,bnrs->blns", words, patches)
 
 

@@ -81,16 +81,24 @@ class Batch:
         """The same text with other pictures: how blank and shuffled controls are made."""
         return replace(self, media=media, features=None)
 
-    def with_features(self, encode: Callable[[Tensor], Tensor]) -> Batch:
-        """The same documents with what a frozen encoder, (M, C, H, W) -> (M, S, D), makes of their pictures."""
-        seen = encode(self.media[self.media_mask].flatten(0, 1))  # (M T, S, D)
-        features = seen.new_zeros(*self.media.shape[:3], *seen.shape[1:])
-        features[self.media_mask] = seen.unflatten(0, (-1, self.media.shape[2]))
-        return replace(self, features=features)
+    def encoded(self, encode: Callable[[Tensor], Tensor]) -> Tensor:
+        """The features, or what an encoder, (M, C, H, W) -> (M, S, D), makes of the pictures: (B, N, T, S, D)."""
+        if self.features is not None:
+            return self.features
+        return encode(self.media.flatten(0, 2)).unflatten(0, self.media.shape[:3])
 
-    def tags(self, image_id: int) -> Tensor:
-        """Where pictures stand, (B, L) bool. ValueError where a document's tags and pictures differ in number."""
+    def with_features(self, encode: Callable[[Tensor], Tensor]) -> Batch:
+        """The same documents with the features of their pictures: a frozen encoder looks once."""
+        return replace(self, features=self.encoded(encode))
+
+    def tags(self, image_id: int, check: bool = True) -> Tensor:
+        """Where pictures stand, (B, L) bool. ValueError where a document's tags and pictures differ in number.
+
+        check: looks at the numbers, which waits for the device. `Batch.of` and `collate` make no batch that differs.
+        """
         tag = (self.ids == image_id) & self.attention_mask
+        if not check:
+            return tag
         tags, pictures = tag.sum(1), self.media_mask.sum(1)
         if not torch.equal(tags, pictures):
             counts = f"documents have {tags.tolist()} <image> tags but {pictures.tolist()} pictures"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minilmm.interface.document import Batch
 from minilmm.interface.model import NOTHING, Cache, Keep
@@ -34,30 +35,28 @@ class PrefixLM(Decodes, nn.Module):
         return self.project(self.encoder(images))
 
     def see(self, batch: Batch) -> Tensor:
-        """The encoder's features of all pictures that are there, x_f (M, T, S, D_s), in order."""
-        if batch.features is not None:
-            return batch.features[batch.media_mask]
-        media = batch.media[batch.media_mask]  # (M, T, C, H, W)
-        return self.encoder(media.flatten(0, 1)).unflatten(0, media.shape[:2])
+        """The encoder's features of all pictures, absent ones included: x_f (B, N, T, S, D_s)."""
+        return batch.encoded(self.encoder)
 
     def prefixes(self, batch: Batch) -> Tensor:
-        """The prefix of every picture or video of a batch, in the order of the tags: (M, n, D)."""
+        """The prefix of every picture or video; frames are averaged: (B, N, n, D)."""
         x_f = self.see(batch)
-        return self.project(x_f.flatten(0, 1)).unflatten(0, x_f.shape[:2]).mean(1)
+        return self.project(x_f.flatten(0, 2)).unflatten(0, x_f.shape[:3]).mean(2)
 
     def splice(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Put every picture's prefix where its tag stands.
 
         -> embeddings (B, L', D) and their mask (B, L'), with L' = L + (n - 1) times the most pictures of a row, and
         `last` (B, L): for each token of the document the place in L' of its (last) vector.
-        A video's frames are averaged into one prefix. ValueError where tags and pictures differ in number.
+        ValueError where tags and pictures differ in number; training trusts its batches, so that nothing waits for
+        the device.
         """
         n, ids, real = self.prefix_tokens, batch.ids, batch.attention_mask
-        tag = batch.tags(self.image_id)  # (B, L)
+        tag = batch.tags(self.image_id, check=not self.training)  # (B, L)
         counts = tag.sum(1)
-        B, L = ids.shape
+        (B, L), N = ids.shape, batch.media.shape[1]
         words = self.lm.embed(ids)  # (B, L, D)
-        extra = (n - 1) * int(counts.max())
+        extra = (n - 1) * N
         # right-align the last column: rows with fewer pictures than others get padding in front
         last = torch.arange(L, device=ids.device) + (n - 1) * tag.long().cumsum(1)  # (B, L), rows start at 0
         last = last + (extra - (n - 1) * counts)[:, None]
@@ -65,12 +64,13 @@ class PrefixLM(Decodes, nn.Module):
         mask = place.scatter(1, last, real)
         x = torch.zeros(B, L + extra, words.shape[-1], device=ids.device, dtype=words.dtype)
         x = x.scatter(1, last[..., None].expand(-1, -1, x.shape[-1]), words)
-        if int(counts.sum()):
-            prefix = self.prefixes(batch)  # (M, n, D)
-            row, column = tag.nonzero(as_tuple=True)  # (M,)
-            where = last[row, column][:, None] - torch.arange(n - 1, -1, -1, device=ids.device)  # (M, n)
-            x = x.index_put((row[:, None].expand(-1, n), where), prefix.to(x.dtype))
-            mask = mask.index_put((row[:, None].expand(-1, n), where), torch.ones_like(where, dtype=torch.bool))
+        if N:
+            column = (~tag).to(torch.uint8).argsort(dim=1, stable=True)[:, :N]  # (B, N) where the tags stand
+            where = last.gather(1, column)[..., None] - torch.arange(n - 1, -1, -1, device=ids.device)  # (B, N, n)
+            where = where.masked_fill(~batch.media_mask[..., None], L + extra).flatten(1)  # absent: behind the end
+            prefix = self.prefixes(batch).to(x.dtype).flatten(1, 2)  # (B, N n, D)
+            x = F.pad(x, (0, 0, 0, 1)).scatter(1, where[..., None].expand_as(prefix), prefix)[:, :-1]
+            mask = F.pad(mask, (0, 1)).scatter(1, where, True)[:, :-1]
         return x, mask, last
 
     def hidden(self, batch: Batch, keep: Keep = NOTHING) -> Tensor:

@@ -79,7 +79,7 @@ def documents(media):
 
 
 with torch.no_grad():
-    x_f = model.see(documents(pictures[:, None]))
+    x_f = model.see(documents(pictures[:, None])).flatten(0, 1)
     x = model.resampler(x_f)
 print("features of frozen eyes (M, T, S, D):", tuple(x_f.shape))
 print("the pictures' tokens       (M, R, D):", tuple(x.shape))
@@ -163,7 +163,7 @@ show(
 )
 with torch.no_grad():
     for frames in (1, 8, 12):
-        x = model.resampler(model.see(documents(clip[:, :frames])))
+        x = model.resampler(model.see(documents(clip[:, :frames])).flatten(0, 1))
         print(f"{frames:2} frames: {tuple(x.shape)}")
         assert x.shape == (2, 4, 128)
     first, last = (
@@ -184,7 +184,7 @@ assert torch.allclose(first, last, atol=1e-6)
 # %%
 with torch.no_grad():
     forwards, backwards = (
-        model.resampler(model.see(documents(c)))
+        model.resampler(model.see(documents(c)).flatten(0, 1))
         for c in (clip[:, :8], clip[:, :8].flip(1))
     )
 print("backwards differs:", bool((forwards - backwards).abs().max() > 1e-3))
@@ -201,7 +201,7 @@ assert (forwards - backwards).abs().max() > 1e-3
 broken = TimesPerImage(128, 4, 2, 4, 8)
 broken.load_state_dict(model.resampler.state_dict())
 nn.init.normal_(broken.time_embeddings)
-twice = model.see(documents(pictures[[0, 0], None]))
+twice = model.see(documents(pictures[[0, 0], None])).flatten(0, 1)
 with torch.no_grad():
     ours, theirs = (torch.equal(*make(twice)) for make in (model.resampler, broken))
 print("the same picture twice, right:", ours, "· numbered as frames:", theirs)
@@ -264,7 +264,7 @@ def seen_through(count, split):
     """Features of pictures of one object, its colour and its shape."""
     one = sample_scenes(count, generator, split=split)
     return (
-        model.see(documents(render(one, generator)[:, None])),
+        model.see(documents(render(one, generator)[:, None])).flatten(0, 1),
         one.colour[:, 0],
         one.shape[:, 0],
     )
