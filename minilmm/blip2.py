@@ -1,8 +1,8 @@
 """BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Encoders and LLMs (Li et al., ICML 2023).
 
-A *Q-Former* (`minilmm.nn.qformer`) stands between frozen eyes and a frozen language model. Stage 1 teaches it to find
-what matters for text, by three objectives: image-text contrast (ITC), image-text matching (ITM) and image-grounded text
-generation (ITG). Stage 2 keeps the queries' half, maps its outputs to where the language model's words live, and
+A *Q-Former* (`minilmm.nn.qformer`) stands between a frozen vision encoder and a frozen language model. Stage 1 teaches
+it to find what matters for text, by three objectives: image-text contrast (ITC), image-text matching (ITM) and
+image-grounded text generation (ITG). Stage 2 keeps the queries' half, maps its outputs to where the language model's words live, and
 prepends them.
 """
 
@@ -26,7 +26,7 @@ from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 @dataclass(frozen=True)
 class Blip2Config:
-    """A Q-Former, the eyes that it looks through, and in stage 2 the language model that reads it."""
+    """A Q-Former, the vision encoder that it looks at, and in stage 2 the language model that reads it."""
 
     qformer: QFormerConfig
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -37,7 +37,7 @@ class Blip2Config:
 
 
 def bounded(temperature: Tensor, low: float = 0.01, high: float = 0.5) -> Tensor:
-    """The temperature within bounds; the gradient passes them, so that one that reached a bound can come back."""
+    """The temperature within bounds. Its gradient ignores them, so that a temperature at a bound can come back."""
     return temperature + (temperature.clamp(low, high) - temperature).detach()
 
 
@@ -58,7 +58,7 @@ def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | N
 
 
 class Stage1(nn.Module):
-    """Vision-language representation learning: ITC, ITM and ITG over one Q-Former and frozen eyes (section 3.2)."""
+    """Vision-language representation learning: ITC, ITM and ITG over one Q-Former (section 3.2)."""
 
     partners, itg_mask = staticmethod(hard_negatives), staticmethod(causal_mask)
 
@@ -75,7 +75,7 @@ class Stage1(nn.Module):
 
     @torch.no_grad()
     def see(self, images: Tensor) -> Tensor:
-        """What the frozen eyes make of pictures: (B, C, H, W) -> x_f (B, S, D_s)."""
+        """The frozen encoder's features of pictures: (B, C, H, W) -> x_f (B, S, D_s)."""
         return self.encoder(images)
 
     def image_embeddings(self, states: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Stage1(nn.Module):
         generator: torch.Generator | None = None,
         hardness: float = 1.0,
     ) -> dict[str, Tensor]:
-        """The losses "itc", "itm" and "itg" in nats; who knows nothing has log B, H(1/3) = .64 and log V.
+        """The losses "itc", "itm" and "itg" in nats; of a model that knows nothing ln B, .64 and ln V.
 
         x_f (B, S, D_s) and captions (B, L), [CLS] first. same (B, B) bool: captions that say the same.
 

@@ -1,9 +1,9 @@
 """Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al., NeurIPS 2022).
 
-Frozen eyes give S features per frame; a *Perceiver resampler* turns those of any number of frames into R tokens; *GATED
-XATTN-DENSE* layers, put in front of the blocks of a frozen language model, let text look at them. Every token looks at
-the last picture before it and at no other (section 2.3); what earlier pictures said reaches it through the language
-model's own self-attention. The gates start at 0, so that training starts from the language model as it is, bit for bit.
+A frozen vision encoder gives S features per frame; a *Perceiver resampler* turns those of any number of frames into R
+tokens; *GATED XATTN-DENSE* layers, put in front of the blocks of a frozen language model, let text look at them. Every
+token looks at the last picture before it and at no other (section 2.3); what earlier pictures said reaches it through
+the language model's own self-attention. The gates start at 0, so that training starts from the language model as it is, bit for bit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FlamingoConfig:
 
     frames: as many time embeddings are learned; more frames interpolate between them (section 2.1 and appendix A).
     units: by what each block's gated layer is multiplied, in powers of two; () for 1, which is the paper. A small LM's
-    embeddings can be fifty times smaller than its later states: what is a whisper there drowns every word here.
+    embeddings can be fifty times smaller than its later states: an update that is small there is far too large here.
     variant: "" is the paper; others are made by `minilmm.ablations`.
     """
 
@@ -77,20 +77,20 @@ class CrossAttention(nn.Module):
             proj(t).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for proj, t in ((self.q_proj, x), (self.k_proj, context), (self.v_proj, context))
         )  # (B, H, L or K, d)
-        sees = None if mask is None else mask.any(-1, keepdim=True)  # (B, L, 1)
-        seen = None if mask is None or sees is None else (mask | ~sees)[:, None]  # softmax over nothing would be NaN
-        out = self.o_proj(attend(q, k, v, seen, maps=maps).transpose(1, 2).flatten(-2))
-        if sees is None:
-            return out
+        if mask is None:
+            return self.o_proj(attend(q, k, v, maps=maps).transpose(1, 2).flatten(-2))
+        looks = mask.any(-1, keepdim=True)  # (B, L, 1) False where x may look nowhere: softmax over nothing is NaN
+        out = self.o_proj(attend(q, k, v, (mask | ~looks)[:, None], maps=maps).transpose(1, 2).flatten(-2))
         if maps is not None:
-            maps[-1] = maps[-1] * sees[:, None]
-        return out * sees
+            maps[-1] = maps[-1] * looks[:, None]
+        return out * looks
 
 
 class PerceiverResampler(nn.Module):
     """Features x_f (M, T, S, D) of M pictures or videos -> R tokens each, (M, R, D): section 2.1, figure 5.
 
-    Time embeddings belong to frames and are added before T and S become one axis; places need none, the eyes mark them.
+    Time embeddings belong to frames and are added before T and S become one axis. Places need none: the encoder's
+    features already hold them.
     """
 
     def __init__(self, width: int, latents: int, layers: int, heads: int, frames: int):
@@ -165,13 +165,13 @@ class MediaCache(Cache):
     """The LM's cache, the pictures' tokens (B, N R, D_x), and which of them new text looks at (B, 1, N R)."""
 
     media: Tensor | None = None
-    looks: Tensor | None = None
+    media_mask: Tensor | None = None
 
     def select(self, rows: Tensor) -> MediaCache:
         """The rows named, with their pictures."""
         text = super().select(rows)
-        assert self.media is not None and self.looks is not None
-        return MediaCache(text.layers, text.mask, text.next_position, self.media[rows], self.looks[rows])
+        assert self.media is not None and self.media_mask is not None
+        return MediaCache(text.layers, text.mask, text.next_position, self.media[rows], self.media_mask[rows])
 
 
 class Flamingo(Decodes, nn.Module):
@@ -236,12 +236,12 @@ class Flamingo(Decodes, nn.Module):
     def prefill(self, batch: Batch) -> tuple[Tensor, Cache]:
         """Read left-padded prompts: logits after each (B, V), and the cache."""
         media, mask = self.perceive(batch), self.masks(batch)
-        cache = MediaCache(media=media, looks=mask[:, -1:])
+        cache = MediaCache(media=media, media_mask=mask[:, -1:])
         states = self.hidden(batch.ids, batch.attention_mask, media, mask, cache)
         return self.lm.lm_head(states[:, -1]), cache
 
     def step(self, ids: Tensor, cache: Cache, attention_mask: Tensor | None = None) -> Tensor:
         """Append text (B, K), which looks at the last picture: logits (B, K, V)."""
-        assert isinstance(cache, MediaCache) and cache.media is not None and cache.looks is not None
-        looks = cache.looks.expand(-1, ids.shape[1], -1)
-        return self.lm.lm_head(self.hidden(ids, attention_mask, cache.media, looks, cache))
+        assert isinstance(cache, MediaCache) and cache.media is not None and cache.media_mask is not None
+        mask = cache.media_mask.expand(-1, ids.shape[1], -1)
+        return self.lm.lm_head(self.hidden(ids, attention_mask, cache.media, mask, cache))

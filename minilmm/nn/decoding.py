@@ -40,9 +40,9 @@ def score(model: Steppable, batch: Batch, continuations: Tensor, mask: Tensor) -
 def generate(model: Steppable, batch: Batch, max_tokens: int, stop: Stop, beams: int = 1) -> Tensor:
     """Continuation up to and including `stop`, then padding (0): (B, max_tokens).
 
-    beams: how many continuations are kept at every step, by their summed log-probability, which no length normalises;
-    1 is greedy, Flamingo's evaluations use 3. A row that never says `stop` is returned without it, and counts as
-    wrong wherever answers must end. ValueError for no beam, or more than there are words.
+    beams: how many continuations are kept at every step, by their summed log-probability, not divided by their length;
+    1 is greedy search, and Flamingo's evaluations use 3. A row that never says `stop` is returned without it, and
+    counts as wrong wherever answers must end. ValueError for no beam, or more than there are words.
     """
     logits, cache = model.prefill(left_padded(batch))
     B, V = logits.shape

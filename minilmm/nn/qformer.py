@@ -55,9 +55,9 @@ def unimodal_mask(queries: int, real: Tensor) -> Tensor:
 
 
 def bidirectional_mask(queries: int, real: Tensor) -> Tensor:
-    """ITM: all see all that is there."""
-    seen = F.pad(real, (queries, 0), value=True)  # (B, Q + L)
-    return seen[:, None].expand(-1, seen.shape[1], -1)
+    """ITM: queries and words see all queries and all words, but no padding."""
+    visible = F.pad(real, (queries, 0), value=True)  # (B, Q + L)
+    return visible[:, None].expand(-1, visible.shape[1], -1)
 
 
 def causal_mask(queries: int, real: Tensor) -> Tensor:
