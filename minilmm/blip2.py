@@ -2,8 +2,8 @@
 
 A *Q-Former* (`minilmm.nn.qformer`) stands between a frozen vision encoder and a frozen language model. Stage 1 teaches
 it to find what matters for text, by three objectives: image-text contrast (ITC), image-text matching (ITM) and
-image-grounded text generation (ITG). Stage 2 keeps the queries' half, maps its outputs to where the language model's words live, and
-prepends them.
+image-grounded text generation (ITG). Stage 2 keeps the queries' half, maps its outputs to where the language
+model's words live, and prepends them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A frozen vision encoder gives S features per frame; a *Perceiver resampler* turns those of any number of frames into R
 tokens; *GATED XATTN-DENSE* layers, put in front of the blocks of a frozen language model, let text look at them. Every
 token looks at the last picture before it and at no other (section 2.3); what earlier pictures said reaches it through
-the language model's own self-attention. The gates start at 0, so that training starts from the language model as it is, bit for bit.
+the language model's own self-attention. The gates start at 0, so that training starts from the
+language model as it is, bit for bit.
 """
 
 from __future__ import annotations
