@@ -33,7 +33,7 @@ class Size:
     layers: int
     heads: int
     hidden: int
-    seen: int  # width of the features
+    feature_width: int
     patches: int
     latents: int
     rows: int
@@ -59,10 +59,10 @@ def idefics(size: Size, every: int = 1, attention: str = "sdpa") -> Any:
         num_hidden_layers=size.layers, num_attention_heads=size.heads, alpha_initializer="ones", alpha_type="float",
         cross_layer_interval=every, use_resampler=True, tie_word_embeddings=False, attn_implementation=attention,
         freeze_text_layers=False, freeze_vision_layers=False,
-        vision_config={"embed_dim": size.seen, "num_hidden_layers": 1, "num_attention_heads": 2,
+        vision_config={"embed_dim": size.feature_width, "num_hidden_layers": 1, "num_attention_heads": 2,
                        "intermediate_size": 8, "image_size": 4, "patch_size": 2},
         perceiver_config={"use_resampler": True, "resampler_n_latents": size.latents, "resampler_depth": 2,
-                          "resampler_n_heads": size.heads, "resampler_head_dim": size.seen // size.heads,
+                          "resampler_n_heads": size.heads, "resampler_head_dim": size.feature_width // size.heads,
                           "qk_layer_norms_perceiver": False},
     )  # fmt: skip
     model: Any = transformers.IdeficsForVisionText2Text(config)
@@ -143,7 +143,7 @@ def contest(size: Size, device: str, seed: int = 0) -> Contest:
         for name, p in model.to(device).train().named_parameters():
             p.requires_grad_(any(part in name for part in ("resampler", "xattn", "gated_cross_attn")))
     batch = documents(size, device)
-    features = torch.randn(size.rows, size.images, size.patches, size.seen).to(device)
+    features = torch.randn(size.rows, size.images, size.patches, size.feature_width).to(device)
     looks = torch.stack([(batch.ids == IMAGE).cumsum(1) == n + 1 for n in range(size.images)], -1).long()
     return Contest(ours, theirs, batch, features, looks)
 

@@ -198,7 +198,7 @@ def test_a_t5_is_an_encoder_decoder(old):
     expected = model.generate(input_ids=ids, attention_mask=(ids != 0).long(), do_sample=False, max_new_tokens=6,
                               eos_token_id=59)[:, 1:]  # fmt: skip
     assert torch.equal(said[:, : expected.shape[1]], expected)
-    config = QFormerConfig(seen=16, vocab_size=9, width=8, layers=2, heads=2, hidden=8, queries=3)
+    config = QFormerConfig(feature_width=16, vocab_size=9, width=8, layers=2, heads=2, hidden=8, queries=3)
     blip2 = Blip2(Blip2Config(config, EYES, lm.config, image_id=IMAGE), lm).eval()
     for p in (*blip2.qformer.parameters(), *blip2.to_lm.parameters()):
         nn.init.normal_(p, std=0.5)

@@ -31,19 +31,21 @@ from minilmm.training.blip2 import baselines, prefixed, preset
 from minilmm.training.loop import loss_of
 from minilmm.vision import VisionConfig
 
-C = QFormerConfig(seen=24, vocab_size=50, width=32, layers=4, heads=4, hidden=40, queries=5, embed=16, context=12)
-BOTH = Blip2Config(C, VisionConfig(stem=8, widths=(8, C.seen), blocks=(1, 1)))
+C = QFormerConfig(
+    feature_width=24, vocab_size=50, width=32, layers=4, heads=4, hidden=40, queries=5, embed=16, context=12
+)
+BOTH = Blip2Config(C, VisionConfig(stem=8, widths=(8, C.feature_width), blocks=(1, 1)))
 MASKS = {"ITC": unimodal_mask, "ITM": bidirectional_mask, "ITG": causal_mask}
 
 
 def theirs(kind="Blip2ForImageTextRetrieval", **more):
     """A model of transformers at random weights with norms of their own."""
     torch.manual_seed(0)
-    vision = transformers.Blip2VisionConfig(hidden_size=C.seen, intermediate_size=8, num_hidden_layers=1,
+    vision = transformers.Blip2VisionConfig(hidden_size=C.feature_width, intermediate_size=8, num_hidden_layers=1,
                                             num_attention_heads=2, image_size=4, patch_size=2)  # fmt: skip
     qformer = transformers.Blip2QFormerConfig(
         vocab_size=C.vocab_size, hidden_size=C.width, num_hidden_layers=C.layers, num_attention_heads=C.heads,
-        intermediate_size=C.hidden, max_position_embeddings=C.context, encoder_hidden_size=C.seen,
+        intermediate_size=C.hidden, max_position_embeddings=C.context, encoder_hidden_size=C.feature_width,
         cross_attention_frequency=2, use_qformer_text_input="Retrieval" in kind, hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )  # fmt: skip
@@ -63,7 +65,7 @@ def batch(*lengths):
     ids = torch.randint(2, C.vocab_size, (len(lengths), max(lengths)))
     ids[:, 0] = C.cls
     real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return torch.randn(len(lengths), 7, C.seen), ids * real, real
+    return torch.randn(len(lengths), 7, C.feature_width), ids * real, real
 
 
 @pytest.mark.parametrize("name", sorted(MASKS))
@@ -339,7 +341,7 @@ def test_an_empty_caption_is_a_caption_and_all_of_them_are_none():
 
 
 def test_what_is_asked_stands_behind_a_picture_and_is_not_the_answer():
-    q = QFormerConfig(seen=24, vocab_size=50, width=32, layers=2, hidden=40, queries=5, context=6, cls=7)
+    q = QFormerConfig(feature_width=24, vocab_size=50, width=32, layers=2, hidden=40, queries=5, context=6, cls=7)
     lm = CausalLM(LMConfig(50, width=32, layers=1, heads=4, kv_heads=2, hidden=32))
     model = Blip2(Blip2Config(q, BOTH.vision, lm.config, asked=True), lm).eval()
     ids = torch.tensor([[1, 3, 10, 11, 3, 12, 13, 14], [0, 0, 0, 1, 5, 3, 15, 16]])

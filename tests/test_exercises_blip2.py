@@ -74,7 +74,9 @@ def test_a_block_is_transformers(cross, monkeypatch):
 def test_the_three_losses_are_those_of_the_model(monkeypatch):
     itc, negatives, itm, itg = (solution(n, monkeypatch) for n in ("23", "24", "25", "26"))
     torch.manual_seed(0)
-    c = qformer.QFormerConfig(seen=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3, embed=8, dec=19)
+    c = qformer.QFormerConfig(
+        feature_width=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3, embed=8, dec=19
+    )
     model = blip2.Stage1(blip2.Blip2Config(c)).eval()
     for p in model.qformer.parameters():
         torch.nn.init.normal_(p, std=0.3)
@@ -139,7 +141,7 @@ def test_the_soft_prompt_is_the_models_splice(monkeypatch):
 
 
 def test_stage_2_trains_what_the_exercise_says(monkeypatch):
-    c = qformer.QFormerConfig(seen=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3)
+    c = qformer.QFormerConfig(feature_width=6, vocab_size=20, width=16, layers=2, heads=2, hidden=16, queries=3)
     trains = solution("28", monkeypatch).trains
     for name, _ in qformer.QFormer(c).named_parameters():
         assert trains("qformer." + name) != qformer.in_text_half(name), name

@@ -16,14 +16,14 @@ from minilmm.interface.document import Batch
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import idefics
 
-SIZE = idefics.Size("tiny", width=32, layers=4, heads=4, hidden=40, seen=24, patches=5, latents=3,
+SIZE = idefics.Size("tiny", width=32, layers=4, heads=4, hidden=40, feature_width=24, patches=5, latents=3,
                     rows=3, images=2, words=4)  # fmt: skip
 
 
 class Eyes(nn.Module):
     """Stands for an encoder: every picture is a table of features already, in its first channel."""
 
-    width = SIZE.seen
+    width = SIZE.feature_width
 
     def forward(self, images):
         return images[:, 0]
@@ -41,8 +41,10 @@ def documents(*rows):
     """Documents as a batch whose pictures are features (M, S, D), and the features as Idefics wants them."""
     length, most = max(map(len, rows)), max(row.count(3) for row in rows)
     ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
-    features = torch.randn(len(rows), most, SIZE.patches, SIZE.seen, generator=torch.Generator().manual_seed(5))
-    media = torch.zeros(len(rows), most, 1, 3, SIZE.patches, SIZE.seen)
+    features = torch.randn(
+        len(rows), most, SIZE.patches, SIZE.feature_width, generator=torch.Generator().manual_seed(5)
+    )
+    media = torch.zeros(len(rows), most, 1, 3, SIZE.patches, SIZE.feature_width)
     media[:, :, 0, 0] = features
     return Batch.of(ids, media), features
 

@@ -342,7 +342,7 @@ def test_backbones_say_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="choose minilm"):
         backbones.start_qformer("bert", 8)
     fresh, words = backbones.start_qformer("", 8)
-    assert fresh.config.seen == 8 and fresh.config.vocab_size == len(words)
+    assert fresh.config.feature_width == 8 and fresh.config.vocab_size == len(words)
 
 
 def test_backbones_of_the_course():

@@ -100,16 +100,16 @@ def quiet_transformers(name: str) -> None:
     logging.disable_progress_bar()
 
 
-def start_qformer(name: str, seen: int, config: QFormerConfig | None = None) -> tuple[QFormer, Tokenizer]:
-    """A Q-Former over features of width `seen`, and the tokenizer of its text: "minilm", or "" for a fresh one.
+def start_qformer(name: str, feature_width: int, config: QFormerConfig | None = None) -> tuple[QFormer, Tokenizer]:
+    """A Q-Former over features of that width, and the tokenizer of its text: "minilm", or "" for a fresh one.
 
     config: sizes of a fresh one; of minilm, its `queries`, `every`, `context` and `embed` are taken.
     """
     if name in REAL_STARTS:
-        c = config or QFormerConfig(seen, 0, queries=32, embed=256)
-        return minilm.load(seen, queries=c.queries, every=c.every, context=c.context, embed=c.embed)
+        c = config or QFormerConfig(feature_width, 0, queries=32, embed=256)
+        return minilm.load(feature_width, queries=c.queries, every=c.every, context=c.context, embed=c.embed)
     if name:
         raise ValueError(f"unknown start of a Q-Former {name!r}: choose {', '.join(REAL_STARTS)}, or leave it out")
     words = tokenizer()
-    c = config or QFormerConfig(seen, len(words))
-    return QFormer(replace(c, seen=seen, vocab_size=len(words))), words
+    c = config or QFormerConfig(feature_width, len(words))
+    return QFormer(replace(c, feature_width=feature_width, vocab_size=len(words))), words

@@ -27,9 +27,9 @@ OURS = {
 
 
 def load(
-    seen: int, *, queries: int = 32, every: int = 2, context: int = 64, embed: int = 256
+    feature_width: int, *, queries: int = 32, every: int = 2, context: int = 64, embed: int = 256
 ) -> tuple[QFormer, SubwordTokenizer]:
-    """A Q-Former over features of width `seen` that begins as MiniLM, and its WordPiece tokenizer.
+    """A Q-Former over features of width `feature_width` that begins as MiniLM, and its WordPiece tokenizer.
 
     The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be told, is new and
     begins as [CLS]; `<EOC>` begins as [SEP]. AssetError where the asset is missing.
@@ -41,7 +41,7 @@ def load(
         sizes[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     )
     config = QFormerConfig(
-        seen, len(tokenizer), width, layers, heads, hidden, queries, every, embed, context, cls=cls, dec=dec
+        feature_width, len(tokenizer), width, layers, heads, hidden, queries, every, embed, context, cls=cls, dec=dec
     )  # fmt: skip
     model = QFormer(config)
     begin_as_bert(model, load_file(folder / "model.safetensors"))

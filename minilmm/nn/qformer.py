@@ -26,11 +26,11 @@ Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of
 class QFormerConfig:
     """Sizes. The paper's: BERT-base, cross-attention in every other block, 32 queries of width 768.
 
-    seen: width of the encoder's features. embed: the width in which ITC compares. context: words of text at most.
+    feature_width: of the encoder. embed: the width in which ITC compares. context: words of text at most.
     cls, dec: the tokens that stand in front of text for ITC and ITM, and for ITG.
     """
 
-    seen: int
+    feature_width: int
     vocab_size: int
     width: int = 128
     layers: int = 4
@@ -72,13 +72,13 @@ def causal_mask(queries: int, real: Tensor) -> Tensor:
 class Attention(nn.Module):
     """BERT's: attention with biases, whose output is added to the input and normed (post-norm)."""
 
-    def __init__(self, width: int, seen: int, heads: int, eps: float):
+    def __init__(self, width: int, context_width: int, heads: int, eps: float):
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} does not divide into {heads} heads")
         self.heads = heads
         self.q_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.k_proj, self.v_proj = nn.Linear(seen, width), nn.Linear(seen, width)
+        self.k_proj, self.v_proj = nn.Linear(context_width, width), nn.Linear(context_width, width)
         self.norm = nn.LayerNorm(width, eps)
 
     def forward(
@@ -124,7 +124,7 @@ class Block(nn.Module):
     def __init__(self, c: QFormerConfig, cross: bool):
         super().__init__()
         self.attention = Attention(c.width, c.width, c.heads, c.norm_eps)
-        self.cross = Attention(c.width, c.seen, c.heads, c.norm_eps) if cross else None
+        self.cross = Attention(c.width, c.feature_width, c.heads, c.norm_eps) if cross else None
         self.ffw_query = FeedForward(c.width, c.hidden, c.norm_eps)
         self.ffw_text = FeedForward(c.width, c.hidden, c.norm_eps)
 
