@@ -14,7 +14,7 @@ from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader
 from minilmm.course.messages import real_tensors
 
-EXERCISES = load_manifest(Path(__file__).parent.parent / "exercises")
+EXERCISES = load_manifest(Path(__file__).parents[2] / "exercises")
 BY_ID = {e.id: e for e in EXERCISES if "21" <= e.id <= "30"}
 
 

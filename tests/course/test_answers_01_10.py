@@ -11,7 +11,7 @@ import pytest
 from minilmm.course.exercises import Mutant, load_manifest
 from minilmm.course.grading import Grader
 
-EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parent.parent / "exercises")}
+EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parents[2] / "exercises")}
 MINE = [f"{number:02}" for number in range(1, 11)]
 
 WRONG = {

@@ -9,7 +9,7 @@ from minilmm.course.checking import Failed, Wrong, recording
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader
 
-EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parent.parent / "exercises")}
+EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parents[2] / "exercises")}
 FUNCTIONS = {
     "12": "interval gap in_order", "13": "times_for with_times attend layer resample", "14": "GatedBlock.forward",
     "15": "last_image media_mask", "16": "cross_attention", "17": "counted labels page_loss",

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from minilmm.checkpoints.saving import ZOO
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = ("emoji", "smollm2", "efficientnet-lite0", "Salesforce", "runs/", "DIR", "submissions", "grade", "NN")
 NOT_RUN = (

@@ -13,7 +13,7 @@ from torch import nn
 from minilmm.flamingo import GatedCrossAttention
 from minilmm.interface.document import Batch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import idefics
 
 SIZE = idefics.Size("tiny", width=32, layers=4, heads=4, hidden=40, feature_width=24, patches=5, latents=3,

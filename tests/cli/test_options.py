@@ -23,7 +23,7 @@ from minilmm.evaluation.fewshot import evaluate
 from minilmm.evaluation.prompts import CONDITIONS
 from minilmm.evaluation.tasks import SPLITS, TASKS, Settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OTHERS = {"--ways": {"ways": 3}, "--repeats": {"repeats": 1}, "--induction": {"induction": True},
           "--names": {"names": "real"}, "--split": {"split": "train"}}  # fmt: skip
 

@@ -11,7 +11,7 @@ from minilmm.course.checking import Failed, Wrong
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXERCISES = load_manifest(ROOT / "exercises")
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=[e.name for e in EXERCISES])
 

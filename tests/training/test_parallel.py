@@ -30,7 +30,7 @@ from minilmm.training.recipes import (
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import tokenizer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FAST = Optimisation(6, 1e-2, 1)
 EYES = VisionConfig(stem=8, widths=(8, 16), blocks=(1, 1))
 NAMES = ("lm", "t5", "vision", "frozen", "flamingo", "unused", "blip2")

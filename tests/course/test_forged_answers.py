@@ -10,7 +10,7 @@ from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader
 from minilmm.course.isolation import Learner
 
-EXERCISES = load_manifest(Path(__file__).parent.parent / "exercises")
+EXERCISES = load_manifest(Path(__file__).parents[2] / "exercises")
 
 
 def zeros(value):

@@ -18,7 +18,7 @@ from minilmm.language.causal import LMConfig
 from minilmm.nn import qformer
 from minilmm.nn.prefix import PrefixLM
 
-EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parent.parent / "exercises")}
+EXERCISES = {e.id: e for e in load_manifest(Path(__file__).parents[2] / "exercises")}
 REAL = torch.tensor([[True, True, True, False], [False, True, True, True]])
 
 

@@ -426,7 +426,7 @@ def test_runs_that_cannot_go_back_or_cannot_be_asked_say_so(saved, tmp_path, fai
     fails("ask", tmp_path / "itm", "--image", path, holds="a retrieval model says nothing")
     with pytest.raises(ValueError, match="no head for ITG"):
         load(tmp_path / "itm")[0].words_after(torch.ones(1, 2).long(), torch.ones(1, 2).bool(), torch.zeros(1, 5, 24))
-    zoo = Path(__file__).parents[1] / "minilmm" / "zoo" / "frozen-nano"
+    zoo = Path(__file__).parents[2] / "minilmm" / "zoo" / "frozen-nano"
     fails("convert", zoo, "--to", tmp_path / "back", holds="was not converted (its kind is frozen)")
     with open(run / "model.safetensors", "r+b") as file:
         file.seek(-1, 2)

@@ -17,7 +17,7 @@ from minilmm.course import notebooks
 from minilmm.course.reader import source
 from minilmm.evaluation.statistics import Interval, bootstrap_interval
 
-HOME = Path(__file__).parent.parent / "notebooks"
+HOME = Path(__file__).parents[2] / "notebooks"
 COMMITTED = sorted({*HOME.glob("*.ipynb"), *map(notebooks.pair, notebooks.sources(HOME.parent))})
 SANITIZE = (HOME / "sanitize.cfg").read_text()
 FIRST = "# 07 · Tiny\n\nA paragraph.\n\n**Goals**\n- none\n\n**Time** 1 minute\n\n**Before** nothing"
