@@ -7,7 +7,6 @@ from tiny import assert_near, tiny_lm
 from minilmm.interface.document import Batch
 from minilmm.interface.model import Cache, Keep
 from minilmm.language import CausalLM, LMConfig
-from minilmm.nn.attention import attend
 from minilmm.world.vocabulary import tokenizer
 
 
@@ -78,56 +77,6 @@ def test_maps_are_the_attention_that_is_used():
     assert len(maps) == 2 and maps[0].shape == (2, 4, 9, 9)
     assert_near(maps[0].sum(-1), torch.ones(2, 4, 9))
     assert (maps[0].triu(1) == 0).all()
-
-
-def test_attend_against_a_loop():
-    q, k, v = torch.randn(1, 4, 5, 8), torch.randn(1, 2, 5, 8), torch.randn(1, 2, 5, 8)
-    out = attend(q, k, v, causal=True)
-    for head in range(4):
-        for i in range(5):
-            weights = torch.stack([q[0, head, i] @ k[0, head // 2, j] / 8**0.5 for j in range(i + 1)]).softmax(0)
-            expected = sum(w * v[0, head // 2, j] for j, w in enumerate(weights))
-            assert_near(out[0, head, i], expected)
-
-
-def test_smear_reaches_exactly_its_window():
-    """With one layer, the key at position p holds the words p-3 .. p: a change of word p-4 leaves it alone."""
-    lm = tiny_lm(layers=1, positions="learned", context=32)
-    attention = lm.layers[0].self_attn
-    x = torch.randn(1, 8, attention.q_proj.in_features)
-    changed = x.clone()
-    changed[0, 2] += 1
-
-    def keys(states):
-        return attention._smeared(torch.cat([attention.q_proj(states), attention.k_proj(states)], -1), None)
-
-    moved = (keys(x) - keys(changed)).abs().amax(-1)[0] > 0
-    assert moved.tolist() == [False, False, True, True, True, True, False, False]
-
-
-def test_score_is_the_sum_of_log_probabilities():
-    lm = tiny_lm()
-    prompt = torch.tensor([[0, 0, 1, 7, 8], [1, 9, 10, 11, 12]])
-    options = torch.randint(5, 100, (2, 3, 4))
-    mask = torch.ones(2, 3, 4, dtype=torch.bool)
-    mask[:, 1, 2:] = False
-    scores = lm.score(Batch.of(prompt), options, mask)
-    for b in range(2):
-        real = prompt[b][prompt[b] != 0]
-        for c in range(3):
-            tail = options[b, c][mask[b, c]]
-            logits = lm(torch.cat([real, tail])[None])[0].log_softmax(-1)
-            expected = sum(logits[len(real) - 1 + i, t] for i, t in enumerate(tail))
-            assert_near(scores[b, c], expected, 1e-4)
-
-
-def test_generate_stops_and_pads():
-    lm = tiny_lm()
-    prompt = Batch.of(torch.tensor([[1, 7, 8, 9]]))
-    free = lm.generate(prompt, 6, stop=-1)[0]
-    stopped = lm.generate(prompt, 6, stop=int(free[2]))[0]
-    first = free.tolist().index(int(free[2]))
-    assert stopped[: first + 1].tolist() == free[: first + 1].tolist() and (stopped[first + 1 :] == 0).all()
 
 
 def test_errors_and_vocabulary():
