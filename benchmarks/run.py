@@ -39,8 +39,9 @@ from minilmm.training import frozen as frozen_training
 from minilmm.training import lm as lm_training
 from minilmm.training.loop import adamw
 from minilmm.world.corpus import sample_text
+from minilmm.world.random import integers
 from minilmm.world.render import RESOLUTION, render
-from minilmm.world.scenes import integers, sample_scenes
+from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import ids as ids_of
 from minilmm.world.vocabulary import tokenizer
 

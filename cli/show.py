@@ -87,7 +87,7 @@ def sheets(seed: int) -> list[tuple[str, Any, str]]:
     from minilmm.world.grammar import ABSENT, caption
     from minilmm.world.questions import KINDS, question, sample_question_scenes
     from minilmm.world.render import blank, degrade, render, render_glyphs, render_words
-    from minilmm.world.scenes import sample_scenes, shuffled
+    from minilmm.world.scenes import sample_scenes, shuffle_objects
     from minilmm.world.videos import render_video
     from minilmm.world.vocabulary import GLYPHS_TRAIN, LETTERS, VERBS, tokenizer
 
@@ -108,7 +108,8 @@ def sheets(seed: int) -> list[tuple[str, Any, str]]:
     asked = sample_question_scenes(kind, generator, "train")
     questions, answers = question(asked, kind, generator)
     texts = [f"{q} {a}" for q, a in zip(said(questions), said(answers), strict=True)]
-    found.append(("questions", plots.picture_grid(render(shuffled(asked, generator), generator), texts, columns=6),
+    pictures = render(shuffle_objects(asked, generator), generator)
+    found.append(("questions", plots.picture_grid(pictures, texts, columns=6),
                   f"questions of {len(KINDS)} kinds, with answers"))  # fmt: skip
     classes = torch.randint(len(GLYPHS_TRAIN), (4,), generator=generator).repeat_interleave(4)
     names = [f"class {c}" for c in classes.tolist()]

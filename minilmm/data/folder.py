@@ -20,7 +20,7 @@ from minilmm.evaluation.tasks.episodes import Episodes, Settings
 from minilmm.interface.document import Document, Image, Text
 from minilmm.interface.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
 from minilmm.world.grammar import ABSENT
-from minilmm.world.scenes import integers
+from minilmm.world.random import integers
 from minilmm.world.vocabulary import tokenizer
 
 Pairs = list[tuple[Path, str]]

@@ -15,7 +15,7 @@ from minilmm.evaluation.tasks.naming import arrange
 from minilmm.interface.document import Batch, Document, Image, Text, collate
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, join
-from minilmm.world.scenes import choices, integers, uniform
+from minilmm.world.random import choices, integers, uniform
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES
 
 

@@ -33,8 +33,9 @@ from minilmm.training.vision import near_duplicates, texts
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder, same_text
 from minilmm.world.grammar import compact, describe
+from minilmm.world.random import integers
 from minilmm.world.render import render
-from minilmm.world.scenes import integers, sample_scenes
+from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import ids, tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")

@@ -24,8 +24,9 @@ from minilmm.training.recipes import FrozenRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 from minilmm.world.grammar import caption, compact, join
+from minilmm.world.random import integers
 from minilmm.world.render import blank, render
-from minilmm.world.scenes import integers, sample_scenes
+from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import tokenizer
 
 VARIANTS, EYES = ("frozen", "finetuned", "scratch", "blind"), ("scratch", "start", "kept")

@@ -20,8 +20,9 @@ from minilmm.training.frozen import captions
 from minilmm.training.loop import generator_for
 from minilmm.training.recipes import FlamingoRecipe
 from minilmm.world.grammar import ABSENT, caption, compact, join, noun, word
+from minilmm.world.random import integers
 from minilmm.world.render import render
-from minilmm.world.scenes import integers, sample_scenes
+from minilmm.world.scenes import sample_scenes
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import VERBS, ids
 

@@ -33,7 +33,7 @@ from minilmm.training.loop import Report, adamw, fast_halves, fit, generator_for
 from minilmm.training.real import compose, data_named, facts, form_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe, RealRecipe
 from minilmm.vision.contrastive import same_text
-from minilmm.world.scenes import integers
+from minilmm.world.random import integers
 
 PROBE_EVERY = 200  # steps
 PAGES = ((2, 1), (2, 2), (3, 1))  # ways and shots: five pictures at most, as in the paper

@@ -17,7 +17,7 @@ from minilmm.nn.parallel import share
 from minilmm.training.loop import Report, fit, loss_of, quiet
 from minilmm.training.recipes import Optimisation, T5Recipe
 from minilmm.world.corpus import sample_text
-from minilmm.world.grammar import optional
+from minilmm.world.random import coins
 from minilmm.world.vocabulary import ids, tokenizer
 
 
@@ -41,7 +41,7 @@ def cut(text: Tensor, generator: torch.Generator, answers: float) -> Batch:
     colon[:, -1] = False
     chance = torch.rand(B, L, generator=generator, device=text.device) * (colon & (text.roll(-1, 1) != 0))
     behind = torch.where(chance.amax(1) > 0, chance.argmax(1) + 1, anywhere)
-    first = torch.where(optional(generator, B, answers), behind, anywhere)
+    first = torch.where(coins((B,), generator, answers), behind, anywhere)
     return Batch.of(text, loss_mask=torch.arange(L, device=text.device) >= first[:, None])
 
 

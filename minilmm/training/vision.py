@@ -17,10 +17,11 @@ from minilmm.training.loop import Report, fit, quiet
 from minilmm.training.recipes import Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder, info_nce, same_text
-from minilmm.world.grammar import caption, compact, describe, optional
+from minilmm.world.grammar import caption, compact, describe
+from minilmm.world.random import coins, integers
 from minilmm.world.render import render
-from minilmm.world.scenes import Scenes, integers, join_scenes, sample_scenes
-from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES, held_out, ids, tokenizer
+from minilmm.world.scenes import Scenes, join_scenes, sample_scenes
+from minilmm.world.vocabulary import COLOURS, PAIRS, SHAPES, TEXTURES, held_out, ids, pair, tokenizer, unpair
 
 TEXT_LENGTH = 48
 UNSAID = ("colour", "colour", "shape", "")  # what the texts of a batch leave out, each as often
@@ -38,7 +39,7 @@ def preset(name: str, kind: str = "resnet") -> VisionRecipe:
 
 def texts(scenes: Scenes, generator: torch.Generator) -> Tensor:
     """One text per scene, a caption or everything there is to say: (B, TEXT_LENGTH) ids, 0 pads."""
-    full = optional(generator, len(scenes))
+    full = coins((len(scenes),), generator)
     either = torch.cat(
         [caption(scenes, generator).masked_fill(full[:, None], -1), describe(scenes).masked_fill(~full[:, None], -1)], 1
     )
@@ -51,7 +52,7 @@ def reticent(scenes: Scenes, generator: torch.Generator, unsaid: str) -> Tensor:
     What such texts do say must be told from a picture whatever the other attribute is. With full captions alone a pair
     of colour and shape may as well be one thing, and pairs that were never shown are not known.
     """
-    said = describe(scenes, full=optional(generator, 1).expand(len(scenes)))  # the same for all: no text fits two
+    said = describe(scenes, full=coins((1,), generator).expand(len(scenes)))  # the same for all: no text fits two
     if unsaid == "colour":
         said = said.masked_fill(torch.isin(said, ids(*COLOURS).to(said.device)), -1)
     else:
@@ -111,15 +112,15 @@ def zero_shot(
     """Which of the 120 colour-shape pairs is it? Pictures of held-out pairs; a class is the mean of three captions."""
     generator = torch.Generator(device).manual_seed(2_000_003 + seed)
     scenes = sample_scenes(count, generator, split="held-out")
-    pair = torch.arange(len(COLOURS) * len(SHAPES), device=device)
     words = tokenizer()
-    lines = [f"a {t} {COLOURS[p % 10]} {SHAPES[p // 10]} . <EOC>" for p in pair.tolist() for t in TEXTURES]
+    pairs = torch.stack(unpair(torch.arange(PAIRS)), 1).tolist()
+    lines = [f"a {t} {COLOURS[c]} {SHAPES[s]} . <EOC>" for c, s in pairs for t in TEXTURES]
     text = compact(torch.tensor([words.encode(line) for line in lines], device=device), TEXT_LENGTH, fill=0)
-    embedded = model.encode_text(text, text != 0).view(len(pair), len(TEXTURES), -1)
+    embedded = model.encode_text(text, text != 0).view(PAIRS, len(TEXTURES), -1)
     predicted = classify(model.encode_image(render(scenes, generator, model.resolution)), ensemble(embedded))
-    right = predicted == scenes.colour[:, 0] + 10 * scenes.shape[:, 0]
+    right = predicted == pair(scenes.colour[:, 0], scenes.shape[:, 0])
     value, low, high = bootstrap_interval(right.float(), seed=seed)
-    return {"metric": "zero-shot accuracy", "value": value, "low": low, "high": high, "chance": 1 / len(pair)}
+    return {"metric": "zero-shot accuracy", "value": value, "low": low, "high": high, "chance": 1 / PAIRS}
 
 
 def pretrain(

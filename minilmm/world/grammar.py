@@ -7,10 +7,12 @@ by side with `join` and squeezed with `compact`. So ten thousand sentences cost 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from minilmm.interface.tokenizer import EOC
-from minilmm.world.scenes import Scenes, integers
+from minilmm.interface.tokenizer import BOS, EOC, EOS, PAD_ID
+from minilmm.world.random import coins, integers, uniform
+from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import COLOURS, HYPHEN, NUMBERS, SHAPES, SIZES, TEXTURES, ids
 
 ABSENT = -1
@@ -28,7 +30,7 @@ def compact(phrase: Tensor, length: int | None = None, fill: int = ABSENT) -> Te
     order = (phrase == ABSENT).to(torch.uint8).argsort(dim=1, stable=True)
     out = phrase.gather(1, order)
     length = int((phrase != ABSENT).sum(1).max()) if length is None else length
-    out = torch.nn.functional.pad(out[:, :length], (0, max(0, length - out.shape[1])), value=ABSENT)
+    out = F.pad(out[:, :length], (0, max(0, length - out.shape[1])), value=ABSENT)
     return out.masked_fill(out == ABSENT, fill)
 
 
@@ -47,32 +49,31 @@ def word(words: list[str], index: Tensor) -> Tensor:
     return ids(*words).to(index.device)[index]
 
 
-def optional(generator: torch.Generator, batch: int, probability: float = 0.5) -> Tensor:
-    """A coin per row, (B,) bool."""
-    return torch.rand(batch, generator=generator, device=generator.device) < probability
+def fill_rows(examples: Tensor, rows: int, length: int, before: Tensor | None = None) -> Tensor:
+    """Examples (rows * n, K) in lines of n, after `<bos>` and an optional sentence: (rows, length), cut or padded."""
+    parts = [part for part in (before, examples.reshape(rows, -1)) if part is not None]
+    return compact(join(BOS, *parts, EOS), length, fill=PAD_ID)
 
 
 def place_words(scenes: Scenes, o: int) -> Tensor:
     """Where the o-th object stands, as two words: (B, 2), "top left"."""
-    vertical = torch.where(scenes.y[:, o] < 0.5, ids("top").to(scenes.y.device), ids("bottom").to(scenes.y.device))
-    horizontal = torch.where(scenes.x[:, o] < 0.5, ids("left").to(scenes.y.device), ids("right").to(scenes.y.device))
+    vertical = word(["top", "bottom"], (scenes.y[:, o] >= 0.5).long())
+    horizontal = word(["left", "right"], (scenes.x[:, o] >= 0.5).long())
     return torch.stack([vertical, horizontal], 1)
 
 
 def noun(scenes: Scenes, o: int, size: Tensor | bool = False, texture: Tensor | bool = True) -> Tensor:
     """ "[size] [texture] colour shape" of the o-th object, (B, 4)."""
-    batch, device = len(scenes), scenes.present.device
-    keep_size, keep_texture = (torch.as_tensor(flag, device=device).expand(batch) for flag in (size, texture))
-    words = torch.stack(
-        [
-            word(SIZES, scenes.size[:, o]).masked_fill(~keep_size, ABSENT),
-            word(TEXTURES, scenes.texture[:, o]).masked_fill(~keep_texture, ABSENT),
-            word(COLOURS, scenes.colour[:, o]),
-            word(SHAPES, scenes.shape[:, o]),
-        ],
-        1,
+    keep_size, keep_texture = (
+        torch.as_tensor(flag, device=scenes.present.device).expand(len(scenes)) for flag in (size, texture)
     )
-    return keep(words, scenes.present[:, o])
+    words = [
+        word(SIZES, scenes.size[:, o]).masked_fill(~keep_size, ABSENT),
+        word(TEXTURES, scenes.texture[:, o]).masked_fill(~keep_texture, ABSENT),
+        word(COLOURS, scenes.colour[:, o]),
+        word(SHAPES, scenes.shape[:, o]),
+    ]
+    return keep(torch.stack(words, 1), scenes.present[:, o])
 
 
 def describe(scenes: Scenes, *, full: Tensor | bool = True) -> Tensor:
@@ -84,23 +85,27 @@ def describe(scenes: Scenes, *, full: Tensor | bool = True) -> Tensor:
     parts: list[Tensor | str] = []
     for o in range(max(int(scenes.count.max()), 1)):
         here = scenes.present[:, o]
-        if o:
-            parts.append(say("and", here))
+        parts += [say("and", here)] if o else []
         parts += [noun(scenes, o, size=full), keep(place_words(scenes, o), here & full)]
     return compact(join(*parts))
 
 
-def hyphenate(phrase: Tensor, chance: Tensor, generator: torch.Generator) -> Tensor:
+def hyphenate(phrase: Tensor, documents: int, generator: torch.Generator, share: float = 0.5) -> Tensor:
     """Join neighbouring words into compounds, "striped-red small-circle": (B, K) -> (B, 2 K - 1).
 
-    Each gap gets a hyphen with the row's `chance` (B,), but not beside "and", which keeps objects apart.
+    A `share` of the documents, of B / documents rows each, have compounds at all; 30 to 100 % of their gaps then get a
+    hyphen, but not beside "and", which keeps objects apart.
     """
+    chance = uniform(0.3, 1.0, (documents,), generator) * coins((documents,), generator, share)
     phrase = compact(phrase)
     apart = (phrase == ABSENT) | (phrase == int(ids("and")))
-    gap = torch.rand(phrase.shape, generator=generator, device=phrase.device)[:, 1:] < chance[:, None]
+    gap = (
+        uniform(0, 1, tuple(phrase.shape), generator)[:, 1:]
+        < chance.repeat_interleave(len(phrase) // documents)[:, None]
+    )
     gap &= ~(apart[:, 1:] | apart[:, :-1])
     marks = torch.where(gap, int(ids(HYPHEN)), ABSENT)
-    return torch.stack([phrase, torch.nn.functional.pad(marks, (0, 1), value=ABSENT)], -1).flatten(1)[:, :-1]
+    return torch.stack([phrase, F.pad(marks, (0, 1), value=ABSENT)], -1).flatten(1)[:, :-1]
 
 
 REGISTERS = 5
@@ -115,62 +120,49 @@ def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True, 
     Several: "a plain red circle and a striped blue star ." · "there are two shapes : a ... and a ... ." · "there is a
     plain red circle at the top left and ... ." · "a red circle is left of a blue star ."
     """
-    batch = len(scenes)
-    chosen, alone = integers(REGISTERS, (batch,), generator), scenes.count == 1
+    chosen, alone = integers(REGISTERS, (len(scenes),), generator), scenes.count == 1
     chosen = chosen if register is None else torch.full_like(chosen, register)
     chosen = torch.where(alone & (chosen == 3) & (not placed), 0, chosen)
-    first, plain = noun(scenes, 0), noun(scenes, 0, texture=False)
-    texture, colour = first[:, 1:2], first[:, 2:3]
-
-    def r(n: int) -> Tensor:
-        return alone & (chosen == n)
-
+    first, plain, size = noun(scenes, 0), noun(scenes, 0, texture=False), word(SIZES, scenes.size[:, :1])
+    _, texture, colour, shape = first.split(1, 1)
     one = [
-        keep(join("a", first, "."), r(0)),
-        keep(join("this is a", plain, ". it is", texture, "."), r(1)),
-        keep(join("the image shows a", noun(scenes, 0, size=True), "."), r(2)),
-        keep(join("there is a", first, "at the", place_words(scenes, 0), "."), r(3)),
-        keep(
-            join("the", first[:, 3:], "is", colour, "and", texture, "and", word(SIZES, scenes.size[:, :1]), "."), r(4)
-        ),
+        join("a", first, "."),
+        join("this is a", plain, ". it is", texture, "."),
+        join("the image shows a", noun(scenes, 0, size=True), "."),
+        join("there is a", first, "at the", place_words(scenes, 0), "."),
+        join("the", shape, "is", colour, "and", texture, "and", size, "."),
     ]
-    many: list[Tensor] = []
-    if bool((~alone).any()):
-        related = ~alone & (chosen == 4) & (scenes.count == 2)
-        counted, located = ~alone & (chosen == 1), ~alone & (chosen >= 2) & ~related
-        listed = ~alone & ~related
-        many.append(keep(join("there are", word(NUMBERS, scenes.count)[:, None], "shapes :"), counted))
-        many.append(say("there is", located))
-        for o in range(int(scenes.count.max())):
-            here = scenes.present[:, o] & listed
-            many += [say("and", here)] if o else []
-            many += [
-                keep(join("a", noun(scenes, o)), here),
-                keep(join("at the", place_words(scenes, o)), here & located),
-            ]
-        across = relates_horizontally(scenes, optional(generator, batch))
-        many.append(
-            keep(
-                join("a", plain, "is", relation_words(scenes, 0, 1, across), "a", noun(scenes, 1, texture=False)),
-                related,
-            )
-        )
-        many.append(say(".", ~alone))
-    return compact(join(*one, *many, EOC))
+    phrases = [keep(phrase, alone & (chosen == i)) for i, phrase in enumerate(one)]
+    if not bool(alone.all()):
+        phrases += _caption_several(scenes, chosen, generator)
+    return compact(join(*phrases, EOC))
+
+
+def _caption_several(scenes: Scenes, chosen: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """The parts of captions for scenes of several objects, in the registers chosen (B,)."""
+    several = scenes.count != 1
+    related = several & (chosen == 4) & (scenes.count == 2)
+    located = several & (chosen >= 2) & ~related
+    number = word(NUMBERS, scenes.count)[:, None]
+    phrases = [keep(join("there are", number, "shapes :"), several & (chosen == 1)), say("there is", located)]
+    for o in range(int(scenes.count.max())):
+        here = scenes.present[:, o] & several & ~related
+        phrases += [say("and", here)] if o else []
+        phrases += [
+            keep(join("a", noun(scenes, o)), here),
+            keep(join("at the", place_words(scenes, o)), here & located),
+        ]
+    across = relates_horizontally(scenes, coins((len(scenes),), generator))
+    first, second = (noun(scenes, o, texture=False) for o in (0, 1))
+    phrases.append(keep(join("a", first, "is", relation_words(scenes, 0, 1, across), "a", second), related))
+    return [*phrases, say(".", several)]
 
 
 def relation_words(scenes: Scenes, a: int, b: int, horizontal: Tensor) -> Tensor:
     """How object a stands to object b: "left of", "right of", "above" or "below", (B, 2)."""
     left, above = scenes.x[:, a] < scenes.x[:, b], scenes.y[:, a] < scenes.y[:, b]
-    return compact(
-        join(
-            say("left of", horizontal & left),
-            say("right of", horizontal & ~left),
-            say("above", ~horizontal & above),
-            say("below", ~horizontal & ~above),
-        ),
-        2,
-    )
+    across = [say("left of", horizontal & left), say("right of", horizontal & ~left)]
+    return compact(join(*across, say("above", ~horizontal & above), say("below", ~horizontal & ~above)), 2)
 
 
 def relates_horizontally(scenes: Scenes, coin: Tensor) -> Tensor:

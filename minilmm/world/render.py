@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minilmm.world.scenes import Scenes, uniform
+from minilmm.world.random import uniform
+from minilmm.world.scenes import Scenes
 from minilmm.world.sprites import SPAN, glyphs, letters, shape_atlas
 from minilmm.world.vocabulary import RGB
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from minilmm.world.random import uniform
 from minilmm.world.render import RESOLUTION, draw_scenes, sample_look
-from minilmm.world.scenes import Scenes, uniform
+from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import VERBS
 
 MOVES, GROWS, SHRINKS, BLINKS, SPINS, RESTS = range(len(VERBS))

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from minilmm.interface.tokenizer import WordTokenizer
 
-# Held out is (colour + 2 shape) % 5 == 0: a fifth of the pairs, every colour and shape equally often. Colours (and
-# shapes) that are congruent modulo 5 look different, since ambiguous naming pairs them (see `held_out`).
+# Colours (and shapes) whose indices are congruent modulo CYCLE look different, since ambiguous naming pairs them.
 COLOURS = ["red", "green", "blue", "yellow", "black", "teal", "purple", "orange", "gray", "brown"]
 SHAPES = [
     "circle", "square", "triangle", "star", "heart", "cross",
@@ -32,16 +31,16 @@ MATERIALS = ["wood", "glass", "stone", "paper", "metal", "wool"]
 HYPHEN = "-"  # joins words into a compound (`minilmm.training.lm.compounds`); the first word after the specials
 VERBS = ["moves", "grows", "shrinks", "blinks", "spins", "rests"]
 
-_GRAMMAR = (
-    """. , ? : a an the this that it there here is are was not no yes and or with of in on at to than from
-image picture shape shapes object objects thing one_ color texture size word letter number video question answer
-output caption answer_with what where which how many does do did contain contains show shows present more fewer
+GRAMMAR = """. , ? : a an the this that it there here is are was not no yes and or with of in on at to than from
+image picture shape shapes object objects thing color texture size word letter number video question answer
+output caption what where which how many does do did contain contains show shows present more fewer
 larger smaller same different left right above below top bottom center see i made come comes you describe
-short long name named called has have background light dark up down first last then before after
-""".replace("one_", "")
-    .replace("answer_with", "")
-    .split()
-)
+short long name named called has have background light dark up down first last then before after"""
+# Words of GRAMMAR that no sentence, question or caption says. They keep their places, since the ids of shipped
+# checkpoints follow from the order; text of your own may use them.
+RESERVED = """, an that here was on to picture object objects thing word letter number video output caption which do did
+contains show more fewer same different center see i you describe short long name named called has have background
+light dark up down first last then before after"""
 
 
 def _nonsense(count: int) -> list[str]:
@@ -53,7 +52,7 @@ def _nonsense(count: int) -> list[str]:
     return [words[i] for i in order][:count]
 
 
-_NAMES = _nonsense(318)
+_NAMES = _nonsense(256 + 62)
 TRAIN_NAMES = _NAMES[:256]
 TEST_NAMES = ["dax", "blicket", *_NAMES[256:]]  # never bound to anything in training, of a language model or a bridge
 
@@ -61,9 +60,9 @@ TEST_NAMES = ["dax", "blicket", *_NAMES[256:]]  # never bound to anything in tra
 @functools.cache
 def tokenizer() -> WordTokenizer:
     """The mini-world's tokenizer."""
-    groups = (COLOURS, SHAPES, PLURALS, TEXTURES, SIZES, NUMBERS, _GRAMMAR, PLACES, MATERIALS, VERBS, DIGITS, LETTERS)
-    seen = dict.fromkeys(itertools.chain(*groups, TRAIN_NAMES, TEST_NAMES))  # letters and words may coincide
-    return WordTokenizer([HYPHEN, *seen])
+    attributes, grammar = (COLOURS, SHAPES, PLURALS, TEXTURES, SIZES, NUMBERS), GRAMMAR.split()
+    groups = (*attributes, grammar, PLACES, MATERIALS, VERBS, DIGITS, LETTERS, TRAIN_NAMES, TEST_NAMES)
+    return WordTokenizer([HYPHEN, *dict.fromkeys(itertools.chain(*groups))])  # "a" and "i" are words and letters
 
 
 @functools.cache
@@ -72,9 +71,23 @@ def ids(*words: str) -> Tensor:
     return torch.tensor(tokenizer().encode(" ".join(words)))
 
 
+CYCLE = 5  # one pair in CYCLE is held out, every colour and shape equally often
+
+
 def held_out(colour: Tensor, shape: Tensor) -> Tensor:
     """True where no picture of the colour-shape pair is ever trained on: a fifth of the pairs."""
-    return (colour + 2 * shape) % 5 == 0
+    return (colour + 2 * shape) % CYCLE == 0
 
 
-GLYPHS_TRAIN, GLYPHS_TEST = range(0, 1_000_000), range(1_000_000, 2_000_000)  # classes; endless for our purposes
+def pair(colour: Tensor, shape: Tensor) -> Tensor:
+    """One number for a colour and a shape, below PAIRS."""
+    return colour + len(COLOURS) * shape
+
+
+def unpair(pair: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour and the shape of a pair's number."""
+    return pair % len(COLOURS), pair // len(COLOURS)
+
+
+PAIRS = len(COLOURS) * len(SHAPES)
+GLYPHS_TRAIN, GLYPHS_TEST = range(0, 1_000_000), range(1_000_000, 2_000_000)  # classes of glyphs

@@ -20,7 +20,7 @@ from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.qformer import QFormerConfig
 from minilmm.training.blip2 import matches
 from minilmm.vision import VisionConfig
-from minilmm.world.scenes import choices
+from minilmm.world.random import choices
 from minilmm.world.vocabulary import COLOURS, SHAPES, TRAIN_NAMES, tokenizer
 
 WORDS = tokenizer()

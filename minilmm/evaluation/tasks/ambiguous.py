@@ -12,8 +12,9 @@ from torch import Tensor
 from minilmm.evaluation.tasks.episodes import Episodes, Settings, pairs_of
 from minilmm.evaluation.tasks.naming import arrange, assemble, nonsense
 from minilmm.world.grammar import describe
-from minilmm.world.scenes import choices, integers, same_concept
-from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES
+from minilmm.world.random import choices, integers
+from minilmm.world.scenes import same_concept
+from minilmm.world.vocabulary import COLOURS, CYCLE, SHAPES, TEXTURES, held_out
 
 FLIPS = 0.2
 
@@ -46,16 +47,16 @@ def sample_noisy(batch: int, generator: torch.Generator, settings: Settings) -> 
 def _values(batch: int, generator: torch.Generator, split: str) -> list[Tensor]:
     """Two values of each attribute such that all four colour-shape pairs belong to the split, 3 of (B, 2).
 
-    Held-out pairs have colour + 2 shape divisible by 5, so two colours congruent modulo 5 and two shapes congruent
-    modulo 5 are all held out or all trained on.
+    Held-out pairs have colour + 2 shape divisible by CYCLE, so two colours and two shapes that are congruent modulo
+    CYCLE are all held out or all trained on.
     """
     device = generator.device
     colours = torch.combinations(torch.arange(len(COLOURS), device=device))
     shapes = torch.combinations(torch.arange(len(SHAPES), device=device))
-    colours = colours[(colours[:, 0] - colours[:, 1]) % 5 == 0]
-    shapes = shapes[(shapes[:, 0] - shapes[:, 1]) % 5 == 0]
+    colours = colours[(colours[:, 0] - colours[:, 1]) % CYCLE == 0]
+    shapes = shapes[(shapes[:, 0] - shapes[:, 1]) % CYCLE == 0]
     both = torch.cartesian_prod(torch.arange(len(colours), device=device), torch.arange(len(shapes), device=device))
-    out = (colours[both[:, 0], 0] + 2 * shapes[both[:, 1], 0]) % 5 == 0
+    out = held_out(colours[both[:, 0], 0], shapes[both[:, 1], 0])
     both = both[out if split == "held-out" else ~out]
     picked = both[integers(len(both), (batch,), generator)]
     return [colours[picked[:, 0]], shapes[picked[:, 1]], choices(len(TEXTURES), 2, (batch,), generator)]

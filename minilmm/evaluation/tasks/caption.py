@@ -6,7 +6,8 @@ import torch
 
 from minilmm.evaluation.tasks.episodes import Episodes, Settings, pairs_of
 from minilmm.world.grammar import ABSENT, REGISTERS, caption, compact, describe
-from minilmm.world.scenes import integers, sample_scenes
+from minilmm.world.random import integers
+from minilmm.world.scenes import sample_scenes
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:

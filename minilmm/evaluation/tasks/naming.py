@@ -10,29 +10,27 @@ from torch import Tensor
 
 from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Settings, names_of, pairs_of
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import ABSENT, describe, join
-from minilmm.world.scenes import choices, integers, same_concept
-from minilmm.world.vocabulary import COLOURS, GLYPHS_TEST, GLYPHS_TRAIN, SHAPES, TEXTURES, held_out, ids
+from minilmm.world.grammar import ABSENT, describe, join, word
+from minilmm.world.random import choices, integers
+from minilmm.world.scenes import same_concept
+from minilmm.world.vocabulary import COLOURS, GLYPHS_TEST, GLYPHS_TRAIN, PAIRS, SHAPES, TEXTURES, held_out, ids, unpair
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
     """Episodes of `ways` concepts; ValueError where a split has fewer concepts or names than ways."""
     device, W = generator.device, settings.ways
-    pair = torch.arange(len(COLOURS) * len(SHAPES), device=device)
-    colour, shape = pair % len(COLOURS), pair // len(COLOURS)
-    out = held_out(colour, shape)
+    pair = torch.arange(PAIRS, device=device)
+    out = held_out(*unpair(pair))
     pair = pair[out if pairs_of(settings.split) == "held-out" else ~out]
     if len(pair) < W:
         raise ValueError(f"{W} ways: the {settings.split} split has only {len(pair)} colour-shape pairs")
     concept = pair[choices(len(pair), W, (batch,), generator)]  # (B, W)
     texture = integers(len(TEXTURES), (batch, W), generator)
     order, owner = arrange(batch, settings, generator)
-    row = concept.gather(1, owner)
-    scenes = same_concept(
-        (row % len(COLOURS)).flatten(), (row // len(COLOURS)).flatten(), texture.gather(1, owner).flatten(), generator
-    )
+    scenes = same_concept(*unpair(concept.gather(1, owner).flatten()), texture.gather(1, owner).flatten(), generator)
     if settings.names == "real":
-        words = torch.stack([ids(*COLOURS).to(device)[concept % 10], ids(*SHAPES).to(device)[concept // 10]], -1)
+        colour, shape = unpair(concept)
+        words = torch.stack([word(COLOURS, colour), word(SHAPES, shape)], -1)
     else:
         words = nonsense(batch, settings, generator)
     size = owner.shape[1]

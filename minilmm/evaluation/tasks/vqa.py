@@ -10,27 +10,19 @@ from torch import Tensor
 
 from minilmm.evaluation.tasks.episodes import Episodes, Settings, names_of, pairs_of
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.corpus import name_question, what_is_it
 from minilmm.world.grammar import ABSENT, describe, join
-from minilmm.world.questions import KINDS, question, sample_question_scenes
-from minilmm.world.scenes import (
-    Scenes,
-    choices,
-    integers,
-    join_scenes,
-    place,
-    sample_scenes,
-    shuffled,
-    with_concepts,
+from minilmm.world.questions import (
+    ANSWERS,
+    ATTRIBUTES,
+    KINDS,
+    name_question,
+    question,
+    sample_question_scenes,
+    what_is_it,
 )
-from minilmm.world.vocabulary import COLOURS, NUMBERS, SHAPES, SIZES, TEXTURES, held_out, ids
-
-YES_NO = ["yes", "no"]
-ANSWERS = {  # the answers that a kind of question may have
-    "color": COLOURS, "shape": SHAPES, "texture": TEXTURES, "size": SIZES, "count": NUMBERS,
-    "exists": YES_NO, "relation": YES_NO, "compare": YES_NO,
-}  # fmt: skip
-ATTRIBUTES = ["color", "shape", "texture", "size"]
+from minilmm.world.random import choices, integers
+from minilmm.world.scenes import Scenes, join_scenes, place, sample_scenes, shuffle_objects, with_concepts
+from minilmm.world.vocabulary import COLOURS, held_out, ids
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -42,7 +34,7 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
     prompt = join("question :", asked, "answer :")
     table = [ANSWERS[name] for name in KINDS]
     last = kind.view(batch, m)[:, -1]
-    return examples(shuffled(scenes, generator), prompt, answer, batch, _options(table, last), last)
+    return examples(shuffle_objects(scenes, generator), prompt, answer, batch, _options(table, last), last)
 
 
 def sample_induction(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -84,7 +76,7 @@ def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> E
     texts = torch.full((batch, n + 1, width), ABSENT, device=device)
     texts[:, :n, :3] = torch.cat([called.gather(1, owner)[..., None], end.expand(batch, n, -1)], -1)
     texts[:, n] = asked
-    seen = shuffled(both, generator)
+    seen = shuffle_objects(both, generator)
     full = describe(join_scenes([single, seen]))
     descriptions = torch.cat([full[: batch * n].view(batch, n, full.shape[1]), full[batch * n :, None]], 1)
     index = torch.arange(batch * n, device=device).view(batch, n)
