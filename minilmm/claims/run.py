@@ -20,7 +20,7 @@ from minilmm.blip2 import Stage1
 from minilmm.checkpoints.files import replacing
 from minilmm.checkpoints.saving import recipe_json
 from minilmm.claims.claim import Arm, Claim, Measure, Recipe
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.flamingo import Flamingo
 from minilmm.training import blip2, flamingo
@@ -57,11 +57,14 @@ def measured(claim: Claim, model: Any, first: Stage1 | None, seed: int, device: 
         if isinstance(m, Measure):
             accuracies = [
                 evaluate(
-                    model, m.task, shots=(shots,), settings=Settings(ways=m.ways), episodes=EPISODES,
-                    conditions=("real",), seed=seed, device=device, resolution=model.config.vision.resolution,
+                    model,
+                    m.task,
+                    Request((shots,), Settings(ways=m.ways), EPISODES, ("real",), seed=seed),
+                    device=device,
                 )["rows"][0]["value"]
-                for shots in (m.shots, m.minus) if shots is not None
-            ]  # fmt: skip
+                for shots in (m.shots, m.minus)
+                if shots is not None
+            ]
             found[m.name] = round(accuracies[0] - sum(accuracies[1:]), 4)
         elif first is not None:
             ranked = ranked or blip2.retrieval(first, EPISODES, seed, device)

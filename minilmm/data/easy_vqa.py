@@ -6,7 +6,6 @@ split, with no picture in common.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,12 +18,8 @@ from torch import Tensor
 
 from minilmm.checkpoints.assets import located, state
 from minilmm.data.pictures import load_pixels
-from minilmm.evaluation.tasks.episodes import Episodes, Settings
-from minilmm.evaluation.tasks.vqa import examples
 from minilmm.interface.document import Document, Image, Text
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import ABSENT
-from minilmm.world.vocabulary import tokenizer
 
 KINDS = ("color", "shape", "presence", "negated")
 Kind = Literal["color", "shape", "presence", "negated"]
@@ -121,36 +116,3 @@ def prior(train: EasyVQA, test: EasyVQA) -> float:
     usual = Counter(train.answers).most_common(1)[0][0]
     right = sum(best.get(q, usual) == a for q, a in zip(test.questions, test.answers, strict=True))
     return right / len(test)
-
-
-@functools.cache
-def _tensors(split: Literal["train", "test"], resolution: int) -> tuple[EasyVQA, Tensor, Tensor, Tensor]:
-    """A split with its prompts (Q, K), answers (Q, 1) and kinds (Q,) as ids; -1 marks absent words."""
-    data, words = load(split, resolution), tokenizer()
-    prompts = [words.encode(prompt(question)) for question in data.questions]
-    table = torch.full((len(data), max(map(len, prompts))), ABSENT)
-    for row, tokens in zip(table, prompts, strict=True):
-        row[: len(tokens)] = torch.tensor(tokens)
-    kinds = torch.tensor([KINDS.index(kind(question)) for question in data.questions])
-    return data, table, torch.tensor([words.encode(answer) for answer in data.answers]), kinds
-
-
-def sample(batch: int, generator: torch.Generator, settings: Settings, resolution: int = 48) -> Episodes:
-    """Few-shot episodes: demonstrations from the training split, the query from the test split (or both from training).
-
-    All 13 answers compete where answers are ranked.
-    """
-    device = generator.device
-    sides = ["train"] * settings.shots + ["train" if settings.split == "train" else "test"]
-    columns = []
-    for side in sides:
-        data, prompts, answers, kinds = _tensors(side, resolution)  # type: ignore[arg-type]
-        rows = torch.randint(len(data), (batch,), generator=generator, device=device).cpu()
-        columns.append((data.images[data.image_index[rows]].float() / 255, prompts[rows], answers[rows], kinds[rows]))
-    images = torch.stack([c[0] for c in columns], 1).flatten(0, 1).to(device)  # (B m, 3, R, R)
-    width = max(c[1].shape[1] for c in columns)
-    padded = [torch.nn.functional.pad(c[1], (0, width - c[1].shape[1]), value=ABSENT) for c in columns]
-    prompts, answers = (torch.stack(t, 1).flatten(0, 1).to(device) for t in (padded, [c[2] for c in columns]))
-    options = torch.unique(_tensors("train", resolution)[2]).to(device).expand(batch, -1)
-    nothing = torch.full((len(prompts), 1), ABSENT, device=device)
-    return examples(images, prompts, answers, batch, options, columns[-1][3].to(device), nothing)

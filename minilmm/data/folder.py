@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
-import torch
-from torch import Tensor
-
-from minilmm.data.named import alike, table, unlike
 from minilmm.data.pictures import fingerprint, load_picture
-from minilmm.evaluation.tasks.episodes import Episodes, Settings
 from minilmm.interface.document import Document, Image, Text
 from minilmm.interface.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
-from minilmm.world.grammar import ABSENT
-from minilmm.world.random import integers
-from minilmm.world.vocabulary import tokenizer
 
 Pairs = list[tuple[Path, str]]
 _EXAMPLE = '{"file_name": "cat.png", "text": "a black cat"}'
@@ -134,60 +125,3 @@ def folder_documents(
         raise UnknownWords(sorted(unknown))
     pairs = everything if part == "all" else split_folder(path)[part == "test"]
     return [[Image(load_picture(file, resolution)), Text(f"{text} {EOC}")] for file, text in pairs]
-
-
-def sampler(path: Path, resolution: int = 48) -> Callable[[int, torch.Generator, Settings], Episodes]:
-    """Episodes from a folder: which of `ways` texts belongs to the query's picture?
-
-    The query is of the test split ("held-out") or of the training split; `shots` pictures of the training split with
-    their own texts come first. The candidates are the texts of pictures of the query's split that read differently,
-    and each is as often the right one.
-    BadFolder: fewer different texts than ways, or fewer pictures than shots.
-    """
-    words = tokenizer()
-    for text in (text for _, text in read_folder(path)):
-        words.encode(text)
-    sides: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-
-    def side(name: str) -> tuple[Tensor, Tensor, Tensor]:
-        if name not in sides:
-            pairs = split_folder(path)[name == "held-out"]
-            pictures = torch.stack([load_picture(file, resolution) for file, _ in pairs])
-            told = [text for _, text in pairs]
-            sides[name] = pictures, table([f"{text} {EOC}" for text in told], words), alike(told)
-        return sides[name]
-
-    def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-        device, K, W = generator.device, settings.shots, settings.ways
-        queries, texts, group = (t.to(device) for t in side(settings.split))
-        demonstrations, told, _ = (t.to(device) for t in side("train"))
-        different = int(group.max()) + 1
-        if different < W or len(demonstrations) < K + (settings.split == "train"):
-            raise BadFolder(
-                f"{path}: {different} different texts to ask about and {len(demonstrations)} pictures to show: "
-                f"too few for {W} ways and {K} shots"
-            )
-        options, target = unlike(group, W, batch, generator), integers(W, (batch,), generator)
-        query = options.gather(1, target[:, None])[:, 0]
-        free = torch.rand(batch, len(demonstrations), generator=generator, device=device)
-        if settings.split == "train":
-            free.scatter_(1, query[:, None], 2.0)  # no picture in both support and query
-        shown = free.argsort(1)[:, :K]
-        width = max(texts.shape[1], told.shape[1])
-        told, texts = (torch.nn.functional.pad(t, (0, width - t.shape[1]), value=ABSENT) for t in (told, texts))
-        after = torch.cat([told[shown], torch.full((batch, 1, width), ABSENT, device=device)], 1)
-        candidates = texts[options]
-        picked = torch.cat([shown + len(queries), query[:, None]], 1)  # (B, K + 1)
-        return Episodes(
-            pictures=torch.cat([queries, demonstrations]),
-            source=picked,
-            texts=after,
-            descriptions=torch.full((batch, K + 1, 1), ABSENT, device=device),
-            first=torch.full((batch, 0), ABSENT, device=device),
-            answers=candidates[torch.arange(batch, device=device), target],
-            candidates=candidates,
-            target=target,
-            group=torch.zeros(batch, dtype=torch.long, device=device),
-        )
-
-    return sample

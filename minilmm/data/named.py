@@ -1,4 +1,4 @@
-"""Pictures with names, as captions to train on, as pages of several, as few-shot episodes, as pairs to retrieve."""
+"""Pictures with names, as captions to train on, as pages of several, as pairs to retrieve."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.data.answers import normalise_answer
-from minilmm.evaluation.tasks.episodes import Episodes, Settings
-from minilmm.evaluation.tasks.naming import arrange
 from minilmm.interface.document import Batch, Document, Image, Text, collate
 from minilmm.interface.tokenizer import EOC, Tokenizer
-from minilmm.world.grammar import ABSENT, compact, join
+from minilmm.world.exemplars import arrange
 from minilmm.world.random import choices, integers, uniform
-from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES
+from minilmm.world.vocabulary import TRAIN_NAMES
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def pages(
     group = alike([data.names[i] for i in pool])
 
     def sample(batch: int, generator: torch.Generator) -> Batch:
-        order, owner = arrange(batch, Settings(ways=ways, shots=shots), generator)
+        order, owner = arrange(batch, ways, shots, generator)
         label = torch.cat([owner.gather(1, order), owner[:, -1:]], 1)  # (B, m) which way each picture shows
         things = pool.to(label.device)[unlike(group.to(label.device), ways, batch, generator)].gather(1, label)
         pictures, features = look(data, integers(len(data.vendors), label.shape, generator), things, generator)
@@ -161,95 +159,9 @@ def pages(
     return sample
 
 
-def sampler(
-    data: Named, tokenizer: Tokenizer, form: Form | None = None, *, captions: bool = False
-) -> Callable[[int, torch.Generator, Settings], Episodes]:
-    """Few-shot naming (Frozen, section 4.2): `ways` things, `shots` pictures of each with its name, and one without.
-
-    With `captions`, `shots` pictures of other things with their real names, and one of a thing that was not shown: what
-    is it? The query is drawn by another vendor than all that is shown, where there are several. Names are nonsense, of
-    the split's own list, or real. No two things of an episode have names that read alike. Ids are the tokenizer's:
-    score with `prompts(..., words=tokenizer)`. ValueError where a split has fewer such things or names than ways.
-    """
-    form, real = form or Form(), table([f" {name}" for name in data.names], tokenizer)
-    made = {"train": TRAIN_NAMES, "held-out": TEST_NAMES}
-    nonsense = {split: table([f" {name}" for name in names], tokenizer) for split, names in made.items()}
-    groups = {split: alike([data.names[i] for i in data.rows(split)]) for split in made}
-    before, after, end = (torch.tensor(tokenizer.encode(t)) for t in (form.before, form.after, form.end))
-
-    def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-        device, K, pool = generator.device, settings.shots, data.rows(settings.split)
-        W = K + 1 if captions else settings.ways
-        names, group = nonsense[settings.split], groups[settings.split].to(device)
-        different = int(group.max()) + 1
-        if different < W or (len(names) < W and not captions):
-            counts = f"{different} things that are named differently and {len(names)} made-up names"
-            raise ValueError(f"{W} ways: the {settings.split} split has {counts}")
-        things = pool.to(device)[unlike(group, W, batch, generator)]  # (B, W)
-        words = real.to(device)[things]  # (B, W, A)
-        if settings.names != "real" and not captions:
-            words = names.to(device)[choices(len(names), W, (batch,), generator)]
-        order, owner = arrange(batch, settings, generator)
-        if captions:  # each thing once, the last one is asked about
-            order, owner = (torch.arange(n, device=device).expand(batch, n) for n in (K, W))
-        V, M = len(data.vendors), owner.shape[1]
-        asked = integers(V, (batch, 1), generator)
-        turn = torch.arange(M - 1, device=device) % max(1, K) % max(1, V - 1)  # the k-th picture of a thing
-        vendor = torch.cat([(asked + (V > 1) + turn) % V, asked], 1)  # (B, M)
-        row = things.gather(1, owner)
-        assert bool((data.held_out[row.cpu()] == (settings.split == "held-out")).all()), "a thing of another split"
-        assert V == 1 or not bool((vendor[:, :-1] == asked).any()), "a demonstration by the query's vendor"
-
-        index = torch.cat([order, torch.full((batch, 1), M - 1, device=device)], 1)  # (B, m)
-        label = owner.gather(1, index)
-        told = words.gather(1, label[..., None].expand(-1, -1, words.shape[-1]))  # (B, m, A)
-        texts = joined(after, told, end, before)
-        texts[:, -1] = ABSENT
-        texts[:, -1, : len(after)] = after.to(device)
-        candidates = joined(words, end)
-        target = owner[:, -1]
-        first = before.to(device).expand(batch, -1)
-        if settings.induction and not captions:
-            listed: list[Tensor | str] = []
-            for w in range(W):
-                listed += [words[:, w]] if w == 0 else [torch.tensor(tokenizer.encode(" or")), words[:, w]]
-            opening, stop = (torch.tensor(tokenizer.encode(t)) for t in ("Answer with", form.end))
-            first = join(opening, *listed, stop, before)
-        return Episodes(
-            pictures=shown(data, vendor, row, generator).flatten(0, 1),
-            source=index + (torch.arange(batch, device=device) * M)[:, None],
-            texts=texts,
-            descriptions=joined(real.to(device)[row.gather(1, index)], torch.tensor(tokenizer.encode("."))),
-            first=first,
-            answers=candidates.gather(1, target[:, None, None].expand(-1, -1, candidates.shape[-1]))[:, 0],
-            candidates=candidates,
-            target=target,
-            group=torch.zeros(batch, dtype=torch.long, device=device),
-        )
-
-    return sample
-
-
 def pairs(data: Named, split: str, vendor: str) -> tuple[Tensor, list[str]]:
     """One vendor's pictures of a split, (N, 3, R, R) uint8, and their names: what is to be matched in retrieval."""
     if vendor not in data.vendors:
         raise ValueError(f"unknown vendor {vendor!r}: choose from {', '.join(data.vendors)}")
     rows = data.rows(split)
     return data.pictures[data.vendors.index(vendor), rows], [data.names[i] for i in rows.tolist()]
-
-
-def table(phrases: Sequence[str], tokenizer: Tokenizer) -> Tensor:
-    """Phrases as ids, (N, K); -1 marks absent words."""
-    ids = [tokenizer.encode(phrase) for phrase in phrases]
-    out = torch.full((len(ids), max(map(len, ids))), ABSENT)
-    for row, words in zip(out, ids, strict=True):
-        row[: len(words)] = torch.tensor(words)
-    return out
-
-
-def joined(*phrases: Tensor) -> Tensor:
-    """Phrases (B, m, K) and words that all share (K,) side by side, absent words last: (B, m, K')."""
-    full = next(p for p in phrases if p.dim() == 3)
-    B, m, _ = full.shape
-    whole = torch.cat([p if p.dim() == 3 else p.to(full.device).expand(B, m, -1) for p in phrases], -1)
-    return compact(whole.flatten(0, 1)).view(B, m, -1)

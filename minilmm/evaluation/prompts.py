@@ -7,14 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from minilmm.evaluation.tasks import Episodes
+from minilmm.evaluation.tasks.episodes import Episodes
+from minilmm.evaluation.tasks.task import CONDITIONS
 from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, IMAGE, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, join
 from minilmm.world.render import blank
-from minilmm.world.vocabulary import tokenizer
-
-CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
+from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 
 def shuffle_across(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -33,45 +32,39 @@ def prompts(
     condition: str,
     generator: torch.Generator,
     texts_only: bool = False,
-    words: Tokenizer | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Batch:
     """Episodes as a batch of prompts, under a condition. media (B, n + 1, T, C, H, W), or None for a text LM.
 
     texts_only: the demonstrations lose their pictures whatever the condition, as in Flamingo's prompt for zero shots.
-    words: whose ids the episodes are in; None: the mini-world's.
+    tokenizer: whose ids the episodes are in; None: the mini-world's.
     """
     if condition not in CONDITIONS:
         raise ValueError(f"unknown condition {condition!r}: choose from {', '.join(CONDITIONS)}")
-    (B, m), words = episodes.source.shape, words or tokenizer()
-    tag, bos = (torch.tensor([words.convert_tokens_to_ids(t)], device=episodes.texts.device) for t in (IMAGE, BOS))
-    if media is None:
-        stands = episodes.descriptions
-        if condition == "shuffled_images":
-            stands = shuffle_across(stands, generator)
-        elif condition == "blank_images":
-            stands = torch.full_like(stands, ABSENT)
-    else:
-        stands = tag.expand(B, m, 1)
-        if condition == "shuffled_images":
-            media = shuffle_across(media, generator)
-        elif condition == "blank_images":
-            media = blank(media)
+    tokenizer, device = tokenizer or world_tokenizer(), episodes.texts.device
+    tag, bos = (torch.tensor([tokenizer.convert_tokens_to_ids(token)], device=device) for token in (IMAGE, BOS))
+    pictures = episodes.descriptions if media is None else media
+    if condition == "shuffled_images":
+        pictures = shuffle_across(pictures, generator)
+    elif condition == "blank_images":
+        pictures = torch.full_like(pictures, ABSENT) if media is None else blank(pictures)
+    tags = pictures if media is None else tag.expand(*episodes.source.shape, 1)  # what stands in the text
     if condition == "text_only" or texts_only:  # demonstrations lose their pictures and tags, the query keeps its own
-        stands = torch.cat([torch.full_like(stands[:, :-1], ABSENT), stands[:, -1:]], 1)
-        media = media[:, -1:] if media is not None else None
-    said = torch.cat([stands, episodes.texts], -1).flatten(1)
-    pad = words.pad_token_id
-    return Batch.of(compact(join(bos, episodes.first, said), fill=pad), media, pad=pad, image=int(tag))
+        tags = torch.cat([torch.full_like(tags[:, :-1], ABSENT), tags[:, -1:]], 1)
+        pictures = pictures[:, -1:]
+    text = torch.cat([tags, episodes.texts], -1).flatten(1)
+    ids = compact(join(bos, episodes.first, text), fill=tokenizer.pad_token_id)
+    return Batch.of(ids, None if media is None else pictures, pad=tokenizer.pad_token_id, image=int(tag))
 
 
-def again(generator: torch.Generator) -> torch.Generator:
+def fork(generator: torch.Generator) -> torch.Generator:
     """Another generator that goes on from where this one is, which stays there."""
-    same = torch.Generator(generator.device)
-    same.set_state(generator.get_state())
-    return same
+    other = torch.Generator(generator.device)
+    other.set_state(generator.get_state())
+    return other
 
 
-def reordered(episodes: Episodes, media: Tensor | None, generator: torch.Generator) -> tuple[Episodes, Tensor | None]:
+def reorder(episodes: Episodes, media: Tensor | None, generator: torch.Generator) -> tuple[Episodes, Tensor | None]:
     """The same episodes with their demonstrations in another order."""
     B, m = episodes.source.shape
     order = torch.rand(B, m, generator=generator, device=generator.device)

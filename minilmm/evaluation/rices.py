@@ -1,6 +1,6 @@
 """RICES: retrieval-based in-context example selection (Yang et al. 2021; Flamingo, appendix A.2).
 
-The demonstrations of a query are those of a pool whose pictures look most like its own to the frozen eyes; the most
+The demonstrations of a query are those of a pool whose pictures look most like its own to the frozen encoder; the most
 similar one comes last, next to the query.
 """
 
@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.evaluation.tasks import Episodes
+from minilmm.evaluation.tasks import Settings, Task
+from minilmm.evaluation.tasks.episodes import Episodes, as_wide
 from minilmm.world.grammar import ABSENT, compact, join
 
 POOL = 1000
 
 
 def features(model: Any, pixels: Tensor) -> Tensor:
-    """What the frozen eyes make of pictures, on the unit sphere: (M, 3, R, R) -> (M, D)."""
+    """What the frozen encoder makes of pictures, on the unit sphere: (M, 3, R, R) -> (M, D)."""
     parts = [model.encoder.pool(model.encoder(part)) for part in pixels.split(256)]
     return F.normalize(torch.cat(parts), dim=-1)
 
@@ -32,16 +33,13 @@ def nearest(query: Tensor, pool: Tensor, k: int) -> Tensor:
     return (query @ pool.T).topk(k).indices.flip(1)
 
 
-def demonstrated(queries: Episodes, pool: Episodes, chosen: Tensor, pixels: Tensor) -> Episodes:
+def demonstrate(queries: Episodes, pool: Episodes, chosen: Tensor, pixels: Tensor) -> Episodes:
     """Queries with examples of the pool in front: chosen (B, k) rows of the pool, both drawn without shots.
 
     pixels (P + B, 3, R, R): the pool's pictures, then the queries'.
     """
     B, k = chosen.shape
-    whole = compact(join(pool.texts[:, -1], pool.answers))  # (P, K), examples with their answers
-    asked = queries.texts[:, -1]
-    width = max(whole.shape[1], asked.shape[1])
-    whole, asked = (F.pad(text, (0, width - text.shape[1]), value=ABSENT) for text in (whole, asked))
+    whole, asked = as_wide(compact(join(pool.texts[:, -1], pool.answers)), queries.texts[:, -1])  # (P, K), (B, K)
     place = torch.arange(B, device=chosen.device)[:, None] + len(pool)
     return replace(
         queries,
@@ -50,3 +48,27 @@ def demonstrated(queries: Episodes, pool: Episodes, chosen: Tensor, pixels: Tens
         texts=torch.cat([whole[chosen], asked[:, None]], 1),
         descriptions=torch.full((B, k + 1, 1), ABSENT, device=chosen.device),
     )
+
+
+class Pool:
+    """Examples to choose demonstrations from, with what the frozen encoder makes of their pictures."""
+
+    def __init__(
+        self, model: Any, task: Task, settings: Settings, seed: int, resolution: int, device: torch.device | str
+    ):
+        generator = torch.Generator(device).manual_seed((seed * 1009 + 1) * 1_000_003 + 999)
+        self.model, self.task, self.settings, self.resolution = model, task, replace(settings, shots=0), resolution
+        self.episodes, self.pixels, self.features = self._sample(POOL, generator)
+
+    def _sample(self, count: int, generator: torch.Generator) -> tuple[Episodes, Tensor, Tensor]:
+        """Queries without shots, their pictures (B, 3, R, R) and features (B, D)."""
+        episodes = self.task.sample(count, generator, self.settings)
+        self.task.check(episodes, self.settings)
+        pixels = episodes.paint(generator, self.resolution)[:, 0, 0]
+        return episodes, pixels, features(self.model, pixels)
+
+    def draw(self, shots: int, count: int, generator: torch.Generator) -> Episodes:
+        """Episodes whose demonstrations are the nearest of the pool."""
+        queries, pixels, seen = self._sample(count, generator)
+        chosen = nearest(seen, self.features, shots)
+        return demonstrate(queries, self.episodes, chosen, torch.cat([self.pixels, pixels]))

@@ -15,7 +15,7 @@ from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
 from minilmm.checkpoints.files import write_tensors
 from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, CheckpointError, copy, find, load, read_card, read_log, save
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import chance, ranks
 from minilmm.evaluation.statistics import bootstrap_interval
@@ -276,8 +276,8 @@ def train(
 
     def probed() -> dict[str, float]:
         if isinstance(model, Blip2):
-            how: dict[str, Any] = {"episodes": 200, "conditions": ("real", "blank_images"), "seed": 11}
-            rows = evaluate(model, "vqa", shots=(0,), device=device, resolution=resolution, **how)["rows"]
+            request = Request((0,), episodes=200, conditions=("real", "blank_images"), seed=11)
+            rows = evaluate(model, "vqa", request, device=device)["rows"]
             return {f"vqa_{row['condition']}": row["value"] for row in rows}
         snapshot(model, out / LOOKS, device, len(read_log(out / LOG, empty=True)))
         ranked = {row["metric"]: round(row["value"], 4) for row in retrieval(model, 100, device=device, candidates=0)}

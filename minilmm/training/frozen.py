@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from minilmm.checkpoints.saving import CheckpointError, load, save
 from minilmm.data import easy_vqa, folder
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.document import Batch, collate
@@ -113,17 +113,8 @@ def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> d
     """Binding by now: accuracy over 200 held-out episodes of naming, and with blank pictures."""
     found: dict[str, float] = {}
     for ways in (2, 5):
-        result = evaluate(
-            model,
-            "naming",
-            shots=(1,),
-            settings=Settings(ways=ways),
-            episodes=200,
-            conditions=("real", "blank_images"),
-            seed=11,
-            resolution=resolution,
-            device=device,
-        )
+        request = Request((1,), Settings(ways=ways), 200, ("real", "blank_images"), seed=11)
+        result = evaluate(model, "naming", request, device=device)
         found |= {f"naming_{ways}way_{row['condition']}": row["value"] for row in result["rows"]}
     return found
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.checkpoints.saving import save
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.parallel import share
@@ -89,16 +89,8 @@ def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:
     }
     found = {}
     for name, (task, shots, ways) in questions.items():
-        result = evaluate(
-            model,
-            task,
-            shots=(shots,),
-            settings=Settings(ways=ways),
-            episodes=100,
-            conditions=("real",),
-            seed=11,
-            device=device,
-        )
+        request = Request((shots,), Settings(ways=ways), 100, ("real",), seed=11)
+        result = evaluate(model, task, request, device=device)
         found[name] = result["rows"][0]["value"]
     return found
 

@@ -52,7 +52,7 @@ def pages(
     learn = torch.full_like(said, all_text, dtype=torch.bool)
     learn[:, :-1, -2 * ANSWER : -ANSWER] = True
     learn[:, -1, -ANSWER:] = True
-    if TASKS[task].named and not all_text:
+    if TASKS[task].per_class and not all_text:
         name = torch.cat([drawn.texts[:, :-1, 0], drawn.answers[:, :1]], 1)  # (B, m)
         known = (name[:, :, None] == name[:, None]).tril(-1).any(-1)
         learn[:, :-1, 0], learn[:, -1, -ANSWER] = known[:, :-1], known[:, -1]

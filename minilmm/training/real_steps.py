@@ -18,10 +18,10 @@ from minilmm.checkpoints.saving import REAL, save
 from minilmm.data import named
 from minilmm.data.features import looked_at
 from minilmm.data.named import Form, Named
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.retrieval import retrieval_rows
 from minilmm.evaluation.statistics import bootstrap_interval
-from minilmm.evaluation.tasks import Settings, Task
+from minilmm.evaluation.tasks import Settings, real_task
 from minilmm.flamingo import Flamingo
 from minilmm.frozen import Frozen
 from minilmm.interface.document import Batch
@@ -53,16 +53,6 @@ def preset(bridge: str, name: str, stage: int = 1) -> RealRecipe:
     if stage == 1:
         return RealBlip2Recipe(Optimisation(times * 400, lr=3e-4), batch=32 * more)
     return RealBlip2Recipe(Optimisation(times * 400, lr=1e-3), batch=16 * more, stage=2)
-
-
-def task_named(name: str, data: Named, words: Tokenizer, form: Form) -> Task:
-    """ "naming" or "caption" over pictures with names. ValueError for another task."""
-    if name == "naming":
-        return Task(named.sampler(data, words, form), shots=(0, 1, 2, 4), words=words)
-    if name == "caption":
-        sample = named.sampler(data, words, form, captions=True)
-        return Task(sample, scoring="generate", named=False, shots=(0,), words=words)
-    raise ValueError(f"{name}: between real models there are naming, caption and retrieval")
 
 
 def spoken(model: Frozen | Flamingo | Blip2, batch: Batch) -> Tensor:
@@ -192,11 +182,11 @@ class Job:
             return {
                 row["metric"].replace(", ITC", ""): round(row["value"], 4) for row in found if "@1," in row["metric"]
             }
-        task = task_named("naming", self.data, self.words, self.form)
+        task = real_task("naming", self.data, self.words, self.form)
         measured = {}
         for name, settings, shots in (("5way", Settings(ways=5, names="real"), 0), ("2way_nonsense", Settings(), 1)):
-            result = evaluate(self.model, task, shots=(shots,), settings=settings, episodes=EPISODES, seed=11,
-                              conditions=("real",), device=self.parameters[0].device)  # fmt: skip
+            request = Request((shots,), settings, EPISODES, ("real",), seed=11)
+            result = evaluate(self.model, task, request, device=self.parameters[0].device)
             measured[f"naming_{name}_{shots}_shots"] = result["rows"][0]["value"]
         if isinstance(self.model, Flamingo):
             measured |= {

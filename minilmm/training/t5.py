@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from minilmm.checkpoints.saving import save
-from minilmm.evaluation.fewshot import evaluate
-from minilmm.evaluation.tasks import Settings
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.interface.document import Batch
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.nn.parallel import share
@@ -47,9 +46,8 @@ def cut(text: Tensor, generator: torch.Generator, answers: float) -> Batch:
 
 def probe(model: EncoderDecoder, device: torch.device | str) -> dict[str, float]:
     """What it answers about descriptions by now, without and with an example: accuracy over 200 episodes."""
-    rows = evaluate(
-        model, "vqa", shots=(0, 1), settings=Settings(), episodes=200, conditions=("real",), seed=11, device=device
-    )["rows"]
+    request = Request((0, 1), episodes=200, conditions=("real",), seed=11)
+    rows = evaluate(model, "vqa", request, device=device)["rows"]
     return {f"vqa_{row['shots']}shots": row["value"] for row in rows}
 
 

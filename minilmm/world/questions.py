@@ -214,7 +214,7 @@ def _yes_or_no(yes: Tensor) -> Tensor:
 
 
 # Other questions, which documents of the corpus and tasks ask in one fixed form
-ATTRIBUTES = ["color", "shape", "texture", "size"]
+ATTRIBUTES = ("color", "shape", "texture", "size")
 
 
 def question_and_answer(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,45 +1,64 @@
 """The tasks, one file each (or one per family), named in one table.
 
-A task is a function `sample(batch, generator, settings) -> Episodes`. To add one, write its file and name it here.
+A task is a function `sample(batch, generator, settings) -> Episodes` in a file of this folder, and what else differs is
+said on its line. To add one, write its file and its line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from minilmm.evaluation.tasks.task import SPLITS, Settings, Task, even_prior, later, ranked_prior
 
-from minilmm.evaluation.tasks import ambiguous, caption, naming, vqa
-from minilmm.evaluation.tasks.episodes import SPLITS, Episodes, Settings
-from minilmm.interface.tokenizer import Tokenizer
-from minilmm.world.questions import KINDS
+if TYPE_CHECKING:
+    from minilmm.data.named import Form, Named
+    from minilmm.interface.tokenizer import Tokenizer
+
+NAMING = ("ways", "repeats", "induction")
+TO_SIXTEEN = (0, 1, 2, 4, 8, 16)
+SAID = ("generate", "rank")
+
+TASKS = {task.name: task for task in (
+    Task("naming", later("naming.sample"), (*NAMING, "names"), per_class=True, prior=even_prior),
+    Task("glyph-naming", later("naming.sample_glyphs"), NAMING, per_class=True, described=False, prior=even_prior),
+    Task("ambiguous-naming", later("ambiguous.sample"), NAMING, shots=TO_SIXTEEN, per_class=True, ways=2,
+         prior=even_prior, ideal=later("ambiguous.ideal")),
+    Task("noisy-naming", later("ambiguous.sample_noisy"), NAMING, shots=TO_SIXTEEN, per_class=True, ways=2,
+         prior=even_prior, ideal=later("ambiguous.noisy_ideal")),
+    Task("vqa", later("vqa.sample"), scorings=SAID, pooled=True),
+    Task("induction-vqa", later("vqa.sample_induction"), scorings=SAID, ideal=later("vqa.induction_ideal")),
+    Task("caption", later("caption.sample"), scorings=("caption",), shots=(0, 4, 8), pooled=True, prior=ranked_prior),
+    Task("fast-vqa", later("vqa.sample_fast"), ("ways",), SAID, per_class=True, ways=2),
+    Task("easy-vqa", later("easy_vqa.sample"), scorings=SAID, shots=(0, 4), described=False),
+)}  # fmt: skip
+
+# Tasks over pictures that are brought along (`Task.over`): a folder's path; or pictures with names, a real language
+# model's tokenizer, and how a picture and its name stand in text.
+FOLDER = Task("folder", later("folder.sampler"), ("ways",), shots=(0, 1, 4), per_class=True, described=False,
+              prior=even_prior)  # fmt: skip
+REAL = {task.name: task for task in (
+    Task("naming", later("named.naming"), (*NAMING, "names"), shots=(0, 1, 2, 4), per_class=True, prior=ranked_prior,
+         check=later("episodes.check_query")),
+    Task("caption", later("named.captions"), scorings=("generate",), shots=(0,), prior=ranked_prior,
+         check=later("episodes.check_query")),
+)}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Task:
-    """A task: how to sample it, how it is scored unless asked otherwise ("rank", "generate", "caption"), whether it has
-    ways, and whether its examples are independent, so that demonstrations may be chosen from a pool (RICES).
-    """
-
-    sample: Callable[[int, torch.Generator, Settings], Episodes]
-    scoring: str = "rank"
-    named: bool = True
-    shots: tuple[int, ...] = (0, 1, 2, 4, 8)
-    pooled: bool = False
-    groups: tuple[str, ...] = ()  # names of the kinds that `Episodes.group` counts
-    words: Tokenizer | None = None  # whose ids the episodes are in; None: the mini-world's
+def task_named(name: str) -> Task:
+    """A task by name, or over a folder of pictures; ValueError lists what there is."""
+    if name in TASKS:
+        return TASKS[name]
+    if Path(name).is_dir():
+        return FOLDER.over(Path(name))
+    raise ValueError(f"unknown task {name!r}: choose from {', '.join(TASKS)}, or name a folder of pictures")
 
 
-TASKS = {
-    "naming": Task(naming.sample),
-    "glyph-naming": Task(naming.sample_glyphs),
-    "ambiguous-naming": Task(ambiguous.sample, shots=(0, 1, 2, 4, 8, 16)),
-    "noisy-naming": Task(ambiguous.sample_noisy, shots=(0, 1, 2, 4, 8, 16)),
-    "vqa": Task(vqa.sample, scoring="generate", named=False, pooled=True, groups=tuple(KINDS)),
-    "induction-vqa": Task(vqa.sample_induction, scoring="generate", named=False, groups=tuple(vqa.ATTRIBUTES)),
-    "caption": Task(caption.sample, scoring="caption", named=False, shots=(0, 4, 8), pooled=True),
-    "fast-vqa": Task(vqa.sample_fast, scoring="generate", groups=tuple(vqa.ATTRIBUTES)),
-}
+def real_task(name: str, data: Named, tokenizer: Tokenizer, form: Form | None = None) -> Task:
+    """ "naming" or "caption" over pictures with names. ValueError for another task."""
+    if name not in REAL:
+        raise ValueError(f"{name}: between real models there are {', '.join(REAL)} and retrieval")
+    return REAL[name].over(data, tokenizer, form, tokenizer=tokenizer)
 
-__all__ = ["SPLITS", "TASKS", "Episodes", "Settings", "Task"]
+
+__all__ = ["FOLDER", "REAL", "SPLITS", "TASKS", "Settings", "Task", "real_task", "task_named"]

@@ -5,15 +5,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import torch
 from torch import Tensor
 
-from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Settings, names_of, pairs_of
-from minilmm.interface.tokenizer import EOC
+from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, joined, names_of, pairs_of
+from minilmm.evaluation.tasks.task import Settings
+from minilmm.interface.tokenizer import EOC, Tokenizer
+from minilmm.world.exemplars import arrange
 from minilmm.world.grammar import ABSENT, describe, join, word
 from minilmm.world.random import choices, integers
-from minilmm.world.scenes import same_concept
-from minilmm.world.vocabulary import COLOURS, GLYPHS_TEST, GLYPHS_TRAIN, PAIRS, SHAPES, TEXTURES, held_out, ids, unpair
+from minilmm.world.scenes import Scenes, same_concept
+from minilmm.world.vocabulary import (
+    COLOURS,
+    GLYPHS_TEST,
+    GLYPHS_TRAIN,
+    PAIRS,
+    SHAPES,
+    TEXTURES,
+    held_out,
+    tokenizer,
+    unpair,
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The ids that stand around names: before and after a picture, behind a name; and around the list of all names."""
+
+    before: Tensor
+    after: Tensor
+    end: Tensor
+    opening: Tensor
+    between: Tensor
+    stop: Tensor
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, *parts: str) -> Form:
+        """The parts in the order of the fields, as text."""
+        return cls(*(torch.tensor(tokenizer.encode(part), dtype=torch.long) for part in parts))
+
+
+@cache
+def world_form() -> Form:
+    """ "answer with dax or blicket . <image> dax . <EOC> <image>"."""
+    return Form.of(tokenizer(), "", "", f". {EOC}", "answer with", "or", ".")
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -26,27 +64,24 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
         raise ValueError(f"{W} ways: the {settings.split} split has only {len(pair)} colour-shape pairs")
     concept = pair[choices(len(pair), W, (batch,), generator)]  # (B, W)
     texture = integers(len(TEXTURES), (batch, W), generator)
-    order, owner = arrange(batch, settings, generator)
-    scenes = same_concept(*unpair(concept.gather(1, owner).flatten()), texture.gather(1, owner).flatten(), generator)
+    order, owner = arrange(batch, W, settings.shots, generator, settings.repeats)
+    colour, shape = unpair(concept)
+    own = [value.gather(1, owner).flatten() for value in (colour, shape, texture)]  # of each exemplar
+    scenes = same_concept(own[0], own[1], own[2], generator)
     if settings.names == "real":
-        colour, shape = unpair(concept)
-        words = torch.stack([word(COLOURS, colour), word(SHAPES, shape)], -1)
+        names = torch.stack([word(COLOURS, colour), word(SHAPES, shape)], -1)
     else:
-        words = nonsense(batch, settings, generator)
-    size = owner.shape[1]
-    descriptions = describe(scenes, full=False).view(batch, size, -1)
-    return assemble(scenes, descriptions, order, owner, words, settings, generator)
+        names = nonsense(batch, settings, generator)
+    return assemble(scenes, order, owner, names, settings, generator)
 
 
 def sample_glyphs(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
     """The same over glyph classes of the split's range, disjoint from the other's."""
-    classes = GLYPHS_TRAIN if settings.split == "train" else GLYPHS_TEST
-    pairs_of(settings.split)
-    order, owner = arrange(batch, settings, generator)
+    classes = GLYPHS_TRAIN if pairs_of(settings.split) == "train" else GLYPHS_TEST
+    order, owner = arrange(batch, settings.ways, settings.shots, generator, settings.repeats)
     drawn = classes.start + integers(len(classes), (batch, settings.ways), generator)
-    descriptions = torch.full((batch, owner.shape[1], 1), ABSENT, device=generator.device)
-    words = nonsense(batch, settings, generator)
-    return assemble(Glyphs(drawn.gather(1, owner).flatten()), descriptions, order, owner, words, settings, generator)
+    names = nonsense(batch, settings, generator)
+    return assemble(Glyphs(drawn.gather(1, owner).flatten()), order, owner, names, settings, generator)
 
 
 def nonsense(batch: int, settings: Settings, generator: torch.Generator) -> Tensor:
@@ -57,54 +92,44 @@ def nonsense(batch: int, settings: Settings, generator: torch.Generator) -> Tens
     return names[choices(len(names), settings.ways, (batch,), generator)][..., None]
 
 
-def arrange(batch: int, settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The order of demonstrations, (B, n) indices of exemplars, and the class of every exemplar, (B, W K + 1).
-
-    Every class has K exemplars, every exemplar 1 + repeats exact copies; the last exemplar is the query's.
-    """
-    device, W, K = generator.device, settings.ways, settings.shots
-    owner = torch.arange(W, device=device).repeat_interleave(K).expand(batch, -1)
-    query = integers(W, (batch, 1), generator)
-    copies = torch.arange(W * K, device=device).repeat(1 + settings.repeats)
-    order = copies[choices(len(copies), len(copies), (batch,), generator)] if len(copies) else owner
-    return order, torch.cat([owner, query], 1)
-
-
 def assemble(
-    pictures: Tensor | Glyphs | object,
-    descriptions: Tensor,
-    order: Tensor,
-    label: Tensor,
-    words: Tensor,
-    settings: Settings,
+    pictures: Scenes | Glyphs, order: Tensor, label: Tensor, names: Tensor, settings: Settings,
     generator: torch.Generator,
-    target: Tensor | None = None,
-) -> Episodes:
-    """Naming episodes from exemplars: label (B, M) names each one, M = n exemplars and the query; words (B, W, A)."""
+) -> Episodes:  # fmt: skip
+    """Naming episodes of the mini-world, with its form and descriptions; the arguments are those of `lay_out`."""
+    if isinstance(pictures, Scenes):
+        descriptions = describe(pictures, full=False).view(*label.shape, -1)
+    else:
+        descriptions = torch.full_like(label[..., None], ABSENT)
+    listed = names
+    if settings.induction:  # in random order
+        turn = choices(names.shape[1], names.shape[1], (len(names),), generator)
+        listed = names.gather(1, turn[..., None].expand_as(names))
+    return lay_out(pictures, descriptions, order, label, names, world_form(), listed if settings.induction else None)
+
+
+def lay_out(
+    pictures: Scenes | Glyphs | Tensor, descriptions: Tensor, order: Tensor, label: Tensor, names: Tensor, form: Form,
+    listed: Tensor | None = None,
+) -> Episodes:  # fmt: skip
+    """Naming episodes from M exemplars each, of which the last is the query's.
+
+    descriptions (B, M, D); order (B, n) the exemplars shown; label (B, M) which of the names (B, W, A) each exemplar
+    has; listed (B, W, A): the names as a first sentence lists them.
+    """
     batch, M = label.shape
-    device, W, A = label.device, words.shape[1], words.shape[2]
-    index = torch.cat([order, torch.full((batch, 1), M - 1, device=device)], 1)  # (B, n + 1)
-    said = words.gather(1, label.gather(1, index)[..., None].expand(-1, -1, A))  # (B, n + 1, A)
-    end = ids(".", EOC).to(device)
-    texts = torch.cat([said, end.expand(batch, index.shape[1], -1)], -1)
+    index = torch.cat([order, torch.full((batch, 1), M - 1, device=label.device)], 1)  # (B, n + 1)
+
+    def of_each(rows: Tensor, place: Tensor) -> Tensor:  # (B, X, K), (B, n + 1) -> (B, n + 1, K)
+        return rows.gather(1, place[..., None].expand(-1, -1, rows.shape[-1]))
+
+    texts = joined(form.after, of_each(names, label.gather(1, index)), form.end, form.before)
     texts[:, -1] = ABSENT
-    candidates = torch.cat([words, end.expand(batch, W, -1)], -1)
-    target = label[:, -1] if target is None else target
-    first = torch.full((batch, 0), ABSENT, device=device)
-    if settings.induction:  # "answer with dax or blicket .", the names in random order
-        shown = words.gather(1, choices(W, W, (batch,), generator)[..., None].expand(-1, -1, A))
-        parts: list[Tensor | str] = ["answer with"]
-        for w in range(W):
-            parts += ["or", shown[:, w]] if w else [shown[:, w]]
-        first = join(*parts, ".")
-    return Episodes(
-        pictures=pictures,  # type: ignore[arg-type]
-        source=index + (torch.arange(batch, device=device) * M)[:, None],
-        texts=texts,
-        descriptions=descriptions.gather(1, index[..., None].expand(-1, -1, descriptions.shape[-1])),
-        first=first,
-        answers=candidates.gather(1, target[:, None, None].expand(-1, -1, A + 2))[:, 0],
-        candidates=candidates,
-        target=target,
-        group=torch.zeros(batch, dtype=torch.long, device=device),
-    )
+    texts[:, -1, : len(form.after)] = form.after.to(texts.device)
+    first = form.before.to(label.device).expand(batch, -1)
+    if listed is not None:
+        said = [part for w in range(listed.shape[1]) for part in (form.between, listed[:, w])][1:]
+        first = join(form.opening, *said, form.stop, form.before)
+    source = index + (torch.arange(batch, device=label.device) * M)[:, None]
+    return Episodes.of(pictures, texts, joined(names, form.end), label[:, -1], source=source, first=first,
+                       descriptions=of_each(descriptions, index))  # fmt: skip

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minilmm.evaluation.tasks.episodes import Episodes, Settings, names_of, pairs_of
+from minilmm.evaluation.tasks.episodes import Episodes, Stored, as_wide, joined, names_of, pairs_of, table
+from minilmm.evaluation.tasks.task import Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT, describe, join
 from minilmm.world.questions import (
@@ -22,7 +23,7 @@ from minilmm.world.questions import (
 )
 from minilmm.world.random import choices, integers
 from minilmm.world.scenes import Scenes, join_scenes, place, sample_scenes, shuffle_objects, with_concepts
-from minilmm.world.vocabulary import COLOURS, held_out, ids
+from minilmm.world.vocabulary import COLOURS, held_out, ids, tokenizer
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -32,9 +33,9 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
     scenes = sample_question_scenes(kind, generator, pairs_of(settings.split))
     asked, answer = question(scenes, kind, generator)
     prompt = join("question :", asked, "answer :")
-    table = [ANSWERS[name] for name in KINDS]
     last = kind.view(batch, m)[:, -1]
-    return examples(shuffle_objects(scenes, generator), prompt, answer, batch, _options(table, last), last)
+    options = _options([ANSWERS[name] for name in KINDS], last)
+    return examples(shuffle_objects(scenes, generator), prompt, answer, batch, options, last, tuple(KINDS))
 
 
 def sample_induction(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -44,9 +45,14 @@ def sample_induction(batch: int, generator: torch.Generator, settings: Settings)
     attribute = integers(len(ATTRIBUTES), (batch,), generator)
     prompt = ids("question : what is it ? answer :").to(generator.device).expand(batch * m, -1)
     answer = what_is_it(scenes, attribute.repeat_interleave(m))
-    every = [[a for name in ATTRIBUTES for a in ANSWERS[name]]]
+    options = ids(*(word for name in ATTRIBUTES for word in ANSWERS[name])).to(generator.device).expand(batch, -1)
     known = attribute if settings.shots else torch.zeros_like(attribute)  # one demonstration tells what is meant
-    return examples(scenes, prompt, answer, batch, _options(every, torch.zeros_like(attribute)), known)
+    return examples(scenes, prompt, answer, batch, options, known, ATTRIBUTES)
+
+
+def induction_ideal(shots: int) -> float:
+    """Before any example each of the attributes may be meant; after one, it is known."""
+    return 1.0 if shots else 1 / len(ATTRIBUTES)
 
 
 def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -55,99 +61,62 @@ def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> E
     if settings.ways != W:
         raise ValueError("fast-vqa has 2 ways")
     n, split = W * K, pairs_of(settings.split)
-    colours, shapes = _distinct_pairs(batch, W, generator, split)
-    words = names_of(settings.split, device)
+    pairs = sample_scenes(batch, generator, objects=W, split=split, distinct=True)  # whose colours and shapes differ
+    colours, shapes = pairs.colour[:, :W], pairs.shape[:, :W]
+    words = names_of(split, device)
     called = words[choices(len(words), W, (batch,), generator)]  # (B, 2)
     owner = torch.arange(W, device=device).repeat_interleave(K).expand(batch, -1)
     owner = owner.gather(1, choices(n, n, (batch,), generator)) if n else owner
     shape = shapes.gather(1, owner)
     single = sample_scenes(batch * n, generator)
-    single = place(
-        with_concepts(single, _any_colour(shape, generator, split).view(-1, 1), shape.view(-1, 1)), generator
-    )
+    single = with_concepts(single, _any_colour(shape, generator, split).view(-1, 1), shape.view(-1, 1))
+    single = place(single, generator)
     turn = choices(W, W, (batch,), generator)  # the first object is the one asked about
     both = sample_scenes(batch, generator, objects=W)
     both = place(with_concepts(both, colours.gather(1, turn), shapes.gather(1, turn)), generator)
-    attribute = integers(3, (batch,), generator)  # colour, texture, size
+    attribute = integers(3, (batch,), generator)
+    kind = torch.tensor([0, 2, 3], device=device)[attribute]  # colour, texture, size
     asked = name_question(both, called.gather(1, turn[:, :1]), attribute, answered=False)
-    answer = what_is_it(both, torch.tensor([0, 2, 3], device=device)[attribute])
+    answer = what_is_it(both, kind)
     end = ids(".", EOC).to(device)
-    width = asked.shape[1]
-    texts = torch.full((batch, n + 1, width), ABSENT, device=device)
-    texts[:, :n, :3] = torch.cat([called.gather(1, owner)[..., None], end.expand(batch, n, -1)], -1)
-    texts[:, n] = asked
-    seen = shuffle_objects(both, generator)
-    full = describe(join_scenes([single, seen]))
-    descriptions = torch.cat([full[: batch * n].view(batch, n, full.shape[1]), full[batch * n :, None]], 1)
-    index = torch.arange(batch * n, device=device).view(batch, n)
-    source = torch.cat([index, batch * n + torch.arange(batch, device=device)[:, None]], 1)
-    kind = torch.tensor([0, 2, 3], device=device)[attribute]
+    named = torch.cat([called.gather(1, owner)[..., None], end.expand(batch, n, -1)], -1)  # (B, n, 3)
+    seen = join_scenes([single, shuffle_objects(both, generator)])
+    index = torch.arange(len(seen), device=device)
+
+    def of_each(values: Tensor) -> Tensor:  # those of the demonstrations and of the queries -> (B, n + 1, ...)
+        first, last = values[: batch * n].view(batch, n, *values.shape[1:]), values[batch * n :, None]
+        return torch.cat([first, last], 1)
+
     candidates, target = _candidates(_options([ANSWERS[name] for name in ATTRIBUTES], kind), answer)
-    return Episodes(
-        pictures=join_scenes([single, seen]),
-        source=source,
-        texts=texts,
-        descriptions=descriptions,
-        first=torch.full((batch, 0), ABSENT, device=device),
-        answers=join(answer, end),
-        candidates=candidates,
-        target=target,
-        group=kind,
-    )
+    return Episodes.of(seen, torch.cat(as_wide(named, asked[:, None]), 1), candidates, target, source=of_each(index),
+                       descriptions=of_each(describe(seen)), group=kind, kinds=ATTRIBUTES)  # fmt: skip
 
 
 def examples(
-    pictures: Scenes | Tensor,
-    prompt: Tensor,
-    answer: Tensor,
-    batch: int,
-    options: Tensor,
-    group: Tensor,
-    descriptions: Tensor | None = None,
-) -> Episodes:
-    """Episodes whose demonstrations are whole (picture, prompt, answer) examples: prompt (B m, K), answer (B m, 1)."""
-    m = len(prompt) // batch
-    end = ids(".", EOC).to(prompt.device)
-    whole = join(prompt, answer, end).view(batch, m, -1)
-    texts = whole.clone()
+    pictures: Scenes | Stored | Tensor, prompt: Tensor, answer: Tensor, batch: int, options: Tensor, group: Tensor,
+    kinds: tuple[str, ...] = (),
+) -> Episodes:  # fmt: skip
+    """Episodes whose demonstrations are whole (picture, prompt, answer) examples: prompt (B m, K), answer (B m, 1).
+
+    options (B, C): the words that may be the last one's answer. group (B,): what its question gives away, and the names
+    of the groups.
+    """
+    texts = join(prompt, answer, ids(".", EOC)).view(batch, len(prompt) // batch, -1)
     texts[:, -1, prompt.shape[1] :] = ABSENT
-    last = answer.view(batch, m)[:, -1:]
-    candidates, target = _candidates(options, last)
-    if descriptions is None:
-        assert isinstance(pictures, Scenes)
-        descriptions = describe(pictures)
-    return Episodes(
-        pictures=pictures,
-        source=torch.arange(batch * m, device=prompt.device).view(batch, m),
-        texts=texts,
-        descriptions=descriptions.view(batch, m, -1),
-        first=torch.full((batch, 0), ABSENT, device=prompt.device),
-        answers=join(last, end),
-        candidates=candidates,
-        target=target,
-        group=group,
-    )
+    candidates, target = _candidates(options, answer.view(batch, -1)[:, -1:])
+    descriptions = describe(pictures).view(*texts.shape[:2], -1) if isinstance(pictures, Scenes) else None
+    return Episodes.of(pictures, texts, candidates, target, descriptions=descriptions, group=group, kinds=kinds)
 
 
-def _options(table: list[list[str]], kind: Tensor) -> Tensor:
+def _options(answers: list[list[str]], kind: Tensor) -> Tensor:
     """The one-word answers that each row may have, (B, C), -1 where it has fewer."""
-    wide = torch.full((len(table), max(map(len, table))), ABSENT)
-    for i, words in enumerate(table):
-        wide[i, : len(words)] = ids(*words)
-    return wide.to(kind.device)[kind]
+    return table([" ".join(words) for words in answers], tokenizer()).to(kind.device)[kind]
 
 
 def _candidates(options: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
     """Continuations (B, C, 3) "word . <EOC>" and which one is the answer's, (B,)."""
-    end = ids(".", EOC).to(options.device).expand(*options.shape, -1)
-    candidates = torch.cat([options[..., None], end.masked_fill((options == ABSENT)[..., None], ABSENT)], -1)
+    candidates = joined(options[..., None], ids(".", EOC)).masked_fill((options == ABSENT)[..., None], ABSENT)
     return candidates, (options == answer).int().argmax(1)
-
-
-def _distinct_pairs(batch: int, count: int, generator: torch.Generator, split: str) -> tuple[Tensor, Tensor]:
-    """Colours and shapes of a split that differ within each row: two (B, count)."""
-    scenes = sample_scenes(batch, generator, objects=count, split=split, distinct=True)
-    return scenes.colour[:, :count], scenes.shape[:, :count]
 
 
 def _any_colour(shape: Tensor, generator: torch.Generator, split: str) -> Tensor:
