@@ -157,7 +157,7 @@ def grade(
     With --class the exit code is 0 whatever the points.
     """
     from minilmm.course.gradescope import results_json
-    from minilmm.course.grading import Grader, grade_folder
+    from minilmm.course.grading import Grader
 
     from .grades import NOT_GRADED, grade_class, report, report_class, write_csv
 
@@ -182,8 +182,8 @@ def grade(
     picked = picked if solutions else started(picked, work, all_of_them=bool(ids))
     start = time.perf_counter()
     with Grader(exercises, variant=variant, hidden=hidden, work=work) as grader:
-        grades = [grader.grade(e, e.solution) for e in picked] if solutions else grade_folder(
-            grader, picked, work, chain=chain)  # fmt: skip
+        grades = [grader.grade(e, e.solution) for e in picked] if solutions else grader.grade_folder(
+            picked, work, chain=chain)  # fmt: skip
     earned, total = sum(g.points for g in grades), sum(g.total for g in grades)
     told = {"points": earned, "of": total, "variant": variant}
     told |= {"exercises": [g.json() for g in grades], "seconds": round(time.perf_counter() - start, 1)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from minilmm.course.checking import shown
+from minilmm.course.checking import printable
 
 from .common import new_table, out_console
 
@@ -45,13 +45,12 @@ def _indented(text: str, width: int = 70) -> list[str]:
 
 def grade_class(grader: Grader, everyone: Path, picked: list[Exercise], chain: bool) -> dict[str, Any]:
     """Grade every folder of a class: points, reasons, misconceptions and equal texts, as data for `--json`."""
-    from minilmm.course.grading import grade_folder
     from minilmm.course.submissions import alike, folders, read
 
     learners = folders(everyone)
     if not learners:
         raise ValueError(f"{everyone}: holds no folders: --class names a folder with one folder per learner")
-    graded = {folder.name: grade_folder(grader, picked, folder, chain=chain) for folder in learners}
+    graded = {folder.name: grader.grade_folder(picked, folder, chain=chain) for folder in learners}
     every = [(g, r) for grades in graded.values() for g in grades for r in g.results]
     seen = Counter((g.exercise.id, r.mutant, r.misconception) for g, r in every if r.misconception)
     failed = Counter((g.exercise.id, r.check.title) for g, r in every if r.graded and not r.passed)
@@ -87,13 +86,13 @@ def report_class(told: dict[str, Any], picked: list[Exercise]) -> None:
     table = new_table("learner", *(e.id for e in picked), "points")
     for one in told["learners"]:
         cells = ["-" if e.id in one["reasons"] else str(one["exercises"][e.id]) for e in picked]
-        table.add_row(escape(shown(one["name"])), *cells, f"{one['points']}/{told['of']}")
+        table.add_row(escape(printable(one["name"])), *cells, f"{one['points']}/{told['of']}")
     console.print(table)
     for one in told["learners"]:
         for e, reason in one["reasons"].items():
-            console.print(f"{escape(shown(one['name']))} [bold]{e}[/]: {escape(reason)}", soft_wrap=True)
+            console.print(f"{escape(printable(one['name']))} [bold]{e}[/]: {escape(reason)}", soft_wrap=True)
     for group in told["equal"]:
-        names = ", ".join(escape(shown(name)) for name in group["names"])
+        names = ", ".join(escape(printable(name)) for name in group["names"])
         console.print(f"[bold]{group['exercise']}[/] the same text: {names}", soft_wrap=True)
     for one in told["misconceptions"]:
         says = one["says"].replace("Your output equals", "Output equal to")
@@ -116,4 +115,4 @@ def write_csv(path: Path, told: dict[str, Any], picked: list[Exercise]) -> None:
 
 def _cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return ("'" if text.startswith(("=", "+", "-", "@")) else "") + shown(text)
+    return ("'" if text.startswith(("=", "+", "-", "@")) else "") + printable(text)

@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, close, generator, learns, shaped
+from minilmm.course.checking import check, close, generator, learns, has_shape
 
 
 def slow_attention(q, k, v):
@@ -24,7 +24,7 @@ def drawn(salt, d, d_v, L=5):
 @check(points=1, stage="shape", hint="Values may be wider or narrower than keys: the output is as wide as the values.")
 def output_shape(ex):
     """The output has the values' width."""
-    shaped(ex.attention(*drawn(0, 4, 6)), (2, 3, 5, 6), "attention(q, k, v)")
+    has_shape(ex.attention(*drawn(0, 4, 6)), (2, 3, 5, 6), "attention(q, k, v)")
 
 
 @check(points=2, stage="mask", hint="Change the last key and value: only the last output may move.")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from minilmm.course.checking import check, follows, generator, learns, shaped
+from minilmm.course.checking import check, follows, generator, learns, has_shape
 
 
 def slow_angles(positions, width, theta):
@@ -23,8 +23,8 @@ def slow_rotate(x, angle):
 @check(points=1, stage="shape", hint="One angle per position and pair; rotating keeps the shape.")
 def shapes(ex):
     """Angles are (L, width / 2), and rotating keeps the shape."""
-    shaped(ex.angles(torch.arange(5), 8, 100.0), (5, 4), "angles of 5 positions, width 8")
-    shaped(ex.rotate(torch.zeros(2, 3, 5, 8), torch.zeros(5, 4)), (2, 3, 5, 8), "rotate of (2, 3, 5, 8)")
+    has_shape(ex.angles(torch.arange(5), 8, 100.0), (5, 4), "angles of 5 positions, width 8")
+    has_shape(ex.rotate(torch.zeros(2, 3, 5, 8), torch.zeros(5, 4)), (2, 3, 5, 8), "rotate of (2, 3, 5, 8)")
 
 
 @check(points=2, stage="values", hint="The exponent of pair i is -2 i / width: 0, then more and more negative.")

@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, generator, learns, refuses, shaped
+from minilmm.course.checking import check, generator, learns, refuses, has_shape
 
 
 def slow_prefix(pooled, weight, n):
@@ -37,7 +37,7 @@ def document(salt, *ids, n=2, D=5):
 def prefix_shape(ex):
     """n vectors of width D per picture."""
     g = generator()
-    shaped(
+    has_shape(
         ex.prefix(torch.randn(5, 7, generator=g), torch.randn(6, 7, generator=g), 2), (5, 2, 3), "prefix, n = 2, D = 3"
     )
 
@@ -91,6 +91,6 @@ def every_document(ex):
 def as_many_as_tags(ex):
     """Tags and pictures that differ in number are refused, too many and too few; others are spliced."""
     words, ids, prefixes = document(9, 1, 3, 9, 3, 9, 9)
-    shaped(ex.splice(words, ids, prefixes), (8, 5), "splice of six tokens, two of them tags, with n = 2")
+    has_shape(ex.splice(words, ids, prefixes), (8, 5), "splice of six tokens, two of them tags, with n = 2")
     for count, some in ((1, prefixes[:1]), (3, prefixes[[0, 1, 0]]), (0, prefixes[:0])):
         refuses(lambda p=some: ex.splice(words, ids, p), f"two tags and {count} pictures")

@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import Wrong, check, close, equal, generator, refuses, same, shaped
+from minilmm.course.checking import Wrong, check, close, equal, generator, refuses, same, has_shape
 
 
 def looped(query, support, k, own):
@@ -41,7 +41,7 @@ def each_query(ex):
     queries = torch.cat([support[[0, 5, 3]], torch.randn(2, 4, generator=generator(6))])
     for own in (torch.tensor([0, 5, 3, -1, -1]), torch.tensor([0, 5, 3, 3, 7])):
         alone = torch.cat([ex.nearest(q[None], support, 6, o[None]) for q, o in zip(queries, own, strict=True)])
-        shaped(alone, (5, 6), "the examples of five queries, one by one")
+        has_shape(alone, (5, 6), "the examples of five queries, one by one")
         if any(torch.equal(alone[i], alone[j]) for i in range(3) for j in range(i)):
             raise Wrong("the examples of three queries, one by one", "others for each", "the same for two of them")
         for rows in ([0, 1, 2], [4, 2, 0, 3, 1]):

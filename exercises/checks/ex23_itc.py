@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import Wrong, check, close, follows, generator, learns, shaped
+from minilmm.course.checking import Wrong, check, close, follows, generator, learns, has_shape
 from minilmm.course.own import Composed, own
 
 
@@ -42,7 +42,7 @@ def a_batch_of_one(ex):
     """One picture with one query and one text: still a table, (1, 1); likewise one of either."""
     for n, queries, m in ((1, 1, 1), (1, 3, 2), (2, 1, 1)):
         told = f"similarity of {n} pictures with {queries} queries each and {m} texts"
-        shaped(ex.similarity(torch.ones(n, queries, 2), torch.ones(m, 2)), (n, m), told)
+        has_shape(ex.similarity(torch.ones(n, queries, 2), torch.ones(m, 2)), (n, m), told)
 
 
 def spread(fits, smoothing):

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import check, close, equal, follows, generator, learns, shaped
+from minilmm.course.checking import check, close, equal, follows, generator, learns, has_shape
 
 
 def listed(wrong_text, wrong_image):
@@ -44,8 +44,8 @@ def a_batch_of_one(ex):
     """One pair with one query: still (1, 2), and (1,)."""
     for n in (3, 1):
         told = f"match_logits of {n} pairs with one query each"
-        shaped(ex.match_logits(torch.ones(n, 1, 4), torch.ones(2, 4), torch.zeros(2)), (n, 2), told)
-    shaped(ex.match_score(torch.zeros(1, 2)), (1,), "match_score of one pair")
+        has_shape(ex.match_logits(torch.ones(n, 1, 4), torch.ones(2, 4), torch.zeros(2)), (n, 2), told)
+    has_shape(ex.match_score(torch.zeros(1, 2)), (1,), "match_score of one pair")
 
 
 @check(points=1, stage="values", hint="F.cross_entropy takes the softmax itself.")

@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, equal, follows, generator, learns, refuses, shaped
+from minilmm.course.checking import check, equal, follows, generator, learns, refuses, has_shape
 
 CAPTIONS = torch.tensor([[1, 50, 51, 52], [1, 60, 0, 0], [1, 53, 1, 0]])  # [CLS] is 1; a 1 among the words is a word
 
@@ -51,7 +51,7 @@ def nothing_to_say(ex):
     """A batch of empty captions is refused; one empty caption is not."""
     ids, real = torch.tensor([[1, 0], [1, 60]]), torch.tensor([[True, False], [True, True]])
     for order in ([0, 1], [1, 0]):
-        shaped(ex.next_words(ids[order], real[order]), (2, 2), "next_words of an empty caption and one of a word")
+        has_shape(ex.next_words(ids[order], real[order]), (2, 2), "next_words of an empty caption and one of a word")
     for B, L in ((1, 2), (3, 4)):
         empty = torch.arange(L).expand(B, -1)
         refuses(lambda empty=empty: ex.next_words(empty + 5, empty < 1), f"a batch of {B} empty captions")

@@ -1,13 +1,13 @@
-"""What a check is written with: `@check`, `equal`, `close`, `refuses`, and random inputs that follow the variant.
+"""What a check is written with: `@check`, comparisons such as `equal` and `close`, inputs that follow the variant.
 
 A check is a function of `ex`, the learner's module. It asks `ex` for answers and compares each with an oracle: numbers
-worked out by hand, or a slow loop. Where an answer is wrong it raises `Wrong`, which knows what was expected and what
-came, so that the grader can look for the same wrong answer among the known mistakes.
+worked out by hand, or a slow loop. Where an answer is wrong it raises `Wrong` with what was expected and what came, so
+that the grader can look for the same wrong answer among the known mistakes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,16 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.course.messages import real_tensors
+from minilmm.course.messages import gradients, real_tensors
 
 STAGES = ("shape", "values", "gradients", "mask")
-_variant: ContextVar[int] = ContextVar("variant", default=0)
-_answers: ContextVar[list[Any] | None] = ContextVar("answers", default=None)
-
-
-def shown(text: str) -> str:
-    """A stranger's text in one line that any terminal can take: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+_recording: ContextVar[tuple[int, list[object] | None]] = ContextVar("recording", default=(0, None))
 
 
 class Wrong(AssertionError):
@@ -33,16 +27,15 @@ class Wrong(AssertionError):
 
     def __init__(self, what: str, expected: str, came: str):
         super().__init__(f"{what}: expected {expected}, came {came}")
-        self.what, self.expected, self.came = what, expected, came
 
 
 class Failed(AssertionError):
     """No answer: the learner's code raised an error (its type and message), ran too long, or stopped."""
 
-    def __init__(self, error: str, message: str = ""):
+    def __init__(self, error: str, message: str = "", loading: bool = False):
         super().__init__(f"{error}: {message}" if message else error)
         self.error, self.message = error, message
-        self.loading = False  # did the file itself fail, before anything was asked of it?
+        self.loading = loading  # did the file itself fail, before anything was asked of it?
 
 
 @dataclass(frozen=True)
@@ -64,73 +57,91 @@ class Check:
 def check(*, points: int = 1, stage: str, hint: str) -> Callable[[Callable[[Any], None]], Check]:
     """Make a function of the learner's module a check. ValueError: an unknown stage, or no points."""
     if stage not in STAGES or points < 1:
-        raise ValueError(
-            f"stage {stage!r}, {points} points: a stage is one of {', '.join(STAGES)}, points are 1 or more"
-        )
+        stages = ", ".join(STAGES)
+        raise ValueError(f"stage {stage!r}, {points} points: a stage is one of {stages}, points are 1 or more")
     return lambda run: Check(run.__name__, run, points, stage, hint)
+
+
+@contextmanager
+def recording(variant: int = 0) -> Iterator[list[object]]:
+    """Within it: the variant of random inputs; yields the list of answers that checks compared, in order."""
+    answers: list[object] = []
+    token = _recording.set((variant, answers))
+    try:
+        yield answers
+    finally:
+        _recording.reset(token)
+
+
+def record(answer: object) -> None:
+    """Keep an answer that a check compares, for the grader to find it among the known mistakes."""
+    answers = _recording.get()[1]
+    if answers is not None:
+        answers.append(answer)
 
 
 def generator(salt: int = 0) -> torch.Generator:
     """Random inputs: the same for one variant, others for another."""
-    return torch.Generator().manual_seed(1_000_003 * _variant.get() + salt)
+    return torch.Generator().manual_seed(1_000_003 * _recording.get()[0] + salt)
 
 
-def equal(actual: Any, expected: Any, what: str) -> None:
-    """Whole numbers, truths, texts, and lists or tensors of these: the very same, shapes included.
+def equal(actual: object, expected: object, what: str) -> None:
+    """Whole numbers, booleans, texts, and lists or tensors of these: the very same, shapes included.
 
-    A tensor of 0 and 1 is a mask as good as one of truths.
+    A tensor of 0 and 1 is as good as one of booleans; the number 1 is not True, and tensor([1]) is not [1].
     """
-    _note(actual)
-    if _form(actual) != _form(expected) or _plain(actual) != _plain(expected):
-        raise Wrong(what, _say(expected), _say(actual))
+
+    def comparable(value: object) -> object:
+        if isinstance(value, Tensor):
+            return tuple(value.shape), value.tolist()
+        return [comparable(v) for v in value] if isinstance(value, list | tuple) else (isinstance(value, bool), value)
+
+    record(actual)
+    if comparable(actual) != comparable(expected):
+        raise Wrong(what, _in_a_line(expected), _in_a_line(actual))
 
 
-def close(actual: Any, expected: Tensor | float, what: str, tolerance: float = 1e-4) -> None:
+def close(actual: object, expected: Tensor | float, what: str, tolerance: float = 1e-4) -> None:
     """Real numbers: the same shape, and each within the tolerance, relative to the largest expected one above 1.
 
     Numbers that are not finite are wrong, unless the very same are expected. Half precision may be off by its rounding.
     """
-    _note(actual)
+    record(actual)
     wanted = torch.as_tensor(expected, dtype=torch.double)
     if isinstance(actual, bool) or not isinstance(actual, Tensor | int | float):
-        raise Wrong(what, _say(expected), _say(actual))
+        raise Wrong(what, _in_a_line(expected), _in_a_line(actual))
     got = torch.as_tensor(actual, dtype=torch.double)
     if got.shape != wanted.shape:
         raise Wrong(what, f"shape {tuple(wanted.shape)}", f"shape {tuple(got.shape)}")
     finite = wanted.isfinite()
     if not torch.equal(got[~finite], wanted[~finite]) or not bool(got[finite].isfinite().all()):
-        raise Wrong(what, _say(wanted), f"numbers that are not finite: {_say(got)}")
-    if isinstance(actual, Tensor) and actual.dtype in (torch.float16, torch.bfloat16):
-        tolerance = max(tolerance, 4 * torch.finfo(actual.dtype).eps) if tolerance else 0.0
+        raise Wrong(what, _in_a_line(wanted), f"numbers that are not finite: {_in_a_line(got)}")
+    tolerance = _with_rounding(tolerance, actual) if tolerance else 0.0
     largest = float(wanted[finite].abs().max()) if bool(finite.any()) else 0.0
-    if not torch.allclose(got[finite], wanted[finite], rtol=0, atol=tolerance * max(1.0, largest)):
-        raise Wrong(what, _say(wanted), _say(got) + _where(got, wanted))
+    if torch.allclose(got[finite], wanted[finite], rtol=0, atol=tolerance * max(1.0, largest)):
+        return
+    came = _in_a_line(got)
+    if wanted.numel() > 8 or came == _in_a_line(wanted):  # the numbers that are printed do not show the difference
+        place = torch.unravel_index((got - wanted).abs().nan_to_num(0.0).argmax(), got.shape)
+        numbers = f"{float(got[place]):.7g}, not {float(wanted[place]):.7g}"
+        came += f"; the largest difference: at {[int(i) for i in place]} {numbers}" if place else f"; exactly {numbers}"
+    raise Wrong(what, _in_a_line(wanted), came)
 
 
-def _where(got: Tensor, wanted: Tensor) -> str:
-    """Where two tensors differ most, if the numbers that are printed look alike or the place cannot be seen."""
-    if wanted.numel() <= 8 and _say(got) != _say(wanted):
-        return ""
-    gap = (got - wanted).abs().nan_to_num(0.0)
-    place = [int(i) for i in torch.unravel_index(gap.argmax(), gap.shape)]
-    told = f"at {place} {float(got[tuple(place)]):.7g}, not {float(wanted[tuple(place)]):.7g}"
-    return f"; the largest difference: {told}" if place else f"; exactly {float(got):.7g}, not {float(wanted):.7g}"
-
-
-def same(actual: Any, expected: Any, what: str, tolerance: float = 1e-4) -> None:
+def same(actual: object, expected: object, what: str, tolerance: float = 1e-4) -> None:
     """Whatever a function gives, part by part: real numbers as `close` compares them, all else as `equal` does."""
     if isinstance(expected, float) or (isinstance(expected, Tensor) and expected.is_floating_point()):
         return close(actual, expected, what, tolerance)
     if not isinstance(expected, list | tuple):
         return equal(actual, expected, what)
     if not isinstance(actual, list | tuple) or len(actual) != len(expected):
-        _note(actual)
-        raise Wrong(what, f"{len(expected)} parts", _say(actual))
+        record(actual)
+        raise Wrong(what, f"{len(expected)} parts", _in_a_line(actual))
     for number, (came, wanted) in enumerate(zip(actual, expected, strict=True), 1):
         same(came, wanted, f"{what}, part {number} of {len(expected)}", tolerance)
 
 
-def follows(call: Callable[..., Any], oracle: Callable[..., Any], inputs: list[tuple], what: str) -> None:
+def follows(call: Callable[..., object], oracle: Callable[..., object], inputs: list[tuple], what: str) -> None:
     """The answer equals the oracle's for each of several inputs, and so depends on all that differs between them.
 
     ValueError, an error of the check: the oracle itself answers two of the inputs alike.
@@ -142,77 +153,64 @@ def follows(call: Callable[..., Any], oracle: Callable[..., Any], inputs: list[t
         same(call(*args), wanted, f"{what}, inputs {number} of {len(inputs)}")
 
 
-def learns(ex: Any, name: str, oracle: Callable[..., Any], *args: Any, what: str = "", tolerance: float = 1e-4) -> None:
+def learns(
+    ex: Any, name: str, oracle: Callable[..., object], *args: object, what: str = "", tolerance: float = 1e-4
+) -> None:
     """The learner's function gives what the oracle gives, and passes the same gradients to every real-valued input.
 
     The oracle is a differentiable function of torch that is written independently of the solution. The gradients are
     those of (output * random numbers).sum().
     """
     g, what = generator(7919), what or f"{name}(...)"
-    theirs = _copied(args)
-    leaves = [leaf.requires_grad_(True) for leaf in real_tensors(theirs)]
-    wanted = oracle(*theirs)
+    inputs = copy_of(args)
+    leaves = [leaf.requires_grad_(True) for leaf in real_tensors(inputs)]
+    wanted = oracle(*inputs)
     outputs = real_tensors(wanted)
     upstream = [torch.randn(o.shape, generator=g, dtype=torch.float64).to(o.dtype) for o in outputs]
-    total = sum((o * u).sum() for o, u in zip(outputs, upstream, strict=True))
-    slopes = torch.autograd.grad(total, leaves, allow_unused=True)  # type: ignore[arg-type]
+    slopes = gradients(wanted, upstream, leaves)
     value, got = ex.gradients(name, upstream, *args)
-    same(value, _detached(wanted), what, tolerance)
-    halves = [o.dtype for o in real_tensors(value) if o.element_size() == 2]  # their gradients are rounded as well
-    tolerance = max([tolerance, *(4 * torch.finfo(dtype).eps for dtype in halves)])
+    same(value, copy_of(wanted), what, tolerance)
+    tolerance = _with_rounding(tolerance, value)  # the gradients are rounded as the values are
     if len(got) != len(slopes):
-        raise Wrong(what, f"{len(outputs)} real-valued outputs", _say(value))
+        raise Wrong(what, f"{len(outputs)} real-valued outputs", _in_a_line(value))
     for number, (leaf, came, slope) in enumerate(zip(leaves, got, slopes, strict=True), 1):
-        told = f"the gradient of {what} by its real-valued input {number} of {len(leaves)}"
+        which = f"the gradient of {what} by its real-valued input {number} of {len(leaves)}"
         slope = torch.zeros_like(leaf) if slope is None else slope
         if came is None and bool(slope.any()):
-            _note(None)
-            raise Wrong(told, _say(slope), "none: something detaches the output from this input")
-        close(torch.zeros_like(leaf) if came is None else came, slope, told, tolerance)
+            record(None)
+            raise Wrong(which, _in_a_line(slope), "none: something detaches the output from this input")
+        close(torch.zeros_like(leaf) if came is None else came, slope, which, tolerance)
 
 
-def shaped(actual: Any, shape: tuple[int, ...], what: str) -> None:
+def has_shape(actual: object, shape: tuple[int, ...], what: str) -> None:
     """A tensor of this shape, whatever it holds."""
-    came = tuple(actual.shape) if isinstance(actual, Tensor) else _say(actual)
-    _note(came)
-    if came != shape:
-        raise Wrong(what, f"shape {shape}", f"shape {came}" if isinstance(actual, Tensor) else str(came))
+    came = f"shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else _in_a_line(actual)
+    record(came)
+    if came != f"shape {shape}":
+        raise Wrong(what, f"shape {shape}", came)
 
 
-def refuses(call: Callable[[], Any], what: str) -> None:
+def refuses(call: Callable[[], object], what: str) -> None:
     """The call must raise a ValueError, the learner's own, with a message."""
+    wanted = "a ValueError that says what is wrong"
     try:
         answer = call()
     except Failed as failed:
-        _note(failed.error)
+        record(failed.error)
         if failed.error == "not done yet":
             raise
-        if failed.error == "ValueError" and failed.message:
-            return
-        raise Wrong(what, "a ValueError that says what is wrong", str(failed)) from None
-    _note(answer)
-    raise Wrong(what, "a ValueError that says what is wrong", _say(answer))
+        if failed.error != "ValueError" or not failed.message:
+            raise Wrong(what, wanted, str(failed)) from None
+    else:
+        record(answer)
+        raise Wrong(what, wanted, _in_a_line(answer))
 
 
-@contextmanager
-def recording(variant: int = 0):
-    """Within it: the variant of random inputs; yields the list of answers that checks compared, in order."""
-    answers: list[Any] = []
-    tokens = (_variant.set(variant), _answers.set(answers))
-    try:
-        yield answers
-    finally:
-        _variant.reset(tokens[0])
-        _answers.reset(tokens[1])
-
-
-def alike(a: Any, b: Any, tolerance: float = 1e-4) -> bool:
+def alike(a: object, b: object, tolerance: float = 1e-4) -> bool:
     """Are two answers the same wrong answer? Equal in form, and in value up to rounding."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        same = a.shape == b.shape and torch.allclose(
-            a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=True
-        )
-        return bool(same)
+        same_shape = a.shape == b.shape
+        return same_shape and torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
     if isinstance(a, float) and isinstance(b, float):
         return abs(a - b) <= tolerance or (a != a and b != b)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -220,51 +218,31 @@ def alike(a: Any, b: Any, tolerance: float = 1e-4) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def _note(answer: Any) -> None:
-    answers = _answers.get()
-    if answers is not None:
-        answers.append(answer)
-
-
-def _copied(value: Any) -> Any:
-    """The same with tensors of its own."""
+def copy_of(value: Any) -> Any:
+    """The same with detached tensors of its own."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
-    return type(value)(_copied(v) for v in value) if isinstance(value, list | tuple) else value
+        return {k: copy_of(v) for k, v in value.items()}
+    return type(value)(copy_of(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    return type(value)(_detached(v) for v in value) if isinstance(value, list | tuple) else value
+def printable(text: str) -> str:
+    """A stranger's text in one line that any terminal can take: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value
+def _with_rounding(tolerance: float, value: object) -> float:
+    """The tolerance, or four rounding steps of the half precision that a tensor of the value has."""
+    halves = [tensor.dtype for tensor in real_tensors(value) if tensor.element_size() == 2]
+    return max([tolerance, *(4 * torch.finfo(dtype).eps for dtype in halves)])
 
 
-def _form(value: Any) -> Any:
-    """Tensor shapes and what is a truth: 1 is no True, tensor([1]) is no [1]."""
-    if isinstance(value, Tensor):
-        return tuple(value.shape)
-    if isinstance(value, list | tuple):
-        return [_form(v) for v in value]
-    return isinstance(value, bool)
-
-
-def _say(value: Any, limit: int = 160) -> str:
+def _in_a_line(value: object, limit: int = 160) -> str:
     """A value in a line: tensors with their shape and first numbers."""
     if isinstance(value, Tensor):
-        flat = value.flatten()[:8].tolist()
-        numbers = ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in flat)
-        more = ", ..." if value.numel() > 8 else ""
-        text = f"[{numbers}{more}]" + (f" of shape {tuple(value.shape)}" if value.dim() != 1 else "")
-        return text if value.dim() else numbers
+        numbers = ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in value.flatten()[:8].tolist())
+        text = f"[{numbers}{', ...' if value.numel() > 8 else ''}]" if value.dim() else numbers
+        return text + (f" of shape {tuple(value.shape)}" if value.dim() > 1 else "")
     text = f"{value:.4g}" if isinstance(value, float) else repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minilmm.course.checking import Check
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 _BLOCK = re.compile(rf"^(?P<indent>[ ]*){BEGIN}\n.*?^[ ]*{END}\n", re.MULTILINE | re.DOTALL)
-
-
-class CourseError(ValueError):
-    """A file of the course that is missing or wrong: the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,8 @@ class Exercise:
 
     @functools.cached_property
     def source(self) -> str:
-        """The whole source, with the marks around solutions. CourseError where it is missing."""
-        try:
-            return self.path("source").read_text(encoding="utf-8")
-        except OSError:
-            raise CourseError(f"{self.path('source')}: missing: restore it from the repository") from None
+        """The whole source, with the marks around solutions."""
+        return _read(self.path("source"))
 
     @property
     def solution(self) -> str:
@@ -74,59 +67,64 @@ class Exercise:
         """What a learner starts from: every solution replaced by a line that raises NotImplementedError."""
         text, count = _BLOCK.subn(lambda m: f'{m["indent"]}raise NotImplementedError("your code here")\n', self.source)
         if not count:
-            raise CourseError(f"{self.path('source')}: has no {BEGIN} ... {END}")
+            raise ValueError(f"{self.path('source')}: has no {BEGIN} ... {END}")
         return text
 
     def mutant(self, mutant: Mutant) -> str:
-        """The source of a known-wrong answer. CourseError where a text to replace does not stand exactly once."""
+        """The source of a known-wrong answer. ValueError where a text to replace does not stand exactly once."""
         text = self.solution
         for old, new in mutant.edits:
             if text.count(old) != 1:
-                raise CourseError(f"{self.path('mutants')}: {mutant.name}: {old!r} stands {text.count(old)} times")
+                raise ValueError(f"{self.path('mutants')}: {mutant.name}: {old!r} stands {text.count(old)} times")
             text = text.replace(old, new)
         return text
 
     @functools.cached_property
     def mutants(self) -> tuple[Mutant, ...]:
         """Its known-wrong answers."""
-        return tuple(load_module(self.path("mutants")).MUTANTS)
+        return tuple(_run(self.path("mutants"))["MUTANTS"])
 
     @functools.cached_property
     def checks(self) -> tuple[Check, ...]:
         """Its checks, in the order of the file."""
-        return checks_of(load_module(self.path("checks")))
+        return load_checks(self.path("checks"))
 
     @property
     def hints(self) -> list[str]:
         """Three hints, each more telling than the one before: the sections of the hints file."""
-        parts = re.split(r"^## .*\n", self.path("hints").read_text(encoding="utf-8"), flags=re.MULTILINE)
+        parts = re.split(r"^## .*\n", _read(self.path("hints")), flags=re.MULTILINE)
         return [part.strip() for part in parts[1:]]
 
 
-def load_module(path: Path) -> ModuleType:
-    """A trusted file of the course as a module of its own, its text as SOURCE. CourseError where it is missing."""
-    if not path.exists():
-        raise CourseError(f"{path}: missing: restore it from the repository")
-    module = ModuleType(f"minilmm_course_{path.parent.name}_{path.stem}")
-    module.__dict__["SOURCE"] = path.read_text(encoding="utf-8")
-    exec(compile(module.__dict__["SOURCE"], str(path), "exec"), module.__dict__)
-    return module
+def load_checks(path: Path) -> tuple[Check, ...]:
+    """The checks that a file of the course defines."""
+    from minilmm.course.checking import Check  # imports torch, which a list of exercises does not need
 
-
-def checks_of(module: ModuleType) -> tuple[Check, ...]:
-    """The checks that a module defines."""
-    from minilmm.course.checking import Check  # which wants torch: listing exercises does not
-
-    return tuple(value for value in vars(module).values() if isinstance(value, Check))
+    return tuple(value for value in _run(path).values() if isinstance(value, Check))
 
 
 def load_manifest(root: Path) -> list[Exercise]:
-    """All exercises under `root`, in order. CourseError: no manifest, or an entry that lacks something."""
+    """All exercises under `root`, in order. ValueError: no manifest, or an entry that lacks something."""
     path = root / "manifest.toml"
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["exercise"]
         return [Exercise(**(entry | {"needs": tuple(entry.get("needs", ()))}), root=root) for entry in entries]
     except OSError:
-        raise CourseError(f"{path}: missing: run this in a clone of the course") from None
+        raise ValueError(f"{path}: missing: run this in a clone of the course") from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise CourseError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """The names that a trusted file of the course defines; `inspect` knows its text when the file is gone."""
+    text, names = _read(path), {"__name__": f"minilmm_course_{path.parent.name}_{path.stem}"}
+    linecache.cache[str(path)] = (len(text), None, text.splitlines(True), str(path))
+    exec(compile(text, str(path), "exec"), names)
+    return names
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        raise ValueError(f"{path}: missing: restore it from the repository") from None

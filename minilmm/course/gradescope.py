@@ -1,7 +1,5 @@
 """Gradescope: an autograder as a zip, and results as its results.json (Gradescope's autograder specification)."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -9,11 +7,10 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import minilmm
 from minilmm.course.exercises import Exercise, load_manifest
-from minilmm.course.grading import Grade, Grader, grade_folder
+from minilmm.course.grading import Grade, Grader
 from minilmm.course.isolation import Lost
 
 SETUP = """\
@@ -36,20 +33,18 @@ PARTS = sorted(path.name for path in Path(__file__).parent.glob("*.py") if path.
 PACKAGE = ("__init__.py", *(f"course/{name}" for name in PARTS))
 
 
-def results_json(grades: Sequence[Grade]) -> dict[str, Any]:
+def results_json(grades: Sequence[Grade]) -> dict[str, list]:
     """Grades in Gradescope's form; hidden checks are shown to no learner. Lost where a check could not be run."""
     tests = []
     for grade in grades:
         for r in grade.results:
             if not r.graded:
                 raise Lost(f"{grade.exercise.id}: {r.message}")
-            hint = "" if r.passed or "not done yet" in r.message else f"Hint: {r.check.hint}"
-            lines = [line for line in (r.message, r.misconception, hint) if line]
             tests.append({
                 "name": f"{grade.exercise.id} {grade.exercise.title}: {r.check.title}",
                 "score": r.points,
                 "max_score": r.check.points,
-                "output": "\n".join(lines) or "passed",
+                "output": "\n".join(r.lines) or "passed",
                 "visibility": "hidden" if r.hidden else "visible",
             })  # fmt: skip
     return {"tests": tests}
@@ -58,8 +53,13 @@ def results_json(grades: Sequence[Grade]) -> dict[str, Any]:
 def pack(out: Path, exercises: Sequence[Exercise], picked: Sequence[Exercise], *, hidden: Path | None, variant: int
          ) -> None:  # fmt: skip
     """Write the zip: two scripts, the grader, and the exercises with their checks. It replaces OUT when it is whole."""
-    package = Path(minilmm.__file__).parent
-    root = exercises[0].root
+    files = {f"minilmm/{name}": Path(minilmm.__file__).parent / name for name in PACKAGE}
+    files["exercises/manifest.toml"] = exercises[0].root / "manifest.toml"
+    for folder in ("source", "checks", "mutants"):
+        files |= {f"exercises/{folder}/{exercise.name}.py": exercise.path(folder) for exercise in exercises}
+    if hidden is not None:
+        own = {f"hidden/{exercise.name}.py": hidden / f"{exercise.name}.py" for exercise in picked}
+        files |= {name: path for name, path in own.items() if path.exists()}
     part = out.with_name(out.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -67,15 +67,8 @@ def pack(out: Path, exercises: Sequence[Exercise], picked: Sequence[Exercise], *
                 info = zipfile.ZipInfo(name)
                 info.external_attr = 0o755 << 16
                 archive.writestr(info, text)
-            for name in PACKAGE:
-                archive.write(package / name, f"minilmm/{name}")
-            archive.write(root / "manifest.toml", "exercises/manifest.toml")
-            for exercise in exercises:
-                for folder in ("source", "checks", "mutants"):
-                    archive.write(exercise.path(folder), f"exercises/{folder}/{exercise.name}.py")
-            for exercise in picked:
-                if hidden is not None and (hidden / f"{exercise.name}.py").exists():
-                    archive.write(hidden / f"{exercise.name}.py", f"hidden/{exercise.name}.py")
+            for name, path in files.items():
+                archive.write(path, name)
             archive.writestr("assigned.json", json.dumps({"ids": [e.id for e in picked], "variant": variant}))
         os.replace(part, out)
     finally:
@@ -96,7 +89,7 @@ def run(base: Path) -> None:
     with Grader(exercises, variant=assigned["variant"], hidden=hidden, work=base / "submission") as grader:
         for folder in (source / "exercises", source / "hidden"):
             shutil.rmtree(folder, ignore_errors=True)
-        grades = grade_folder(grader, picked, base / "submission")
+        grades = grader.grade_folder(picked, base / "submission")
     results = json.dumps(results_json(grades), indent=1)  # every process that a submission started is dead by now
     (base / "results").mkdir(exist_ok=True)
     (base / "results" / "results.json").write_text(results)

@@ -17,11 +17,11 @@ DTYPES = {str(d): d for d in (torch.float32, torch.float64, torch.int64, torch.i
                               torch.bfloat16, torch.uint8)}  # fmt: skip
 
 
-def encode(value: Any) -> bytes:
-    """None, truths, numbers, texts, tensors, and lists, tuples and dicts of them. TypeError for anything else."""
+def encode(value: object) -> bytes:
+    """None, booleans, numbers, texts, tensors, and lists, tuples and dicts of them. TypeError for anything else."""
     blobs: list[bytes] = []
 
-    def plain(x: Any) -> Any:
+    def plain(x: object) -> object:
         if x is None or isinstance(x, bool | int | float | str):
             return x
         if isinstance(x, Tensor):
@@ -90,9 +90,24 @@ def receive(channel: socket.socket, deadline: float | None = None) -> tuple[byte
     return exactly(head), exactly(body)
 
 
-def real_tensors(value: Any) -> list[Tensor]:
+def real_tensors(value: object) -> list[Tensor]:
     """The real-valued tensors within lists, tuples and dicts, in order."""
     if isinstance(value, Tensor):
         return [value] if value.is_floating_point() else []
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return [tensor for item in inner for tensor in real_tensors(item)]
+
+
+def gradients(value: object, upstream: list[Tensor], leaves: list[Tensor]) -> list[Tensor | None]:
+    """The gradients of (output * upstream).sum() by the leaves, None where none arrives.
+
+    upstream has a tensor of the same shape for every real-valued tensor of the value; with other shapes the list is
+    empty.
+    """
+    outputs = real_tensors(value)
+    if [o.shape for o in outputs] != [u.shape for u in upstream]:
+        return []
+    total = sum((o * u).sum() for o, u in zip(outputs, upstream, strict=True))
+    if not isinstance(total, Tensor) or not total.requires_grad:
+        return [None] * len(leaves)
+    return list(torch.autograd.grad(total, leaves, allow_unused=True))

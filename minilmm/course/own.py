@@ -1,15 +1,13 @@
 """The learner's own parts inside an oracle: what is built of them is compared, and an error in a part costs once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from minilmm.course.checking import Wrong, _copied, _note
-from minilmm.course.messages import real_tensors
+from minilmm.course.checking import Wrong, copy_of, record
+from minilmm.course.messages import gradients, real_tensors
 
 
 class _Own(torch.autograd.Function):
@@ -20,26 +18,26 @@ class _Own(torch.autograd.Function):
         ctx.ex, ctx.name, ctx.args = ex, name, args
         outputs = tuple(real_tensors(getattr(ex, name)(*args)))
         if any(o.numel() > 1 and bool((o == o.flatten()[0]).all()) for o in outputs):
-            _note((name, outputs[0]))
+            record((name, outputs[0]))
             raise Wrong(f"what {name} gives", "numbers that follow its inputs", "the same number everywhere")
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         _, slopes = ctx.ex.gradients(ctx.name, list(upstream), *ctx.args)
         alive = sum(slope is not None and bool(slope.any()) for slope in slopes)
         if any(bool(part.any()) for part in upstream) and 3 * alive <= len(slopes):
-            _note((ctx.name, alive))
+            record((ctx.name, alive))
             came = f"{alive} of {len(slopes)}: it is constant, or detached from them"
             raise Wrong(f"by how many of its inputs {ctx.name} has a gradient", "all that it uses", came)
-        return (None, None, None, *slopes)
+        return None, None, None, *slopes
 
 
-def own(ex: Any, name: str) -> Callable[..., Any]:
+def own(ex: Any, name: str) -> Callable[..., tuple[Tensor, ...]]:
     """The learner's function as a part of an oracle that passes gradients on: its real-valued outputs, in order.
 
-    Wrong: one of them is constant or, on the way back, it has no gradient by two thirds of its inputs. Two parts that
-    ignore what they are asked would agree.
+    Wrong: one of them is constant or, on the way back, it has no gradient by two thirds of its inputs. Without this,
+    two parts that both ignore what they are asked would agree.
     """
     return lambda *args: _Own.apply(ex, name, args, *real_tensors(list(args)))
 
@@ -50,11 +48,9 @@ class Composed:
     def __init__(self, call: Callable[..., Tensor]):
         self.call = call
 
-    def gradients(self, name: str, upstream: list[Tensor], *args: Any) -> tuple[Any, list]:
-        """As a learner's process answers."""
-        args = _copied(args)
-        leaves = [leaf.requires_grad_(True) for leaf in real_tensors(args)]
-        value = self.call(*args)
-        if value.shape != upstream[0].shape:
-            return value.detach(), []
-        return value.detach(), list(torch.autograd.grad((value * upstream[0]).sum(), leaves, allow_unused=True))
+    def gradients(self, name: str, upstream: list[Tensor], *args: object) -> tuple[Tensor, list[Tensor | None]]:
+        """What the function gives and its gradients, as a learner's process answers."""
+        inputs = copy_of(args)
+        leaves = [leaf.requires_grad_(True) for leaf in real_tensors(inputs)]
+        value = self.call(*inputs)
+        return value.detach(), gradients(value, upstream, leaves)

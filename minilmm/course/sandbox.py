@@ -1,4 +1,4 @@
-"""What the operating system can do against code that one does not trust: each means is used where it is there.
+"""What the operating system offers against code that one does not trust: each means is used where it exists.
 
 Nothing here imports torch. Linux has all of it (namespaces and another user for root, Landlock for everybody); other
 systems have next to nothing, and whoever grades strangers' files there needs a container.
@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def control(what: int, value: int) -> bool:
 
 
 def separate() -> list[str]:
-    """Put this process into namespaces of its own: which are its own now. Its next child is process 1 of the new one.
+    """Put this process into namespaces of its own and return their names. Its next child is process 1 of the new one.
 
     Without root's rights it first becomes root of a user namespace, where the system allows that to everybody.
     """
@@ -73,8 +73,8 @@ def separate() -> list[str]:
     return own
 
 
-def readable(kept: Iterable[str]) -> list[str]:
-    """What an interpreter with torch has to read, without the folders `kept`, wherever these lie."""
+def paths_to_read(kept: Iterable[str]) -> list[str]:
+    """The paths that an interpreter with torch has to read, without the folders `kept`, wherever these lie."""
     closed = {Path(folder).resolve() for folder in kept}
     around = {parent for folder in closed for parent in folder.parents}
 
@@ -90,21 +90,21 @@ def readable(kept: Iterable[str]) -> list[str]:
     return [part for path in sorted(found) if not found & set(path.parents) for part in open_parts(path)]
 
 
-def rules(readable: Iterable[str], scratch: str) -> int:
+def landlock_rules(readable: Iterable[str], scratch: str) -> int:
     """A Landlock ruleset: read what is named, write in `scratch` alone. OSError where there is no Landlock."""
     version = system("syscall", CREATE_RULESET, None, 0, 1)
     every = (1 << (13, 14, 15, 15, 16)[min(version, 5) - 1]) - 1
     fields = struct.pack("QQQ", every, 3, 3)  # files; TCP from version 4; signals and abstract sockets from version 6
-    made = system("syscall", CREATE_RULESET, fields, 8 if version < 4 else 16 if version < 6 else 24, 0)
+    ruleset = system("syscall", CREATE_RULESET, fields, 8 if version < 4 else 16 if version < 6 else 24, 0)
     for path in (*readable, scratch):
         rights = every if path == scratch else EXECUTE | READ | LIST
         rights |= WRITE if path.startswith("/dev/") else 0
         with contextlib.suppress(OSError):
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
             rights &= every if stat.S_ISDIR(os.fstat(opened).st_mode) else EXECUTE | WRITE | READ
-            system("syscall", ADD_RULE, made, 1, struct.pack("=Qi", rights, opened), 0)
+            system("syscall", ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, opened), 0)
             os.close(opened)
-    return made
+    return ruleset
 
 
 def succeeds(act: Callable[[], Any]) -> bool:
@@ -120,30 +120,26 @@ def succeeds(act: Callable[[], Any]) -> bool:
 
 @dataclass
 class Sandbox:
-    """What `enter` does to a process: another user (0: stays who it is), a Landlock ruleset (-1: none).
+    """What `enter` does to a process."""
 
-    separate  the namespaces that it is in already
-    closed    other users cannot reach Python's files, so it keeps the right to read, which Landlock narrows down
-    """
-
-    separate: list[str]
-    user: int = 0
-    ruleset: int = -1
-    closed: bool = False
+    separate: list[str]  # the namespaces that it is in already
+    user: int = 0  # another user; 0: it stays who it is
+    ruleset: int = -1  # of Landlock; -1: none
+    closed: bool = False  # other users cannot reach Python's files: keep the right to read, which Landlock narrows down
 
     @classmethod
-    def here(cls, scratch: str, readable: list[str], own: list[str]) -> Sandbox:
+    def best(cls, scratch: str, readable: list[str], separate: list[str]) -> Sandbox:
         """The best that this system allows, each part tried in a child."""
-        box = cls(own)
+        box = cls(separate)
         with contextlib.suppress(OSError):
-            box.ruleset = rules(readable, scratch)
-            if not succeeds(lambda: cls(own, ruleset=box.ruleset).enter()):
+            box.ruleset = landlock_rules(readable, scratch)
+            if not succeeds(box.enter):
                 box.ruleset = -1
         parents = {parent for path in readable for parent in Path(path).parents}
         box.closed = any(not parent.stat().st_mode & stat.S_IXOTH for parent in parents)
         user = FIRST_USER + secrets.randbelow(USERS)
         may = os.geteuid() == 0 and (box.ruleset >= 0 or not box.closed)
-        if may and succeeds(lambda: cls(own, user, box.ruleset, box.closed).enter()):
+        if may and succeeds(replace(box, user=user).enter):
             box.user = user
         return box
 
@@ -165,27 +161,23 @@ class Sandbox:
 
     @property
     def means(self) -> list[str]:
-        """The parts in use, as words."""
+        """The parts in use, in words."""
         parts = [f"{name} namespace" for name in self.separate] + ["another user"] * bool(self.user)
         return parts + ["Landlock"] * (self.ruleset >= 0)
 
 
 def open_doors(grader: int, port: int, file: str) -> list[str]:
     """What a process can still do to its grader, by trying: read a file, its memory, signal it, reach a port."""
-
-    def reach() -> None:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-
-    tries: dict[str, Callable[[], Any]] = {
+    attempts: dict[str, Callable[[], object]] = {
         "read the course's files": lambda: open(file).close(),
         "read the grader's memory": lambda: open(f"/proc/{grader}/mem", "rb").close(),
         "send signals": lambda: os.kill(grader, 0),
-        "use the network": reach,
+        "use the network": lambda: socket.create_connection(("127.0.0.1", port), 1).close(),
         "write outside its folder": lambda: tempfile.TemporaryFile(dir=Path(os.environ["TMPDIR"]).parent).close(),
     }
     found = []
-    for what, act in tries.items():
+    for what, attempt in attempts.items():
         with contextlib.suppress(OSError, AttributeError):
-            act()
+            attempt()
             found.append(what)
     return found

@@ -7,6 +7,7 @@ disk that it can read.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import linecache
 import os
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.course.messages import decode, encode, real_tensors, receive
+from minilmm.course.messages import decode, encode, gradients, real_tensors, receive
 from minilmm.course.sandbox import Sandbox
 
 MEMORY = 2 << 30  # bytes that a worker may take on top of what it starts with
@@ -28,7 +29,7 @@ PROCESSES = 32  # that a user made for the purpose may have
 
 
 def guard(folders: list[str]) -> None:
-    """From now on nothing of minilmm can be imported, nor anything under `folders` touched: a fence, and no wall."""
+    """From now on minilmm cannot be imported, nor a file under `folders` opened. Determined code gets around this."""
     kept = tuple(os.path.realpath(folder) + os.sep for folder in folders)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -41,7 +42,7 @@ def guard(folders: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def run_at_once(function: Any = None, **_: Any) -> Any:
+def run_at_once(function: Any = None, **_: object) -> Any:
     """In the place of torch.compile, which would take longer than a check has: the function as it is."""
     return function if function is not None else run_at_once
 
@@ -60,14 +61,11 @@ class Session:
         setattr(torch.nn.Module, "compile", lambda *_, **__: None)  # noqa: B010
         self.file = file
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)  # for tracebacks and inspect
-        for name, code in needs.items():
-            sys.modules[name] = types.ModuleType(name)
-            exec(compile(code, f"{name}.py", "exec"), sys.modules[name].__dict__)
-        self.module = types.ModuleType(os.path.splitext(file)[0])
-        sys.modules[self.module.__name__] = self.module
-        exec(compile(text, file, "exec"), self.module.__dict__)
+        for name, code in (needs | {os.path.splitext(file)[0]: text}).items():  # its own is the last
+            self.module = sys.modules[name] = types.ModuleType(name)
+            exec(compile(code, f"{name}.py", "exec"), self.module.__dict__)
 
-    def call(self, name: str, arguments: Callable[[], tuple[list, dict]]) -> Any:
+    def call(self, name: str, arguments: Callable[[], list]) -> object:
         """The learner's function on fresh arguments, twice: it must answer alike and leave its inputs alone."""
         function = getattr(self.module, name, None)
         if not callable(function):
@@ -76,57 +74,45 @@ class Session:
         for _ in range(2):
             args, kwargs = arguments()
             answers.append(function(*args, **kwargs))
-            if encode([args, kwargs]) != encode(list(arguments())):
+            if encode([args, kwargs]) != encode(arguments()):
                 raise RuntimeError(f"{name} changes its inputs in place: make new tensors instead")
         if encode(answers[0]) != encode(answers[1]):
             raise RuntimeError(f"two calls of {name} with the same inputs gave different answers")
         return answers[0]
 
-    def gradients(self, name: str, upstream: list[Tensor], args: list, kwargs: dict) -> tuple[Any, list]:
-        """What a function gives, and the gradients of (output * upstream).sum() by its real-valued inputs.
-
-        upstream has a tensor for every real-valued tensor of the output, in order; the gradients come in the order of
-        the inputs, None where none arrives.
-        """
+    def gradients(self, name: str, upstream: list[Tensor], args: list, kwargs: dict) -> tuple[object, list]:
+        """What a function gives, and its gradients by its real-valued inputs as `messages.gradients` defines them."""
         leaves = [leaf.requires_grad_(True) for leaf in real_tensors([args, kwargs])]
         value = getattr(self.module, name)(*args, **kwargs)
-        outputs = real_tensors(value)
-        if [o.shape for o in outputs] != [u.shape for u in upstream]:
-            return value, []
-        total = sum((o * u).sum() for o, u in zip(outputs, upstream, strict=True))
-        if not isinstance(total, Tensor) or not total.requires_grad:
-            return value, [None] * len(leaves)
-        return value, list(torch.autograd.grad(total, leaves, allow_unused=True))
+        return value, gradients(value, upstream, leaves)
+
+    def run(self, source: str, name: str, args: list) -> object:
+        """name(module, *args), where `source` defines the function."""
+        space: dict[str, Any] = {"torch": torch}
+        exec(compile(source, "check.py", "exec"), space)
+        return space[name](self.module, *args)
 
     def answer(self, head: bytes, body: bytes) -> bytes:
         """One request to one reply, (True, value) or (False, [type, message, line])."""
         try:
             kind, *rest = decode(head, body)
-            if kind == "load":
-                self.load(*rest)
-                return encode((True, None))
             if kind == "call":
-                return encode((True, self.call(rest[0], lambda: tuple(decode(head, body)[2:]))))  # type: ignore[arg-type]
-            if kind == "gradients":
-                return encode((True, self.gradients(*rest)))
-            source, name, args = rest
-            space: dict[str, Any] = {"torch": torch}
-            exec(compile(source, "check.py", "exec"), space)
-            return encode((True, space[name](self.module, *args)))
+                return encode((True, self.call(rest[0], lambda: decode(head, body)[2:])))
+            requests: dict[str, Callable] = {"load": self.load, "gradients": self.gradients, "run": self.run}
+            return encode((True, requests[kind](*rest)))
         except MemoryError:
             return encode((False, ["MemoryError", f"more than {MEMORY >> 30} GB of memory", 0]))
         except BaseException as error:
             with contextlib.suppress(Exception):
-                return encode((False, self.told(error)))
+                return encode((False, self.describe(error)))
             return encode((False, [type(error).__name__, "", 0]))
 
-    def told(self, error: BaseException) -> list:
+    def describe(self, error: BaseException) -> list:
         """An error's type, message and line in the learner's file; "not done yet" where the stub's line raised it."""
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [f.lineno for f in frames if f.filename == self.file]
+        last, lines = frames[-1], [frame.lineno for frame in frames if frame.filename == self.file]
         if isinstance(error, SyntaxError) and error.filename == self.file:
             lines.append(error.lineno)
-        last = frames[-1]
         own = last.filename == self.file and (last.line or "").startswith("raise NotImplementedError")
         if isinstance(error, NotImplementedError) and own:
             return ["not done yet", "", 0]
@@ -134,10 +120,12 @@ class Session:
 
 
 def confine(seconds: int, box: Sandbox | None, scratch: str, keep: int) -> None:
-    """A session of its own, limits, no input, no output, an empty folder, one thread; then the sandbox."""
-    if hasattr(os, "setsid"):
-        with contextlib.suppress(OSError):
-            os.setsid()
+    """A session of its own, limits, no input, no output, an empty folder, one thread; then the sandbox.
+
+    keep: the number of the one socket that stays open.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.setsid()
     torch.set_num_threads(1)
     os.chdir(scratch)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
@@ -146,21 +134,19 @@ def confine(seconds: int, box: Sandbox | None, scratch: str, keep: int) -> None:
         os.dup2(sink, number)
     sys.stdout = sys.stderr = os.fdopen(1, "w", closefd=False)
     sys.path.insert(0, "")
-    spared = {keep, box.ruleset if box else -1}
     if box is not None:
-        for number in set(range(3, 256)) - spared:
-            with contextlib.suppress(OSError):
-                os.close(number)
+        for low, high in itertools.pairwise(sorted({2, keep, box.ruleset, 256} - {-1})):
+            os.closerange(low + 1, high)
     with contextlib.suppress(ImportError):
         import resource
 
-        soft = {resource.RLIMIT_CPU: seconds + 1, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 64 << 20,
-                resource.RLIMIT_NOFILE: 256}  # fmt: skip
+        limits = {resource.RLIMIT_CPU: seconds + 1, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 64 << 20,
+                  resource.RLIMIT_NOFILE: 256}  # fmt: skip
         if box is not None and (box.user or box.separate):
-            soft[resource.RLIMIT_NPROC] = PROCESSES
+            limits[resource.RLIMIT_NPROC] = PROCESSES
         with contextlib.suppress(OSError, IndexError, ValueError), open("/proc/self/statm") as file:
-            soft[resource.RLIMIT_AS] = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
-        for limit, value in soft.items():
+            limits[resource.RLIMIT_AS] = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
+        for limit, value in limits.items():
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(limit, (value, value))
     if box is not None:
@@ -168,7 +154,7 @@ def confine(seconds: int, box: Sandbox | None, scratch: str, keep: int) -> None:
 
 
 def work(channel: socket.socket, seconds: int, box: Sandbox | None = None, scratch: str | None = None) -> None:
-    """Tell that it runs, and whether the system fences the files; then answer requests until the grader hangs up."""
+    """Say that it runs, and whether the system fences the files; then answer requests until the grader hangs up."""
     confine(seconds, box, scratch or tempfile.mkdtemp(prefix="minilmm-"), channel.fileno())
     session = Session()
     channel.sendall(encode(box is not None and box.ruleset >= 0))

@@ -4,8 +4,6 @@ A fork takes hundredths of a second, a fresh interpreter with torch seconds. Whe
 process 1 of a namespace: what it ends there is all that a learner started, and its own end is the end of them all.
 """
 
-from __future__ import annotations
-
 import array
 import contextlib
 import json
@@ -35,26 +33,21 @@ def children() -> list[int]:
 def end_all(user: int) -> None:
     """Kill whatever a worker left: all of this namespace, all of that user, or else all descendants."""
 
-    def as_them() -> None:
+    def kill_as_them() -> None:
         os.setresuid(user, user, user)
         os.kill(-1, signal.SIGKILL)
 
-    while True:
-        if os.getpid() == 1:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-        elif user:
-            sandbox.succeeds(as_them)
-        else:
-            for process in children():
-                with contextlib.suppress(OSError):
-                    os.kill(process, signal.SIGKILL)
-        try:
+    with contextlib.suppress(ChildProcessError):  # raised by waitpid when no child is left
+        while True:
+            if user and os.getpid() != 1:
+                sandbox.succeeds(kill_as_them)
+            else:
+                for process in [-1] if os.getpid() == 1 else children():
+                    with contextlib.suppress(OSError):
+                        os.kill(process, signal.SIGKILL)
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             time.sleep(1e-3)
-        except ChildProcessError:
-            return
 
 
 def end(worker: int, patience: float, box: sandbox.Sandbox) -> int:
@@ -104,19 +97,19 @@ def serve(control: socket.socket, box: sandbox.Sandbox, scratch: str) -> None:
 
 
 def main(job: str, number: str, scratch: str, readable: str) -> int:
-    """Set up the sandbox; then serve (job "zygote"), or tell what holds and what is still open (job "probe")."""
+    """Set up the sandbox; then serve (job "zygote"), or report what holds and what is still open (job "probe")."""
     control = socket.socket(fileno=int(number))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # short of memory, the system ends this and not the grader
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 of a namespace gets no signal from inside but handled ones
-    own = sandbox.separate()
-    if "process" in own and (first := os.fork()):
+    separate = sandbox.separate()
+    if "process" in separate and (first := os.fork()):
         control.close()
         return os.waitpid(first, 0)[1] and 1
     sandbox.control(sandbox.DEATH_SIGNAL, signal.SIGKILL)
     sandbox.control(sandbox.SUBREAPER, 1)
     sandbox.control(sandbox.DUMPABLE, 0)
-    box = sandbox.Sandbox.here(scratch, json.loads(readable), own)
+    box = sandbox.Sandbox.best(scratch, json.loads(readable), separate)
     if job == "zygote":
         serve(control, box, scratch)
     elif os.fork() == 0:

@@ -15,9 +15,9 @@ import torch
 from minilmm_cli.main import main
 
 from minilmm.course import gradescope, grading, isolation, sandbox
-from minilmm.course.checking import Check, Failed, Wrong, check, close, equal, learns, refuses, shown
+from minilmm.course.checking import Check, Failed, Wrong, check, close, equal, learns, refuses, printable
 from minilmm.course.exercises import load_manifest
-from minilmm.course.grading import Grader, grade_folder
+from minilmm.course.grading import Grader
 from minilmm.course.messages import HEAD, decode, encode
 
 MANIFEST = """
@@ -294,7 +294,7 @@ def test_a_gradescope_autograder_grades_a_submission_and_leaves_nothing_to_read(
 
 
 def test_a_missing_file_is_not_handed_in(grader, course, tmp_path):
-    (grade,) = grade_folder(grader, course[:1], tmp_path)
+    (grade,) = grader.grade_folder(course[:1], tmp_path)
     assert grade.points == 0 and grade.total == 3 and {r.message for r in grade.results} == {"not handed in"}
 
 
@@ -398,7 +398,7 @@ def test_messages_can_be_printed_anywhere(grader, course):
     text = "def double(x): raise ValueError('a\\x1b[31m\\n\\udc80\\u202eb')\ndef name(x): return '\\x07\\udfff'\n"
     told = [r.message for r in grader.grade(course[0], text).results]
     assert all(message.isprintable() for message in told) and "\\x1b[31m\\n\\udc80\\u202eb" in told[0]
-    assert shown("é \x00\ud800✓") == "é \\x00\\ud800✓"
+    assert printable("é \x00\ud800✓") == "é \\x00\\ud800✓"
 
 
 def test_where_numbers_differ_is_told_when_they_look_alike():
@@ -415,7 +415,7 @@ def test_what_python_needs_may_be_read_but_no_folder_that_is_kept(tmp_path, monk
     for name in ("lib/torch", "lib/minilmm", "clone/exercises"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    found = [p for p in sandbox.readable([str(tmp_path / "lib/minilmm"), str(tmp_path / "clone/exercises")])
+    found = [p for p in sandbox.paths_to_read([str(tmp_path / "lib/minilmm"), str(tmp_path / "clone/exercises")])
              if p.startswith(str(tmp_path))]  # fmt: skip
     assert found == [str(tmp_path / "lib/torch")]
 
