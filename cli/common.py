@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .names import chosen
+from .names import chosen, kind_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,12 +157,10 @@ def share(value: float, digits: int = 3) -> str:
 
 def of_the_mini_world(run: str) -> str:
     """The run, if it speaks the mini-world's words; ValueError for a converted one, or one between real models."""
-    from minilmm.checkpoints.saving import REAL, read_card
-
-    kind = read_card(run)["kind"]
+    kind = kind_of(run) or ""
     if kind.endswith("-converted"):
         raise ValueError(f"{run}: a converted checkpoint reads with its own tokenizer: use `minilmm ask`")
-    if kind.startswith(REAL):
+    if kind.startswith("real-"):
         raise ValueError(f"{run}: stands between real models, which do not know the mini-world: use eval, curve or ask")
     return run
 
@@ -218,10 +216,11 @@ class Log:
     """
 
     def __init__(self, name: str, steps: int):
-        self.bar, self.steps, self.console, self.start = progress_bar(), steps, out_console(), time.perf_counter()
+        self.bar, self.steps, self.start = progress_bar(), steps, time.perf_counter()
+        self.console = out_console() if self.bar.disable else self.bar.console
+        self.task = self.bar.add_task(name, total=steps)
         self.last = self.start - PATIENCE  # when something was said
         self.first = 0, 0.0  # the first step of this process, and when it was done
-        self.task = self.bar.add_task(name, total=steps)
 
     def __enter__(self) -> Log:
         self.bar.start()
@@ -235,19 +234,16 @@ class Log:
         self.bar.update(self.task, completed=step)
         now = time.perf_counter()
         self.first = self.first if self.first[0] else (step, now)
-        if not row and (not self.bar.disable or now - self.last < PATIENCE):
+        words = [f"{step}/{self.steps}", f"{row.get('seconds', now - self.start):.0f} s"]
+        if row:
+            probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
+            words += [f"loss {row['loss']:.3f}", *(f"{short(k)} {share(v)}" for k, v in probes)]
+        elif not self.bar.disable or now - self.last < PATIENCE:
             return
+        elif done := step - self.first[0]:
+            words.append(f"about {(now - self.first[1]) / done * (self.steps - step):.0f} s left")
         self.last = now
-        if not row:
-            done = step - self.first[0]
-            left = f"  about {(now - self.first[1]) / done * (self.steps - step):.0f} s left" if done else ""
-            self.console.print(f"{step}/{self.steps}  {now - self.start:.0f} s{left}")
-            return
-        probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
-        words = [f"{step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]
-        line = "  ".join(words + [f"{short(k)} {share(v)}" for k, v in probes])
-        console = self.console if self.bar.disable else self.bar.console
-        console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
+        self.console.print("  ".join(words), no_wrap=True, overflow="ellipsis", highlight=False)
 
 
 def short(name: str) -> str:

@@ -9,7 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,31 +72,16 @@ def _whole(version: Version = False) -> None:
     pass
 
 
-def in_plain_signs(error: UnicodeError) -> tuple[str, int]:
-    """What stands for the characters that a terminal does not have."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
-
-
 def print_anywhere() -> None:
     """Lets standard output and error replace what their encoding lacks (cp1252, ASCII), in place of an error."""
+
+    def in_plain_signs(error: Any) -> tuple[str, int]:
+        return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
     codecs.register_error("plain", in_plain_signs)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="plain")
-
-
-def call(number: int) -> int:
-    """Runs the app on the arguments of this call; the exit code. Of several processes the first is heard."""
-    with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
-        if number > 0:
-            stack.enter_context(contextlib.redirect_stdout(nowhere))
-            stack.enter_context(contextlib.redirect_stderr(nowhere))
-        code = app(list(common.typed), prog_name="minilmm", standalone_mode=False)
-    if code == 130:
-        raise KeyboardInterrupt
-    return code if isinstance(code, int) else 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,10 +102,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if processes > 1 and common.typed[:1] not in (["train"], ["pretrain"]):
             raise ValueError("torchrun: several processes only train: start anything else without it")
-        code = call(number)
+        with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
+            if number > 0:  # of several processes the first is heard
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
+            code = app(list(common.typed), prog_name="minilmm", standalone_mode=False)
+        if code == 130:
+            raise KeyboardInterrupt
         if processes > 1:
             parallel.leave()
-        return code
+        return code if isinstance(code, int) else 0
     except BrokenPipeError:  # whoever read the output has gone: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -176,19 +176,18 @@ def draw(results: dict[str, Any], logs: dict[str, list[dict[str, Any]]], out: Pa
 
 
 def by_shots(results: dict[str, Any]) -> dict[str, dict[int, float]]:
-    """Line by line and per shots: the bridges, the highest of their blank and shuffled, the ideal, chance or prior."""
-    rows = {name: result["rows"] for name, result in results.items()}
-    lines = {name: {r["shots"]: r["value"] for r in rows[name] if r["condition"] == "real"} for name in rows}
-    controls = [(r["shots"], r["value"]) for name in rows for r in rows[name]
-                if r["condition"] in ("blank_images", "shuffled_images")]  # fmt: skip
-    lines["blank or shuffled"] = dict(sorted(controls))  # of each number of shots the highest comes last, and stays
-    *_, (last, result) = results.items()
-    if result["chance"]:
-        lines["chance"] = dict.fromkeys(lines[last], result["chance"])
-    levels = {"prior": "prior"} if not result["chance"] else {}
-    if all("ideal" in r for r in rows[last]):
-        levels["ideal observer"] = "ideal"
-    return lines | {line: {r["shots"]: r[key] for r in rows[last]} for line, key in levels.items()}
+    """Line by line and per shots: the bridges, the highest of their blank and shuffled, chance or prior, the ideal."""
+    from minilmm import plots
+
+    lines: dict[str, dict[int, float]] = {}
+    for name, result in results.items():
+        for series in plots.series_of(result, name):
+            control = series["label"] in ("blank images", "shuffled images")
+            line = lines.setdefault("blank or shuffled" if control else series["label"], {})
+            for shots, value in zip(series["shots"], series["values"], strict=True):
+                line[shots] = max(value, line.get(shots, value))
+    names = (*results, "blank or shuffled", "chance" if "chance" in lines else "prior", "ideal observer")
+    return {name: lines[name] for name in names if name in lines}
 
 
 def summary(results: dict[str, Any]) -> Any:

@@ -88,9 +88,9 @@ def trace(
     loss = loss_of(model, batch)
     loss.backward()
     view = new_table("part", "parameters", "gradient")
-    for part in ledger(model, fingerprints(model), depth=1):
-        view.add_row(
-            part.part, f"{part.parameters:,}", "none: frozen" if part.gradient is None else f"norm {part.gradient:.3f}"
-        )
+    parts = {line.part: line for line in ledger(model, fingerprints(model), depth=1)}
+    for line in (parts[name] for name in ("encoder", "to_prefix", "lm")):
+        gradient = "none: frozen" if line.gradient is None else f"norm {line.gradient:.3f}"
+        view.add_row(line.part, f"{line.parameters:,}", gradient)
     console.print(view)
     say(f"loss {float(loss.detach()):.3f} nats; the gradient passes through the LM, whose weights stay.", "dim")
