@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,10 @@ from .names import known_run, shipped
 from .params import trained_names
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from minilmm.frozen import Frozen
+    from minilmm.interface.document import Batch
 
 
 def untrained(seed: int) -> Frozen:
@@ -24,6 +28,23 @@ def untrained(seed: int) -> Frozen:
     torch.manual_seed(seed)
     recipe, text = frozen.preset("nano"), lm.preset("nano").model
     return Frozen(FrozenConfig(text, recipe.encoder, recipe.prefix_tokens, recipe.kept, recipe.noise))
+
+
+def tensors_of(model: Frozen, batch: Batch) -> Iterator[tuple[str, str, Tensor, str]]:
+    """What a batch becomes on its way through Frozen: name, axes, tensor, what it is."""
+    images = batch.media[batch.media_mask].flatten(0, 1)  # (B N T, C, H, W)
+    features = model.encoder(images)
+    spliced, mask, last = model.splice(batch)
+    yield "ids", "B, L", batch.ids, "words and tags"
+    yield "media", "B, N, T, C, H, W", batch.media, "pictures"
+    yield "media_mask", "B, N", batch.media_mask, "which exist"
+    yield "features", "B N T, S, D_v", features, "the encoder's grid"
+    yield "pooled", "B N T, D_v", model.encoder.pool(features), "a vector each"
+    yield "prefix", "M, n, D", model.prefix(images), "the linear map's"
+    yield "spliced", "B, L', D", spliced, "LM input"
+    yield "last", "B, L", last, "where ids went"
+    yield "hidden", "B, L', D", model.lm.hidden(spliced, mask), "LM states"
+    yield "logits", "B, L, V", model(batch), "next words"
 
 
 def trace(
@@ -56,25 +77,9 @@ def trace(
     one, two, three, four = map(Image, pictures)
     dax, blicket = Text("dax . <EOC>"), Text("blicket . <EOC>")
     batch = collate([[one, dax, two], [three, blicket, four, dax]], tokenizer()).to(device)
-    with torch.no_grad():
-        images = batch.media[batch.media_mask].flatten(0, 1)  # (B N T, C, H, W)
-        features = model.encoder(images)
-        spliced, mask, last = model.splice(batch)
-        tensors = (
-            ("ids", "B, L", batch.ids, "words and tags"),
-            ("media", "B, N, T, C, H, W", batch.media, "pictures"),
-            ("media_mask", "B, N", batch.media_mask, "which exist"),
-            ("features", "B N T, S, D_v", features, "the encoder's grid"),
-            ("pooled", "B N T, D_v", model.encoder.pool(features), "a vector each"),
-            ("prefix", "M, n, D", model.prefix(images), "the linear map's"),
-            ("spliced", "B, L', D", spliced, "LM input"),
-            ("last", "B, L", last, "where ids went"),
-            ("hidden", "B, L', D", model.lm.hidden(spliced, mask), "LM states"),
-            ("logits", "B, L, V", model(batch), "next words"),
-        )
     view = new_table("tensor", "axes", "shape", left=3, title=f"Frozen, {run or 'random weights'}")
     view.add_column("what it is", style="dim")
-    for name, axes, tensor, note in tensors:
+    for name, axes, tensor, note in tensors_of(model, batch):
         view.add_row(name, f"({axes})", " x ".join(map(str, tensor.shape)), note)
     console.print(view)
     console.print("\n[bold]The spliced sequence[/]")
