@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import sys
+import tempfile
 import textwrap
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .names import chosen
+from .names import chosen, kind_of
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.progress import Progress
 
 WIDTH = 80
@@ -34,6 +33,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Also as JSON; - writes nothing else.")]
 Episodes = Annotated[int, typer.Option("--episodes", min=1, max=100_000, help="How many episodes to score.")]
 Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, max=10**7, help="Optimiser steps, not the preset's.")]
 
 typed: list[str] = []  # the arguments of this call, as `main` got them
 
@@ -44,62 +44,51 @@ class Stopped(Exception):
 
 def launched() -> tuple[int, int]:
     """This process's number, and how many torchrun started; (0, 1) without it."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return 0, 1
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-
-
-@contextlib.contextmanager
-def silent(yes: bool) -> Iterator[None]:
-    """Nothing that is printed is seen: of several processes one speaks."""
-    if not yes:
-        yield
-        return
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        yield
+    started = "TORCHELASTIC_RUN_ID" in os.environ
+    return (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if started else (0, 1)
 
 
 def command_line(*extra: str) -> str:
     """The command as it was typed."""
-    several = launched()[1] > 1
-    start = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "minilmm_cli"] if several else []
-    return shlex.join([*(start or ["minilmm"]), *typed, *(word for word in extra if word not in typed)])
+    start = ["minilmm"]
+    if launched()[1] > 1:
+        start = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "minilmm_cli"]
+    return shlex.join([*start, *typed, *(word for word in extra if word not in typed)])
 
 
 def out_console(quiet: bool = False) -> Console:
     """Standard output, never wider than 80 columns."""
     console = Console(highlight=False, quiet=quiet)
-    return Console(highlight=False, quiet=quiet, width=min(console.width, WIDTH))
+    console.width = min(console.width, WIDTH)
+    return console
+
+
+def say(text: str, style: str = "") -> None:
+    """A line as it is: not wrapped, so that a path in it can be copied, and without markup."""
+    out_console().print(text, style=style, markup=False, soft_wrap=True)
 
 
 def tell(text: str, indent: int = 4, style: str = "") -> None:
     """A text of several lines, indented, in at most 80 columns."""
     lines = textwrap.wrap(text, out_console().width - indent, break_long_words=False, break_on_hyphens=False)
-    out_console().print("\n".join(" " * indent + line for line in lines), style=style, markup=False, soft_wrap=True)
+    say(textwrap.indent("\n".join(lines), " " * indent), style)
 
 
 def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
 
     console = Console(stderr=True)
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), *times)
-    return Progress(SpinnerColumn(), *columns, console=console, transient=True, disable=not console.is_terminal)
+    columns = (rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(16),
+               rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn()
+               )  # fmt: skip
+    return rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def new_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
     """A plain table; the first `left` columns are text, the others numbers."""
-    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", title_style="bold", header_style="bold",
-                  min_width=len(title or ""))  # fmt: skip
+    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", min_width=len(title or ""))
+    table.title_style = table.header_style = "bold"
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i < left else "right", overflow="fold")
     return table
@@ -122,11 +111,11 @@ def device_named(name: str) -> str:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("cuda: torch sees no GPU here: use --device cpu")
-    found = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-    if found == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+    device = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
-    parallel.join(found)
-    return found
+    parallel.join(device)
+    return device
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
@@ -156,8 +145,8 @@ def check_memory(needed: float, what: str, device: str = "cpu") -> None:
     """ValueError where the bytes needed are more than the device has left, before any of them is taken."""
     free = free_memory(device)
     if needed > free:
-        told = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free"
-        raise ValueError(f"{what} needs about {told}: choose less")
+        sizes = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free"
+        raise ValueError(f"{what} needs about {sizes}: choose less")
 
 
 def share(value: float, digits: int = 3) -> str:
@@ -168,12 +157,10 @@ def share(value: float, digits: int = 3) -> str:
 
 def of_the_mini_world(run: str) -> str:
     """The run, if it speaks the mini-world's words; ValueError for a converted one, or one between real models."""
-    from minilmm.checkpoints.saving import REAL, read_card
-
-    kind = read_card(run)["kind"]
+    kind = kind_of(run) or ""
     if kind.endswith("-converted"):
         raise ValueError(f"{run}: a converted checkpoint reads with its own tokenizer: use `minilmm ask`")
-    if kind.startswith(REAL):
+    if kind.startswith("real-"):
         raise ValueError(f"{run}: stands between real models, which do not know the mini-world: use eval, curve or ask")
     return run
 
@@ -181,11 +168,8 @@ def of_the_mini_world(run: str) -> str:
 def writable_folder(path: Path) -> Path:
     """Makes the folder and proves that a file can be written into it, before hours are spent; OSError otherwise."""
     path.mkdir(parents=True, exist_ok=True)
-    probe = path / f".{uuid.uuid4().hex}"
-    try:
-        probe.write_bytes(b"\0")
-    finally:
-        probe.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=path) as probe:
+        probe.write(b"\0")
     return path
 
 
@@ -197,6 +181,13 @@ def writable_file(path: Path) -> Path:
     if path.exists():
         open(path, "a").close()
     return path
+
+
+def save_figure(figure: Figure, path: Path, shows: str = "") -> None:
+    """Save a figure, in a folder that is made where there is none; say where it lies, and what it shows."""
+    from minilmm import plots
+
+    say(f"{plots.save(figure, path)}{f': {shows}' if shows else ''}")
 
 
 def check_figure(path: Path) -> None:
@@ -225,9 +216,11 @@ class Log:
     """
 
     def __init__(self, name: str, steps: int):
-        self.bar, self.steps, self.console, self.start = progress_bar(), steps, out_console(), time.perf_counter()
-        self.told, self.first = self.start - PATIENCE, (0, 0.0)  # the first step of this process, and when it was done
+        self.bar, self.steps, self.start = progress_bar(), steps, time.perf_counter()
+        self.console = out_console() if self.bar.disable else self.bar.console
         self.task = self.bar.add_task(name, total=steps)
+        self.last = self.start - PATIENCE  # when something was said
+        self.first = 0, 0.0  # the first step of this process, and when it was done
 
     def __enter__(self) -> Log:
         self.bar.start()
@@ -241,20 +234,16 @@ class Log:
         self.bar.update(self.task, completed=step)
         now = time.perf_counter()
         self.first = self.first if self.first[0] else (step, now)
-        if not row and (not self.bar.disable or now - self.told < PATIENCE):
+        words = [f"{step}/{self.steps}", f"{row.get('seconds', now - self.start):.0f} s"]
+        if row:
+            probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
+            words += [f"loss {row['loss']:.3f}", *(f"{short(k)} {share(v)}" for k, v in probes)]
+        elif not self.bar.disable or now - self.last < PATIENCE:
             return
-        self.told = now
-        if not row:
-            done = step - self.first[0]
-            left = f"  about {(now - self.first[1]) / done * (self.steps - step):.0f} s left" if done else ""
-            self.console.print(f"{step}/{self.steps}  {now - self.start:.0f} s{left}")
-            return
-        probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
-        words = [f"{step}/{self.steps}", f"{row['seconds']:.0f} s", f"loss {row['loss']:.3f}"]
-        line = "  ".join(words + [f"{short(k)} {share(v)}" for k, v in probes])
-        (self.console if self.bar.disable else self.bar.console).print(
-            line, no_wrap=True, overflow="ellipsis", highlight=False
-        )
+        elif done := step - self.first[0]:
+            words.append(f"about {(now - self.first[1]) / done * (self.steps - step):.0f} s left")
+        self.last = now
+        self.console.print("  ".join(words), no_wrap=True, overflow="ellipsis", highlight=False)
 
 
 def short(name: str) -> str:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .common import (
-    Device,
-    Episodes,
-    Seed,
-    Stopped,
-    command_line,
-    device_named,
-    new_table,
-    out_console,
-    share,
-    writable_folder,
-)
+from . import common
+from .common import Device, Episodes, Seed, Steps, Stopped, new_table, out_console, say, share
 from .fewshot import few_shot
-from .runs import decide, finish, finished, go_on, rebuild, run, sigterm_as_ctrl_c, training_folder
-from .train import Steps
+from .runs import decide, finish, finished, go_on, run, sigterm_as_ctrl_c, training_folder
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
@@ -33,6 +24,12 @@ PANELS = (  # title, task, ways, shots
     ("naming, 5 ways", "naming", 5, (0, 1, 2, 4)),
     ("noisy naming", "noisy-naming", 2, (0, 1, 4, 16)),
     ("questions (VQA)", "vqa", 2, (0, 1, 2, 4)),
+)
+CHANGED = (
+    ("vision enters", "as two words", "between the blocks", "as eight words"),
+    ("what trains", "the eyes, through the LM", "resampler, gated layers", "Q-Former, in two stages"),
+    ("who sees whom", "text: all before it", "text: the last picture", "three masks, then as Frozen"),
+    ("data", "captions", "pages, captions, questions", "captions"),
 )
 LEGEND = """
 What each line means:
@@ -60,13 +57,12 @@ def make_room(out: Path, resume: bool, force: bool) -> None:
     if resume:
         return
     folders = [out / name for name in (*BRIDGES, FIRST)]
-    if not force:
-        for path in (*(place / name for place in folders for name in RUN), *(out / name for name in WRITTEN)):
-            if path.exists():
-                ways = "go on with --resume, choose another --out, or erase it with --force"
-                raise ValueError(f"{out}: holds {path.relative_to(out)} already: {ways}")
-    for place in folders:
-        erase(place, RUN)
+    for path in (*(folder / name for folder in folders for name in RUN), *(out / name for name in WRITTEN)):
+        if path.exists() and not force:
+            ways = "go on with --resume, choose another --out, or erase it with --force"
+            raise ValueError(f"{out}: holds {path.relative_to(out)} already: {ways}")
+    for folder in folders:
+        erase(folder, RUN)
     erase(out, WRITTEN)
 
 
@@ -84,60 +80,65 @@ def quickstart(
     from minilmm.checkpoints.files import held
     from minilmm.checkpoints.saving import load
 
-    where = device_named(device)
+    device = common.device_named(device)
     load(lm)  # a missing or damaged one shows before anything is written
-    writable_folder(out)
+    common.writable_folder(out)
+    recipe = {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
         make_room(out, resume, force)
         try:
-            make(out, seed, where, steps, episodes, lm, resume)
+            make(out, recipe, resume, episodes, device)
         except (KeyboardInterrupt, Stopped):
             raise Stopped(f"stopped; what has trained is in {out}; continue with: {go_on()}") from None
 
 
-def make(out: Path, seed: int, where: str, steps: int | None, episodes: int, lm: str, resume: bool) -> None:
+def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str) -> None:
     """Train what is missing, measure, draw and tell."""
     from minilmm.checkpoints.saving import LOG, load, read_card, read_log
+    from minilmm.evaluation.tasks import Settings
 
-    start, console = time.perf_counter(), out_console()
-    for number, kind in enumerate(BRIDGES, 1):
-        console.print(f"{number}. {BRIDGES[kind]} through {lm}, which stays frozen")
-        bridge(kind, out, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
+    start, stages, seed = time.perf_counter(), {}, recipe["seed"]
+    for number, (kind, name) in enumerate(BRIDGES.items(), 1):
+        say(f"{number}. {name} through {recipe['lm']}, which stays frozen")
+        stages[name] = train_bridge(kind, out, recipe, resume, device)
     trained = time.perf_counter()
-    runs = {name: kind for kind, name in BRIDGES.items()} | {"BLIP-2, stage 1": FIRST}
-    logs = {name: read_log(out / kind / LOG) for name, kind in runs.items()}
-    console.print(f"{len(BRIDGES) + 1}. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
-    results = {
-        name: measured(load(out / kind, where)[0], name, episodes, seed, where, kind == list(BRIDGES)[-1])
-        for kind, name in BRIDGES.items()
-    }
-    console.print(f"{len(BRIDGES) + 2}. Figures and report")
-    cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
+    logs = {name: read_log(out / kind / LOG) for kind, name in (*BRIDGES.items(), (FIRST, "BLIP-2, stage 1"))}
+    say(f"4. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
+    results: dict[str, dict[str, Any]] = {}
+    for kind, name in BRIDGES.items():  # the last one's controls are drawn
+        how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": device}
+        how["conditions"] = None if kind == "blip2" else ("real", "blank_images")
+        model, _ = load(out / kind, device)
+        results[name] = {title: few_shot(name, model, task, shots, Settings(ways=ways), **how)
+                         for title, task, ways, shots in PANELS}  # fmt: skip
+    say("5. Figures and report")
     draw(results, logs, out)
+    cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
     seconds = {name: card["metrics"]["seconds"] for name, card in cards.items()}
     seconds["all"] = round(time.perf_counter() - start, 1)
-    facts = {"command": command_line(), "seed": seed, "device": where, "seconds": seconds, "episodes": episodes}
+    facts = {"command": common.command_line(), "seed": seed, "device": device, "seconds": seconds, "episodes": episodes}
     (out / "results.json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
-    table = differences(out)
-    (out / "report.md").write_text(report(results, facts, cards, table))
-    console.print(summary(results))
+    differences = [*CHANGED, ("parameters trained", *(" and ".join(sizes) for sizes, _ in stages.values())),
+                   ("seconds", *(" and ".join(times) for _, times in stages.values()))]  # fmt: skip
+    (out / "report.md").write_text(report(results, facts, cards, differences))
     view = new_table("what changes", *BRIDGES.values(), left=4)
-    for title, *cells in table:
-        view.add_row(title, *cells)
-    console.print(view)
-    console.print(f"{seconds['all']:.0f} s, of which {time.perf_counter() - trained:.0f} s measuring; written:")
-    for name in (*WRITTEN, *(f"{kind}/" for kind in (*BRIDGES, FIRST))):
-        console.print(f"  {out / name}", soft_wrap=True)
-    console.print("what next:")
-    for line in (f"look at {out / 'few_shot.png'}, and read {out / 'report.md'}",
-                 f"minilmm ask {out / 'frozen'} --image a.png      what it makes of a picture of yours",
-                 "minilmm exercises list      build it yourself, from the first exercise on"):  # fmt: skip
-        console.print(f"  {line}", soft_wrap=True, markup=False)
+    for row in differences:
+        view.add_row(*row)
+    out_console().print(summary(results), view, sep="")
+    say(f"{seconds['all']:.0f} s, of which {time.perf_counter() - trained:.0f} s measuring; written:")
+    for name in (*WRITTEN, *BRIDGES, FIRST):
+        say(f"  {out / name}")
+    say(f"""what next:
+  look at {out / "few_shot.png"}, and read {out / "report.md"}
+  minilmm ask {out / "frozen"} --image a.png      what it makes of a picture of yours
+  minilmm exercises list      build it yourself, from the first exercise on""")
 
 
-def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str) -> None:
-    """Train one bridge by its quick recipe; BLIP-2 in its two stages."""
-    import importlib
+def train_bridge(
+    kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str
+) -> tuple[list[str], list[str]]:
+    """Train one bridge by its quick recipe, BLIP-2 in its two stages: of each, parameters trained and seconds."""
+    from minilmm.checkpoints.saving import read_card
 
     training = importlib.import_module(f"minilmm.training.{kind}")
     stages: list[tuple[Path, Any, dict[str, Any]]] = [(out / kind, training.preset, changes)]
@@ -145,104 +146,75 @@ def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: 
         first, alone = out / FIRST, {name: value for name, value in changes.items() if name != "lm"}
         stages = [(first, lambda name: training.preset(name, 1), alone),
                   (out / kind, lambda name: training.preset(name, 2), changes | {"start": str(first)})]  # fmt: skip
+    sizes, seconds = [], []
     for place, preset, asked in stages:
         recipe = decide(preset, "quick", "quick", place, resume, asked)
         if finished(place, type(recipe)) is not None:
-            out_console().print(f"  {place}: has trained already", soft_wrap=True)
-            continue
-        with training_folder(place, resume):
-            run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
-        finish(place)
-
-
-def differences(out: Path) -> list[tuple[str, ...]]:
-    """What changes from bridge to bridge, a row each: (title, Frozen, Flamingo, BLIP-2)."""
-    from minilmm.checkpoints.saving import read_card
-    from minilmm.training import blip2, flamingo, frozen
-    from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe, FrozenRecipe
-
-    def trained(name: str, kind: Any, module: Any) -> int:
-        return sum(p.numel() for p in module.compose(rebuild(kind, read_card(out / name)["recipe"]))[1])
-
-    sizes = [trained("frozen", FrozenRecipe, frozen), trained("flamingo", FlamingoRecipe, flamingo)]
-    both = [trained(name, Blip2Recipe, blip2) for name in (FIRST, "blip2")]
-    seconds = [read_card(out / name)["metrics"]["seconds"] for name in (*BRIDGES, FIRST)]
-    return [
-        *CHANGED,
-        ("parameters trained", *(f"{n / 1e6:.2f}M" for n in sizes), " and ".join(f"{n / 1e6:.2f}M" for n in both)),
-        ("seconds", *(f"{s:.0f}" for s in seconds[:2]), f"{seconds[3]:.0f} and {seconds[2]:.0f}"),
-    ]
-
-
-def measured(model: Any, name: str, episodes: int, seed: int, device: str, drawn: bool) -> dict[str, Any]:
-    """The panels' results by their titles; under every condition where they are drawn, else beside blank pictures."""
-    from minilmm.evaluation.tasks import Settings
-
-    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": device}
-    how["conditions"] = None if drawn else ("real", "blank_images")
-    return {
-        title: few_shot(name, model, task, shots, Settings(ways=ways), **how) for title, task, ways, shots in PANELS
-    }
+            say(f"  {place}: has trained already")
+        else:
+            with training_folder(place, resume):
+                run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
+            finish(place)
+        sizes.append(f"{sum(p.numel() for p in training.compose(recipe)[1]) / 1e6:.2f}M")
+        seconds.append(f"{read_card(place)['metrics']['seconds']:.0f}")
+    return sizes, seconds
 
 
 def draw(results: dict[str, Any], logs: dict[str, list[dict[str, Any]]], out: Path) -> None:
     """few_shot.png, the controls of the last bridge with it, and training.png."""
     from minilmm import plots
 
-    last = list(results)[-1]
     panels = {
-        title: [series for name in results for series in plots.series_of(results[name][title], name, name == last)]
+        title: [series for name in results for series in plots.series_of(results[name][title], name, name == "BLIP-2")]
         for title, *_ in PANELS
     }
     plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
     key, label = "naming_5way_real", "naming, 5 ways"
-    probes = {name: [{"seconds": r["seconds"], label: r[key]} for r in log if key in r] for name, log in logs.items()}
+    probes = {name: [row | {label: row[key]} for row in log if key in row] for name, log in logs.items()}
     probes = {name: rows for name, rows in probes.items() if rows}
     plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
 
 
 def by_shots(results: dict[str, Any]) -> dict[str, dict[int, float]]:
-    """Line by line and per shots: the bridges, the highest of their blank and shuffled, the ideal, chance or prior."""
-    told = {name: {r["shots"]: r["value"] for r in result["rows"] if r["condition"] == "real"}
-            for name, result in results.items()}  # fmt: skip
-    result = list(results.values())[-1]
-    real, rows = next(iter(told.values())), result["rows"]
-    controls = [
-        r for one in results.values() for r in one["rows"] if r["condition"] in ("blank_images", "shuffled_images")
-    ]
-    told["blank or shuffled"] = {k: max(r["value"] for r in controls if r["shots"] == k) for k in real}
-    if result["chance"]:
-        told["chance"] = dict.fromkeys(real, result["chance"])
-    else:
-        told["prior"] = {r["shots"]: r["prior"] for r in rows}
-    if all("ideal" in r for r in rows):
-        told["ideal observer"] = {r["shots"]: r["ideal"] for r in rows}
-    return told
+    """Line by line and per shots: the bridges, the highest of their blank and shuffled, chance or prior, the ideal."""
+    from minilmm import plots
+
+    lines: dict[str, dict[int, float]] = {}
+    for name, result in results.items():
+        for series in plots.series_of(result, name):
+            control = series["label"] in ("blank images", "shuffled images")
+            line = lines.setdefault("blank or shuffled" if control else series["label"], {})
+            for shots, value in zip(series["shots"], series["values"], strict=True):
+                line[shots] = max(value, line.get(shots, value))
+    names = (*results, "blank or shuffled", "chance" if "chance" in lines else "prior", "ideal observer")
+    return {name: lines[name] for name in names if name in lines}
 
 
 def summary(results: dict[str, Any]) -> Any:
     """The results as a table of at most 80 columns."""
-    shots = sorted({k for _, _, _, shots in PANELS for k in shots})
+    shots = sorted({k for *_, shots in PANELS for k in shots})
     view = new_table("accuracy at shots", "", *map(str, shots), left=2)
     for title, *_ in PANELS:
         for i, (name, values) in enumerate(by_shots({b: results[b][title] for b in results}).items()):
-            style = "bold" if name in results else "dim"
             cells = [share(values[k]) if k in values else "" for k in shots]
-            view.add_row("" if i else title, name, *cells, style=style)
+            view.add_row("" if i else title, name, *cells, style="bold" if name in results else "dim")
     return view
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---") -> list[str]:
+    """The lines of a table of Markdown."""
+    body = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    return [body[0], f"|{rule}" * len(head) + "|", *body[1:]]
 
 
 def report(results: dict[str, Any], facts: dict[str, Any], cards: dict[str, Any], table: list[tuple[str, ...]]) -> str:
     """report.md: the figure, all numbers, what they mean, how they were made."""
-    heads = ["", *BRIDGES.values()]
-    text = ["# Quickstart: Frozen, Flamingo and BLIP-2", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    text += [f"| {' | '.join(row)} |" for row in table]
-    through = next(iter(cards.values()))["recipe"]["lm"]
-    text += ["", f"All through the language model {through}, which kept every byte.", "",
-             "![few-shot curves](few_shot.png)", LEGEND]  # fmt: skip
+    text = ["# Quickstart: Frozen, Flamingo and BLIP-2", "", *markdown(["", *BRIDGES.values()], table), ""]
+    text += [f"All through the language model {cards['Frozen']['recipe']['lm']}, which kept every byte.", ""]
+    text += ["![few-shot curves](few_shot.png)", LEGEND]
     for title, *_ in PANELS:
         for name in results:
-            text += rows_of(f"{title}: {name}", results[name][title])
+            text += scores(f"{title}: {name}", results[name][title])
     text += ["", "Brackets: 95 % bootstrap intervals over episodes.", "", "![training](training.png)", "", "## How", ""]
     text += [f"- command: `{facts['command']}`", f"- seed: {facts['seed']}, device: {facts['device']}"]
     text += [f"- seconds: {', '.join(f'{name} {s}' for name, s in facts['seconds'].items())}"]
@@ -251,24 +223,15 @@ def report(results: dict[str, Any], facts: dict[str, Any], cards: dict[str, Any]
     return "\n".join([*text, ""])
 
 
-CHANGED = (
-    ("vision enters", "as two words", "between the blocks", "as eight words"),
-    ("what trains", "the eyes, through the LM", "resampler, gated layers", "Q-Former, in two stages"),
-    ("who sees whom", "text: all before it", "text: the last picture", "three masks, then as Frozen"),
-    ("data", "captions", "pages, captions, questions", "captions"),
-)
-
-
-def rows_of(title: str, result: dict[str, Any]) -> list[str]:
+def scores(title: str, result: dict[str, Any]) -> list[str]:
     """One result as a table of the report."""
-    conditions = list(dict.fromkeys(r["condition"] for r in result["rows"]))
-    heads = ["shots", *(c.replace("_", " ") for c in conditions), "prior", "ideal"]
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        rows.setdefault(row["shots"], []).append(row)
+    conditions = dict.fromkeys(row["condition"].replace("_", " ") for row in result["rows"])
     how = "ranking" if result["settings"]["scoring"] == "rank" else "generating"
-    text = ["", f"## {title}", "", f"Chance {share(result['chance'])}, scored by {how} the answer.", ""]
-    text += ["| " + " | ".join(heads) + " |", "|--:" * len(heads) + "|"]
-    for k in dict.fromkeys(r["shots"] for r in result["rows"]):
-        here = [r for r in result["rows"] if r["shots"] == k]
-        cells = [f"{share(r['value'])} ({share(r['low'])}-{share(r['high'])})" for r in here]
-        ideal = share(here[0]["ideal"]) if "ideal" in here[0] else ""
-        text.append("| " + " | ".join([str(k), *cells, share(here[0]["prior"]), ideal]) + " |")
-    return text
+    cells = [[str(shots), *(f"{share(r['value'])} ({share(r['low'])}-{share(r['high'])})" for r in here),
+              share(here[0]["prior"]), share(here[0]["ideal"]) if "ideal" in here[0] else ""]
+             for shots, here in rows.items()]  # fmt: skip
+    return ["", f"## {title}", "", f"Chance {share(result['chance'])}, scored by {how} the answer.", "",
+            *markdown(["shots", *conditions, "prior", "ideal"], cells, "--:")]  # fmt: skip

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console
-from .names import known_run
+from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console, say
+from .names import known_run, shipped
 from .params import trained_names
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def untrained(seed: int) -> Any:
+    from minilmm.frozen import Frozen
+    from minilmm.interface.document import Batch
+
+
+def untrained(seed: int) -> Frozen:
     """Frozen at random weights and nano size, for when no checkpoint is at hand."""
     import torch
 
@@ -23,14 +30,21 @@ def untrained(seed: int) -> Any:
     return Frozen(FrozenConfig(text, recipe.encoder, recipe.prefix_tokens, recipe.kept, recipe.noise))
 
 
-def spliced_words(model: Any, batch: Any, row: int) -> str:
-    """A document as the language model meets it: every picture is its prefix of vectors."""
-    from minilmm.world.vocabulary import tokenizer
-
-    names, n = tokenizer().words, model.config.prefix_tokens
-    prefix = f"[{' '.join(f'v{i + 1}' for i in range(n))}]"
-    ids = batch.ids[row][batch.attention_mask[row]].tolist()
-    return " ".join(prefix if i == model.config.image_id else names[i] for i in ids)
+def tensors_of(model: Frozen, batch: Batch) -> Iterator[tuple[str, str, Tensor, str]]:
+    """What a batch becomes on its way through Frozen: name, axes, tensor, what it is."""
+    images = batch.media[batch.media_mask].flatten(0, 1)  # (B N T, C, H, W)
+    features = model.encoder(images)
+    spliced, mask, last = model.splice(batch)
+    yield "ids", "B, L", batch.ids, "words and tags"
+    yield "media", "B, N, T, C, H, W", batch.media, "pictures"
+    yield "media_mask", "B, N", batch.media_mask, "which exist"
+    yield "features", "B N T, S, D_v", features, "the encoder's grid"
+    yield "pooled", "B N T, D_v", model.encoder.pool(features), "a vector each"
+    yield "prefix", "M, n, D", model.prefix(images), "the linear map's"
+    yield "spliced", "B, L', D", spliced, "LM input"
+    yield "last", "B, L", last, "where ids went"
+    yield "hidden", "B, L', D", model.lm.hidden(spliced, mask), "LM states"
+    yield "logits", "B, L, V", model(batch), "next words"
 
 
 def trace(
@@ -45,69 +59,43 @@ def trace(
         known_run(run)
     import torch
 
-    from minilmm.checkpoints.saving import load, shipped
-    from minilmm.interface.document import Batch, Document, Image, Text, collate
+    from minilmm.checkpoints.saving import load
+    from minilmm.interface.document import Image, Text, collate
     from minilmm.training.frozen import loss_of
+    from minilmm.training.ledger import fingerprints, ledger
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
     from minilmm.world.vocabulary import tokenizer
 
-    where, console = device_named(device), out_console()
-    if run is None and "frozen-nano" in shipped():
-        run = "frozen-nano"
-    card: dict[str, Any] = {"kind": "frozen"}
-    if run:
-        model, card = load(of_the_mini_world(run), where)
-    else:
-        model = untrained(seed).to(where).eval()
-    if card["kind"] != "frozen":
+    device, console = device_named(device), out_console()
+    run = run or ("frozen-nano" if "frozen-nano" in shipped() else None)
+    model, card = load(of_the_mini_world(run), device) if run else (untrained(seed).to(device).eval(), {})
+    if card.get("kind", "frozen") != "frozen":
         raise ValueError(f"{run}: is a {card['kind']} run: name one of Frozen with --run")
     generator = torch.Generator().manual_seed(seed)
-    R = model.config.vision.resolution
-    shown = render(sample_scenes(4, generator), generator, R)  # (4, 3, R, R)
-    one, two, three, four = (Image(picture) for picture in shown)
-    documents: list[Document] = [
-        [one, Text("dax . <EOC>"), two],
-        [three, Text("blicket . <EOC>"), four, Text("dax . <EOC>")],
-    ]
-    batch: Batch = collate(documents, tokenizer()).to(where)
+    pictures = render(sample_scenes(4, generator), generator, model.config.vision.resolution)  # (4, 3, R, R)
+    one, two, three, four = map(Image, pictures)
+    dax, blicket = Text("dax . <EOC>"), Text("blicket . <EOC>")
+    batch = collate([[one, dax, two], [three, blicket, four, dax]], tokenizer()).to(device)
     view = new_table("tensor", "axes", "shape", left=3, title=f"Frozen, {run or 'random weights'}")
-
-    def row(name: str, axes: str, tensor: torch.Tensor, note: str) -> None:
-        view.add_row(name, f"({axes})", " x ".join(map(str, tensor.shape)), note)
-
     view.add_column("what it is", style="dim")
-    with torch.no_grad():
-        images = batch.media[batch.media_mask].flatten(0, 1)  # (B N T, C, H, W)
-        features = model.encoder(images)
-        pooled = model.encoder.pool(features)
-        spliced, mask, last = model.splice(batch)
-        hidden = model.lm.hidden(spliced, mask)
-        row("ids", "B, L", batch.ids, "words and tags")
-        row("media", "B, N, T, C, H, W", batch.media, "pictures")
-        row("media_mask", "B, N", batch.media_mask, "which exist")
-        row("features", "B N T, S, D_v", features, "the encoder's grid")
-        row("pooled", "B N T, D_v", pooled, "a vector each")
-        row("prefix", "M, n, D", model.prefix(images), "the linear map's")
-        row("spliced", "B, L', D", spliced, "LM input")
-        row("last", "B, L", last, "where ids went")
-        row("hidden", "B, L', D", hidden, "LM states")
-        row("logits", "B, L, V", model(batch), "next words")
+    for name, axes, tensor, note in tensors_of(model, batch):
+        view.add_row(name, f"({axes})", " x ".join(map(str, tensor.shape)), note)
     console.print(view)
     console.print("\n[bold]The spliced sequence[/]")
-    for b in range(len(batch)):
-        console.print("  " + spliced_words(model, batch, b), markup=False)
+    prefix = " ".join(f"v{i + 1}" for i in range(model.config.prefix_tokens))  # what stands for a picture
+    for ids, mask in zip(batch.ids, batch.attention_mask, strict=True):
+        say("  " + tokenizer().decode(ids[mask].tolist()).replace("<image>", f"[{prefix}]"))
     console.print("\n[bold]Gradients of the loss[/]")
     trained = trained_names("frozen", card.get("recipe", {}), [n for n, _ in model.named_parameters()])
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     loss = loss_of(model, batch)
     loss.backward()
-    learns = new_table("part", "parameters", "gradient")
-    for part in ("encoder", "to_prefix", "lm"):
-        every = [p for n, p in model.named_parameters() if n.startswith(part + ".")]
-        norm = sum(float(p.grad.square().sum()) for p in every if p.grad is not None) ** 0.5
-        reached = any(p.grad is not None for p in every)
-        learns.add_row(part, f"{sum(p.numel() for p in every):,}", f"norm {norm:.3f}" if reached else "none: frozen")
-    console.print(learns)
-    console.print(f"loss {float(loss):.3f} nats; the gradient passes through the LM, whose weights stay.", style="dim")
+    view = new_table("part", "parameters", "gradient")
+    parts = {line.part: line for line in ledger(model, fingerprints(model), depth=1)}
+    for line in (parts[name] for name in ("encoder", "to_prefix", "lm")):
+        gradient = "none: frozen" if line.gradient is None else f"norm {line.gradient:.3f}"
+        view.add_row(line.part, f"{line.parameters:,}", gradient)
+    console.print(view)
+    say(f"loss {float(loss.detach()):.3f} nats; the gradient passes through the LM, whose weights stay.", "dim")

@@ -12,7 +12,6 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from minilmm.course.checking import Check, Failed, Wrong, alike, printable, recording
 from minilmm.course.exercises import Exercise, Mutant, load_checks

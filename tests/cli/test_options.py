@@ -12,7 +12,7 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import matplotlib
 import pytest
 import torch
-from minilmm_cli import claims, names, show
+from minilmm_cli import claims, look, names
 from minilmm_cli.common import check_memory
 from minilmm_cli.main import app, main
 
@@ -95,8 +95,8 @@ def test_memory_is_estimated_before_it_is_taken():
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path, monkeypatch):
-    assert show.told_apart(["runs/a", "runs/b"]) == {"a": "runs/a", "b": "runs/b"}
-    assert show.told_apart(["a/run", "b/run", "a/run"]) == {"a/run": "a/run", "b/run": "b/run"}
+    assert look.short_names(["runs/a", "runs/b"]) == {"a": "runs/a", "b": "runs/b"}
+    assert look.short_names(["a/run", "b/run", "a/run"]) == {"a/run": "a/run", "b/run": "b/run"}
     kept = []
     monkeypatch.setattr(
         "minilmm.plots.training_curves", lambda panels: kept.append(panels) or matplotlib.figure.Figure()
