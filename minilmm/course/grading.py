@@ -164,7 +164,7 @@ class Grader:
     def grade(self, exercise: Exercise, text: str, chain: dict[str, str] | None = None) -> Grade:
         """Every check of an exercise, each in a fresh process; one that fails costs its own points alone.
 
-        A file that fails while it loads, or is lost, is not tried again. The first failing check tells the known mistake.
+        A file that fails while it loads, or is lost, is not tried again. The first failing check names the mistake.
         """
         made: list[Attempt] = []
         for check in self.checks(exercise):
