@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-PUNCTUATION = (
-    ';/[]"{}()=+\\_-><@`,?!'  # a colon, a percent, dollar or number sign, & and * are kept: they mean something
-)
+PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'  # without the colon, %, $, #, & and *, which mean something
 ARTICLES = ("a", "an", "the")
 NUMBERS = "zero one two three four five six seven eight nine ten"
 DIGITS = {word: str(n) for n, word in enumerate(NUMBERS.split())} | {"none": "0"}
@@ -23,9 +21,10 @@ CONTRACTED = """
     what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't
     would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
+# Each with an apostrophe left out
 CONTRACTIONS = {
-    w[:i] + w[i + 1 :]: w for w in CONTRACTED.split() for i, sign in enumerate(w) if sign == "'"
-}  # one ' forgotten
+    word[:i] + word[i + 1 :]: word for word in CONTRACTED.split() for i in range(len(word)) if word[i] == "'"
+}
 
 
 def normalise_answer(text: str) -> str:

@@ -27,17 +27,12 @@ Kind = Literal["color", "shape", "presence", "negated"]
 
 @dataclass(frozen=True)
 class EasyVQA:
-    """One split: N pictures and Q questions about them.
+    """One split: N pictures and Q questions about them."""
 
-    images       (N, 3, R, R) uint8
-    image_index  (Q,) long, the row of each question's picture
-    questions, answers   Q strings each, as the package has them ("what color is the shape?", "blue")
-    """
-
-    images: Tensor
-    image_index: Tensor
-    questions: list[str]
-    answers: list[str]
+    images: Tensor  # (N, 3, R, R) uint8
+    image_index: Tensor  # (Q,) long, the row of each question's picture
+    questions: list[str]  # as the package has them: "what color is the shape?"
+    answers: list[str]  # "blue"
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -50,25 +45,23 @@ def load(split: Literal["train", "test"], resolution: int) -> EasyVQA:
     try:
         import easy_vqa
     except ModuleNotFoundError:
-        questions, answers, numbers, paths = from_asset(split)
+        questions, answers, numbers, paths = read_asset(split)
     else:
-        ask = easy_vqa.get_train_questions if split == "train" else easy_vqa.get_test_questions
-        find = easy_vqa.get_train_image_paths if split == "train" else easy_vqa.get_test_image_paths
-        (questions, answers, numbers), paths = ask(), find()
+        questions, answers, numbers = getattr(easy_vqa, f"get_{split}_questions")()
+        paths = getattr(easy_vqa, f"get_{split}_image_paths")()
     order = sorted(paths)
     row = {number: i for i, number in enumerate(order)}
     images = torch.stack([load_pixels(paths[number], resolution) for number in order])  # (N, 3, R, R)
     return EasyVQA(images, torch.tensor([row[number] for number in numbers]), questions, answers)
 
 
-def from_asset(split: str) -> tuple[list[str], list[str], list[int], dict[int, Path]]:
+def read_asset(split: str) -> tuple[list[str], list[str], list[int], dict[int, Path]]:
     """Questions, answers, numbers of pictures and their files, read without the package."""
     if state("easy-vqa") != "here":
         remedy = 'pip install "minilmm[easy-vqa]", or minilmm assets get easy-vqa'
         raise ModuleNotFoundError(f"easy-vqa is not installed: {remedy}")
     folder = located("easy-vqa") / "easy_vqa" / "data" / split
-    rows = json.loads((folder / "questions.json").read_text())
-    questions, answers, numbers = ([row[i] for row in rows] for i in range(3))
+    questions, answers, numbers = map(list, zip(*json.loads((folder / "questions.json").read_text()), strict=True))
     return questions, answers, numbers, {int(file.stem): file for file in (folder / "images").glob("*.png")}
 
 
@@ -94,14 +87,12 @@ def documents(data: EasyVQA, rows: Sequence[int] | Tensor) -> list[Document]:
     """
     chosen = torch.as_tensor(rows, dtype=torch.long).tolist()
     pixels = {n: Image(data.images[n].float() / 255) for n in set(data.image_index[chosen].tolist())}
-    return [
-        [
-            pixels[int(data.image_index[q])],
-            Text(prompt(data.questions[q]), learn=False),
-            Text(f"{data.answers[q]} . {EOC}"),
-        ]
-        for q in chosen
-    ]
+
+    def document(q: int) -> Document:
+        ask, answer = Text(prompt(data.questions[q]), learn=False), Text(f"{data.answers[q]} . {EOC}")
+        return [pixels[int(data.image_index[q])], ask, answer]
+
+    return [document(q) for q in chosen]
 
 
 def prior(train: EasyVQA, test: EasyVQA) -> float:

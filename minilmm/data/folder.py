@@ -5,12 +5,11 @@ Beside the pictures lies `metadata.jsonl`, one line per picture: {"file_name": "
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
-from minilmm.data.pictures import fingerprint, load_picture
+from minilmm.data.pictures import fingerprint, hash_share, load_picture
 from minilmm.interface.document import Document, Image, Text
 from minilmm.interface.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
 
@@ -76,33 +75,26 @@ def _entry(folder: Path, raw: bytes, where: str) -> tuple[Path, str]:
     return file, text
 
 
-def split_folder(path: str | Path, test: float = 0.2) -> tuple[Pairs, Pairs]:
+def split_folder(path: str | Path, test: float = 0.2, pairs: Pairs | None = None) -> tuple[Pairs, Pairs]:
     """Training and test pairs, the same ones on every machine and in every order of the lines.
 
     A picture's side follows from a hash of its file name, so that later additions move none that is there. Files with
     identical pixels (also under other names, tags or compression) go together, by the first of their names: no test
-    picture is ever trained on.
+    picture is ever trained on. pairs: where the pictures of the folder were listed in another way.
     BadFolder: a side would be empty. BadPicture: a file that cannot be read.
     """
-    return split_pairs(Path(path), read_folder(path), test)
-
-
-def split_pairs(folder: Path, pairs: Pairs, test: float = 0.2) -> tuple[Pairs, Pairs]:
-    """The same for pictures of a folder that were listed in another way."""
+    pairs = read_folder(path) if pairs is None else pairs
     prints = {file: fingerprint(file) for file, _ in pairs}
     first: dict[str, str] = {}
     for file, key in prints.items():
-        name = file.relative_to(folder).as_posix()
+        name = file.relative_to(path).as_posix()
         first[key] = min(first.get(key, name), name)
     sides: tuple[Pairs, Pairs] = [], []
     for file, text in pairs:
-        digest = hashlib.sha256(first[prints[file]].encode("utf-8", "surrogatepass")).digest()
-        sides[int.from_bytes(digest[:8], "big") / 2**64 < test].append((file, text))
+        sides[hash_share(first[prints[file]]) < test].append((file, text))
     if not all(sides):
-        raise BadFolder(
-            f"{folder}: {len(first)} different pictures at test={test} leave the "
-            f"{'test' if sides[0] else 'training'} split empty: add pictures or change the share"
-        )
+        empty = f"leave the {'test' if sides[0] else 'training'} split empty: add pictures or change the share"
+        raise BadFolder(f"{Path(path)}: {len(first)} different pictures at test={test} {empty}")
     return sides
 
 

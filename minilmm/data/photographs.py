@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from minilmm.checkpoints.assets import SYSTEM, AssetError
-from minilmm.data.folder import BadFolder, Pairs, read_folder, split_pairs
+from minilmm.data.folder import BadFolder, Pairs, read_folder, split_folder
 from minilmm.data.named import Form, Named
 from minilmm.data.pictures import load_pixels
 from minilmm.interface.tokenizer import SPECIALS
@@ -28,16 +28,15 @@ def load(resolution: int, folder: Path | None = None) -> Named:
     The last two loads are kept in memory. Names are captions without the full stop, and may repeat. AssetError where
     the system has no stamps; BadFolder and BadPicture name what is wrong with a folder.
     """
-    place = folder if folder is not None else SYSTEM["tuxpaint"].place
+    place = folder or SYSTEM["tuxpaint"].place
     if folder is None and not place.is_dir():
         raise AssetError(f"tuxpaint is not here: apt-get install {SYSTEM['tuxpaint'].package}, or name its folder")
     listed = (place / "metadata.jsonl").is_file()
     pairs = [(file, text.rstrip(". ")) for file, text in read_folder(place)] if listed else read_stamps(place)
-    sides = split_pairs(place, pairs)
-    everything = [*sides[0], *sides[1]]
-    pixels = torch.stack([load_pixels(file, resolution) for file, _ in everything])[None]
-    out = torch.arange(len(everything)) >= len(sides[0])
-    return Named([caption for _, caption in everything], ("photographs",), pixels, out)
+    train, test = split_folder(place, pairs=pairs)
+    pixels = torch.stack([load_pixels(file, resolution) for file, _ in train + test])[None]
+    out = torch.arange(len(pairs)) >= len(train)
+    return Named([caption for _, caption in train + test], ("photographs",), pixels, out)
 
 
 def read_stamps(folder: Path) -> Pairs:
@@ -49,16 +48,15 @@ def read_stamps(folder: Path) -> Pairs:
         raise BadFolder(f"{folder}: no such folder: check the path")
     pairs: Pairs = []
     for file in sorted(folder.rglob("*.png")):
-        told = file.with_suffix(".txt")
+        text = file.with_suffix(".txt")
         copy = "_mirror" in file.stem or "_flip" in file.stem
-        if DRAWN & set(file.relative_to(folder).parts) or copy or not told.is_file():
+        if DRAWN & set(file.relative_to(folder).parts) or copy or not text.is_file():
             continue
-        lines = told.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        caption = lines[0].strip().rstrip(".") if lines else ""
+        first, *_ = text.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
+        caption = first.strip().rstrip(".")
         if caption and not any(token in caption for token in SPECIALS):
             pairs.append((file, caption))
     if not pairs:
-        raise BadFolder(
-            f"{folder}: no picture with a caption: put a lion.txt beside each lion.png, or a metadata.jsonl"
-        )
+        remedy = "put a lion.txt beside each lion.png, or a metadata.jsonl"
+        raise BadFolder(f"{folder}: no picture with a caption: {remedy}")
     return pairs

@@ -12,10 +12,11 @@ import torch
 from PIL import Image, ImageFile
 from torch import Tensor
 
-TURNS = dict(enumerate([
-    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
-], start=2))  # what makes a picture upright, by the orientation that its EXIF names  # fmt: skip
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # what makes a picture upright, by the orientation that its EXIF names  # fmt: skip
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # of an animation, the first frame; no format that starts a program
 
 
@@ -36,26 +37,32 @@ def load_pixels(path: str | Path, resolution: int) -> Tensor:
 
     Turned upright by its EXIF tag, transparency laid on white, grey and CMYK made RGB, 16 bits made 8. It is scaled to
     fit and never cropped or stretched; the rest of the square takes the median colour of the picture's border. White
-    bars would be shapes that are not in the picture (in a world of rectangles they would be rectangles); the border's
-    colour continues a plain background without an edge.
+    bars would be shapes that are not in the picture; the border's colour continues a plain background without an edge.
 
     BadPicture: no such file, no picture, damaged, cut short, or too large to decode safely.
     """
     if resolution < 1:
         raise ValueError(f"resolution must be at least 1 pixel, not {resolution}")
-    return squared(_read(path, at_least=resolution), resolution)
+    return fit_square(_read(path, at_least=resolution), resolution)
 
 
-def squared(picture: Image.Image, resolution: int) -> Tensor:
-    """An RGB picture as (3, R, R) uint8, scaled to fit, the rest of the square in the colour of its border."""
+def fit_square(picture: Image.Image, resolution: int) -> Tensor:
+    """An RGB picture as (3, R, R) uint8, scaled to fit, the rest of the square in the median colour of its border."""
     scale = resolution / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     fitted = picture.resize((width, height), Image.Resampling.BICUBIC)  # antialiased where it shrinks
     if width != height:
-        square = Image.new("RGB", (resolution, resolution), _border(fitted))
+        pixels = np.asarray(fitted)  # (H, W, 3)
+        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        red, green, blue = np.median(edge, axis=0).astype(int).tolist()
+        square = Image.new("RGB", (resolution, resolution), (red, green, blue))
         square.paste(fitted, ((resolution - width) // 2, (resolution - height) // 2))
         fitted = square
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()  # (R, R, 3) -> (3, R, R)
+    return _to_tensor(fitted)
+
+
+def _to_tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
 
 def load_stretched(path: str | Path, resolution: int) -> Tensor:
@@ -63,8 +70,7 @@ def load_stretched(path: str | Path, resolution: int) -> Tensor:
 
     That is how the processors of BLIP-2 and IDEFICS prepare pictures. Raises BadPicture.
     """
-    stretched = _read(path).resize((resolution, resolution), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(stretched)).permute(2, 0, 1).contiguous().float() / 255
+    return _to_tensor(_read(path).resize((resolution, resolution), Image.Resampling.BICUBIC)).float() / 255
 
 
 def fingerprint(path: str | Path) -> str:
@@ -89,13 +95,12 @@ def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
                 _mark_transparent(picture, path, packed)
                 return _rgb(_upright(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
-        raise BadPicture(path, limit, "save it smaller") from None
+        raise BadPicture(path, f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", "save it smaller") from None
     except PermissionError:
         raise BadPicture(path, "may not be read", "change its permissions") from None
     except Image.UnidentifiedImageError:
-        known = ", ".join(FORMATS)
-        raise BadPicture(path, f"not a picture that can be read ({known})", "save it as PNG or JPEG") from None
+        reason = f"not a picture that can be read ({', '.join(FORMATS)})"
+        raise BadPicture(path, reason, "save it as PNG or JPEG") from None
     except Exception as error:  # decoders raise nearly anything on damaged data
         raise BadPicture(path, f"damaged or cut short ({error})", "save or download it again") from None
 
@@ -135,9 +140,6 @@ def _rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _border(picture: Image.Image) -> tuple[int, int, int]:
-    """Median colour of the outermost pixels."""
-    pixels = np.asarray(picture)  # (H, W, 3)
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    red, green, blue = np.median(edge, axis=0).astype(int).tolist()
-    return red, green, blue
+def hash_share(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone: what is below a share goes to one side of a split."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minilmm.interface.tokenizer import BOS, EOC, SPECIALS
-from minilmm.world.grammar import ABSENT, fill_rows, hyphenate, join, keep, say, word
+from minilmm.world.grammar import ABSENT, fill_rows, hyphenate, join, when, word
 from minilmm.world.random import categorical, choices, coins, integers, uniform
 from minilmm.world.scenes import sample_pairs
 from minilmm.world.vocabulary import COLOURS, SHAPES, SIZES, TEST_NAMES, TEXTURES, TRAIN_NAMES, tokenizer
@@ -76,11 +76,12 @@ def _descriptions(attributes: list[Tensor], by_attribute: Tensor, generator: tor
     """Size, texture, colour, shape and place, some of them absent: (B, n, 6)."""
     rows, n = attributes[0].shape
     colour, shape, texture = attributes
-    size = keep(word(SIZES, integers(len(SIZES), (rows, n), generator)), coins((rows,), generator, 0.3))
+    size = word(SIZES, integers(len(SIZES), (rows, n), generator))
+    size = when(coins((rows,), generator, 0.3), size)
     textured = by_attribute | ~coins((rows,), generator, 0.15)
     placed = coins((rows,), generator, 0.1)
-    places = [keep(word(side, integers(2, (rows, n), generator)), placed) for side in SIDES]
-    words = [size, keep(word(TEXTURES, texture), textured), word(COLOURS, colour), word(SHAPES, shape), *places]
+    places = [when(placed, word(side, integers(2, (rows, n), generator))) for side in SIDES]
+    words = [size, when(textured, word(TEXTURES, texture)), word(COLOURS, colour), word(SHAPES, shape), *places]
     return torch.stack(words, -1)
 
 
@@ -99,9 +100,9 @@ def induction_sentence(names: Tensor, ways: Tensor, generator: torch.Generator) 
     said = coins((rows,), generator)
     unused = torch.arange(W, device=names.device) >= ways[:, None]
     order = (uniform(0, 1, (rows, W), generator) + unused).argsort(1)
-    parts = [say("answer with", said)]
+    parts = [when(said, "answer with")]
     for w in range(W):
         here = said & (w < ways)
-        parts += [say("or", here)] if w else []
-        parts.append(keep(names.gather(1, order[:, w : w + 1]), here))
-    return join(*parts, say(".", said))
+        parts += [when(here, "or")] if w else []
+        parts.append(when(here, names.gather(1, order[:, w : w + 1])))
+    return join(*parts, when(said, "."))

@@ -1,17 +1,6 @@
 """The text that the language model reads: no picture, and all that it will need to know to learn from a prompt.
 
-Seven kinds of documents, each a function `(rows, length, generator, pairs) -> (rows, length)` of ids:
-
-lists       random words, repeated: an exact copy is worth predicting (Singh et al. 2025)
-bindings    descriptions followed by names that hold for this document only: by concept, or by one attribute that the
-            reader must find out, sometimes with a fifth of the names wrong; some over arbitrary words in place of
-            descriptions, so that whatever comes before a name can be bound
-captions    a description, then a caption of the same scene
-questions   a described scene and questions about it, as few-shot examples and as dialogues
-induction   "what is it ?" where the document's examples tell what is meant
-fast        names bound first, then a question that uses one
-facts       what no picture shows: where a shape comes from, what a colour is made of
-
+Each kind of document is a function `(rows, length, generator, pairs) -> (rows, length)` of ids, and a line of MIXTURE.
 Names of the test half occur in lists and in none of the others.
 """
 
@@ -24,7 +13,7 @@ from torch import Tensor
 
 from minilmm.interface.tokenizer import BOS, EOC, EOS
 from minilmm.world.bindings import bindings, lists
-from minilmm.world.grammar import caption, describe, fill_rows, hyphenate, join, keep, say, word
+from minilmm.world.grammar import attributes, caption, describe, fill_rows, hyphenate, join, when, word
 from minilmm.world.questions import (
     ATTRIBUTES,
     KINDS,
@@ -35,7 +24,7 @@ from minilmm.world.questions import (
 )
 from minilmm.world.random import choices, coins, integers
 from minilmm.world.scenes import MAX_OBJECTS, sample_scenes, shuffle_objects, with_concepts
-from minilmm.world.vocabulary import COLOURS, MATERIALS, PLACES, SHAPES, TRAIN_NAMES
+from minilmm.world.vocabulary import MATERIALS, PLACES, SHAPES, TRAIN_NAMES
 
 
 def captions(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
@@ -44,7 +33,7 @@ def captions(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     objects = torch.where(coins((count,), generator, 0.6), 1, 1 + integers(MAX_OBJECTS, (count,), generator))
     scenes = sample_scenes(count, generator, objects=objects, split=pairs)
     described = hyphenate(describe(scenes), rows, generator)
-    text = join(described, caption(scenes, generator), say(f"{EOS} {BOS}", coins((count,), generator, 0.3)))
+    text = join(described, caption(scenes, generator), when(coins((count,), generator, 0.3), f"{EOS} {BOS}"))
     return fill_rows(text, rows, length)
 
 
@@ -54,7 +43,8 @@ def questions(rows: int, length: int, generator: torch.Generator, pairs: str) ->
     kind = integers(len(KINDS), (count,), generator)
     scenes = sample_question_scenes(kind, generator, pairs)
     first = question_and_answer(scenes, kind, generator)
-    second = keep(question_and_answer(scenes, kind, generator), coins((count,), generator, 0.2))
+    second = question_and_answer(scenes, kind, generator)
+    second = when(coins((count,), generator, 0.2), second)
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)
     return fill_rows(join(described, first, second), rows, length)
 
@@ -94,19 +84,19 @@ def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
     """Where each shape comes from, what each colour is made of: said plainly, and asked about described scenes."""
     count = rows * (length // 12 + 1)
     scenes = sample_scenes(count, generator, split=pairs)
-    colour, shape = word(COLOURS, scenes.colour[:, :1]), word(SHAPES, scenes.shape[:, :1])
+    _, _, colour, shape = attributes(scenes, 0)
     place = word(PLACES, scenes.shape[:, :1] % len(PLACES))
     stuff = word(MATERIALS, scenes.colour[:, :1] % len(MATERIALS))
     form = integers(4, (count,), generator)
     described = hyphenate(describe(scenes, full=coins((count,), generator)), rows, generator)
-    parts = [
-        keep(join("the", shape, "comes from", place, ".", EOC), form == 0),
-        keep(join(colour, "shapes are made of", stuff, ".", EOC), form == 1),
-        keep(described, form >= 2),
-        keep(join("question : where does the shape come from ? answer :", place, ".", EOC), form == 2),
-        keep(join("question : what is it made of ? answer :", stuff, ".", EOC), form == 3),
-    ]
-    return fill_rows(join(*parts), rows, length)
+    text = join(
+        when(form == 0, "the", shape, "comes from", place, ".", EOC),
+        when(form == 1, colour, "shapes are made of", stuff, ".", EOC),
+        when(form >= 2, described),
+        when(form == 2, "question : where does the shape come from ? answer :", place, ".", EOC),
+        when(form == 3, "question : what is it made of ? answer :", stuff, ".", EOC),
+    )
+    return fill_rows(text, rows, length)
 
 
 Kind = Callable[[int, int, torch.Generator, str], Tensor]
@@ -129,13 +119,11 @@ def sample_text(
     `strict` leaves held-out colour-shape pairs out; `without` leaves kinds of documents out (the others grow).
     Shares that are no whole numbers of rows are rounded at random, so that short batches keep the mixture.
     """
-    kinds = [(kind, share) for name, (kind, share) in MIXTURE.items() if name not in without]
-    weights = torch.tensor([share for _, share in kinds], device=generator.device)
+    kinds, shares = zip(*(entry for name, entry in MIXTURE.items() if name not in without), strict=True)
+    weights = torch.tensor(shares, device=generator.device)
     exact = (weights / weights.sum()).cumsum(0) * rows
     shift = torch.rand((), generator=generator, device=generator.device)
-    ends = [*(exact + shift).floor().long().tolist()[:-1], rows]
-    sizes = [max(0, min(end, rows) - min(start, rows)) for start, end in zip([0, *ends], ends, strict=False)]
+    ends = [*(exact + shift).floor().clamp(max=rows).long().tolist()[:-1], rows]
+    sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     pairs = "train" if strict else "all"
-    return torch.cat(
-        [kind(size, length, generator, pairs) for (kind, _), size in zip(kinds, sizes, strict=True) if size]
-    )
+    return torch.cat([kind(n, length, generator, pairs) for kind, n in zip(kinds, sizes, strict=True) if n])

@@ -34,14 +34,10 @@ def compact(phrase: Tensor, length: int | None = None, fill: int = ABSENT) -> Te
     return out.masked_fill(out == ABSENT, fill)
 
 
-def keep(phrase: Tensor, condition: Tensor) -> Tensor:
-    """The phrase where the condition (B,) holds, nothing elsewhere."""
-    return phrase.masked_fill(~condition[:, None], ABSENT)
-
-
-def say(text: str, condition: Tensor) -> Tensor:
-    """A fixed text in the rows where the condition (B,) holds: (B, K)."""
-    return keep(ids(text).to(condition.device).expand(len(condition), -1), condition)
+def when(condition: Tensor, *phrases: Tensor | str) -> Tensor:
+    """The phrases side by side in the rows where the condition (B,) holds, nothing elsewhere."""
+    nothing = torch.empty(len(condition), 0, dtype=torch.long, device=condition.device)
+    return join(nothing, *phrases).masked_fill(~condition[:, None], ABSENT)
 
 
 def word(words: list[str], index: Tensor) -> Tensor:
@@ -62,18 +58,16 @@ def place_words(scenes: Scenes, o: int) -> Tensor:
     return torch.stack([vertical, horizontal], 1)
 
 
-def noun(scenes: Scenes, o: int, size: Tensor | bool = False, texture: Tensor | bool = True) -> Tensor:
-    """ "[size] [texture] colour shape" of the o-th object, (B, 4)."""
-    keep_size, keep_texture = (
-        torch.as_tensor(flag, device=scenes.present.device).expand(len(scenes)) for flag in (size, texture)
-    )
-    words = [
-        word(SIZES, scenes.size[:, o]).masked_fill(~keep_size, ABSENT),
-        word(TEXTURES, scenes.texture[:, o]).masked_fill(~keep_texture, ABSENT),
-        word(COLOURS, scenes.colour[:, o]),
-        word(SHAPES, scenes.shape[:, o]),
-    ]
-    return keep(torch.stack(words, 1), scenes.present[:, o])
+def attributes(scenes: Scenes, o: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The words for the o-th object's size, texture, colour and shape, each (B, 1); absent where the object is."""
+    tables = ((SIZES, scenes.size), (TEXTURES, scenes.texture), (COLOURS, scenes.colour), (SHAPES, scenes.shape))
+    size, texture, colour, shape = (when(scenes.present[:, o], word(w, v[:, o : o + 1])) for w, v in tables)
+    return size, texture, colour, shape
+
+
+def noun(scenes: Scenes, o: int) -> Tensor:
+    """Texture, colour and shape of the o-th object, "striped red circle": (B, 3)."""
+    return torch.cat(attributes(scenes, o)[1:], 1)
 
 
 def describe(scenes: Scenes, *, full: Tensor | bool = True) -> Tensor:
@@ -82,11 +76,12 @@ def describe(scenes: Scenes, *, full: Tensor | bool = True) -> Tensor:
     full: with sizes and places ("large striped red circle top left and ..."); otherwise "striped red circle and ...".
     """
     full = torch.as_tensor(full, device=scenes.present.device).expand(len(scenes))
-    parts: list[Tensor | str] = []
+    parts: list[Tensor] = []
     for o in range(max(int(scenes.count.max()), 1)):
         here = scenes.present[:, o]
-        parts += [say("and", here)] if o else []
-        parts += [noun(scenes, o, size=full), keep(place_words(scenes, o), here & full)]
+        size, *rest = attributes(scenes, o)
+        parts += [when(here, "and")] if o else []
+        parts += [when(full, size), *rest, when(here & full, place_words(scenes, o))]
     return compact(join(*parts))
 
 
@@ -97,14 +92,11 @@ def hyphenate(phrase: Tensor, documents: int, generator: torch.Generator, share:
     hyphen, but not beside "and", which keeps objects apart.
     """
     chance = uniform(0.3, 1.0, (documents,), generator) * coins((documents,), generator, share)
+    chance = chance.repeat_interleave(len(phrase) // documents)
     phrase = compact(phrase)
     apart = (phrase == ABSENT) | (phrase == int(ids("and")))
-    gap = (
-        uniform(0, 1, tuple(phrase.shape), generator)[:, 1:]
-        < chance.repeat_interleave(len(phrase) // documents)[:, None]
-    )
-    gap &= ~(apart[:, 1:] | apart[:, :-1])
-    marks = torch.where(gap, int(ids(HYPHEN)), ABSENT)
+    gap = uniform(0, 1, tuple(phrase.shape), generator)[:, 1:] < chance[:, None]
+    marks = torch.where(gap & ~apart[:, 1:] & ~apart[:, :-1], int(ids(HYPHEN)), ABSENT)
     return torch.stack([phrase, F.pad(marks, (0, 1), value=ABSENT)], -1).flatten(1)[:, :-1]
 
 
@@ -123,16 +115,15 @@ def caption(scenes: Scenes, generator: torch.Generator, *, placed: bool = True, 
     chosen, alone = integers(REGISTERS, (len(scenes),), generator), scenes.count == 1
     chosen = chosen if register is None else torch.full_like(chosen, register)
     chosen = torch.where(alone & (chosen == 3) & (not placed), 0, chosen)
-    first, plain, size = noun(scenes, 0), noun(scenes, 0, texture=False), word(SIZES, scenes.size[:, :1])
-    _, texture, colour, shape = first.split(1, 1)
+    size, texture, colour, shape = attributes(scenes, 0)
     one = [
-        join("a", first, "."),
-        join("this is a", plain, ". it is", texture, "."),
-        join("the image shows a", noun(scenes, 0, size=True), "."),
-        join("there is a", first, "at the", place_words(scenes, 0), "."),
+        join("a", noun(scenes, 0), "."),
+        join("this is a", colour, shape, ". it is", texture, "."),
+        join("the image shows a", size, noun(scenes, 0), "."),
+        join("there is a", noun(scenes, 0), "at the", place_words(scenes, 0), "."),
         join("the", shape, "is", colour, "and", texture, "and", size, "."),
     ]
-    phrases = [keep(phrase, alone & (chosen == i)) for i, phrase in enumerate(one)]
+    phrases = [when(alone & (chosen == i), phrase) for i, phrase in enumerate(one)]
     if not bool(alone.all()):
         phrases += _caption_several(scenes, chosen, generator)
     return compact(join(*phrases, EOC))
@@ -144,29 +135,28 @@ def _caption_several(scenes: Scenes, chosen: Tensor, generator: torch.Generator)
     related = several & (chosen == 4) & (scenes.count == 2)
     located = several & (chosen >= 2) & ~related
     number = word(NUMBERS, scenes.count)[:, None]
-    phrases = [keep(join("there are", number, "shapes :"), several & (chosen == 1)), say("there is", located)]
+    phrases = [when(several & (chosen == 1), "there are", number, "shapes :"), when(located, "there is")]
     for o in range(int(scenes.count.max())):
         here = scenes.present[:, o] & several & ~related
-        phrases += [say("and", here)] if o else []
-        phrases += [
-            keep(join("a", noun(scenes, o)), here),
-            keep(join("at the", place_words(scenes, o)), here & located),
-        ]
-    across = relates_horizontally(scenes, coins((len(scenes),), generator))
-    first, second = (noun(scenes, o, texture=False) for o in (0, 1))
-    phrases.append(keep(join("a", first, "is", relation_words(scenes, 0, 1, across), "a", second), related))
-    return [*phrases, say(".", several)]
+        phrases += [when(here, "and")] if o else []
+        phrases += [when(here, "a", noun(scenes, o)), when(here & located, "at the", place_words(scenes, o))]
+    relation, _ = relation_words(scenes, coins((len(scenes),), generator))
+    phrases.append(when(related, "a", noun(scenes, 0)[:, 1:], "is", relation, "a", noun(scenes, 1)[:, 1:]))
+    return [*phrases, when(several, ".")]
 
 
-def relation_words(scenes: Scenes, a: int, b: int, horizontal: Tensor) -> Tensor:
-    """How object a stands to object b: "left of", "right of", "above" or "below", (B, 2)."""
-    left, above = scenes.x[:, a] < scenes.x[:, b], scenes.y[:, a] < scenes.y[:, b]
-    across = [say("left of", horizontal & left), say("right of", horizontal & ~left)]
-    return compact(join(*across, say("above", ~horizontal & above), say("below", ~horizontal & ~above)), 2)
+def relation_words(scenes: Scenes, coin: Tensor) -> tuple[Tensor, Tensor]:
+    """How the first object stands to the second ("left of", "right of", "above", "below"), and the second to the first.
 
+    Along an axis on which their quadrants differ; where both do, the coin (B,) decides. Each (B, 6) with absent words.
+    """
+    x, y = scenes.x, scenes.y
+    columns, rows = ((z[:, 0] < 0.5) != (z[:, 1] < 0.5) for z in (x, y))
+    across = columns & (coin | ~rows)
 
-def relates_horizontally(scenes: Scenes, coin: Tensor) -> Tensor:
-    """Whether to relate the first two objects horizontally: along an axis on which their quadrants differ, (B,)."""
-    columns = (scenes.x[:, 0] < 0.5) != (scenes.x[:, 1] < 0.5)
-    rows = (scenes.y[:, 0] < 0.5) != (scenes.y[:, 1] < 0.5)
-    return columns & (coin | ~rows)
+    def words(a: int, b: int) -> Tensor:
+        left, above = x[:, a] < x[:, b], y[:, a] < y[:, b]
+        horizontal = [when(across & left, "left of"), when(across & ~left, "right of")]
+        return join(*horizontal, when(~across & above, "above"), when(~across & ~above, "below"))
+
+    return words(0, 1), words(1, 0)

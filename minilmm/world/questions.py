@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import compact, join, keep, noun, relates_horizontally, relation_words, say, word
+from minilmm.world.grammar import attributes, compact, join, noun, relation_words, when, word
 from minilmm.world.random import categorical, coins, integers
 from minilmm.world.scenes import MAX_OBJECTS, Scenes, place, sample_scenes
 from minilmm.world.vocabulary import COLOURS, NUMBERS, PLURALS, SHAPES, SIZES, TEXTURES
@@ -23,115 +23,104 @@ YES_NO = ["yes", "no"]
 
 @dataclass(frozen=True)
 class Subject:
-    """What B questions are about, and what their kinds share. The first object of a scene is the one asked about.
-
-    name  (B, 2) words for the first object: "circle", "red shape" or "red circle"
-    coin  (B,) bool, whether the answer is yes, in questions of yes and no
-    turn  (B,) bool, which of two forms to use
-    """
+    """What B questions are about: the first object of each scene."""
 
     scenes: Scenes
-    name: Tensor
-    coin: Tensor
-    turn: Tensor
+    size: Tensor  # (B, 1) a word for the object, as the next three
+    texture: Tensor
+    colour: Tensor
+    shape: Tensor
+    name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
+    coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
+    turn: Tensor  # (B,) bool: which of two forms to use
 
 
 Question = tuple[Tensor, Tensor]  # words (B, K) up to the question mark, answers (B, 1)
 
 
-def ask_color(subject: Subject, generator: torch.Generator) -> Question:
-    """ "what color is the striped circle", "what is the color of the circle"."""
-    what, of = (_without_colour(subject.scenes, generator) for _ in range(2))
-    phrase = [
-        keep(join("what color is the", what), subject.turn),
-        keep(join("what is the color of the", of), ~subject.turn),
-    ]
-    return join(*phrase), word(COLOURS, subject.scenes.colour[:, :1])
+def ask_color(of: Subject, generator: torch.Generator) -> Question:
+    """What color is the striped circle? What is the color of the circle? Of a lone object: of the shape?"""
+    batch, phrases = (len(of.scenes),), []
+    for form, here in (("what color is the", of.turn), ("what is the color of the", ~of.turn)):
+        alone = (of.scenes.count == 1) & coins(batch, generator)
+        textured = coins(batch, generator, 0.3) & ~alone
+        phrases.append(when(here, form, when(textured, of.texture), when(~alone, of.shape), when(alone, "shape")))
+    return join(*phrases), of.colour
 
 
-def ask_shape(subject: Subject, generator: torch.Generator) -> Question:
-    """ "what is the red shape", and where there is one object, sometimes "what shape is in the image"."""
-    plain = (subject.scenes.count == 1) & ~subject.coin
-    phrase = [
-        keep(join("what is the", word(COLOURS, subject.scenes.colour[:, :1]), "shape"), ~plain),
-        say("what shape is in the image", plain & subject.turn),
-        say("what shape does the image contain", plain & ~subject.turn),
-    ]
-    return join(*phrase), word(SHAPES, subject.scenes.shape[:, :1])
+def ask_shape(of: Subject, generator: torch.Generator) -> Question:
+    """What is the red shape? Where there is one object, also: what shape is in the image?"""
+    plain = (of.scenes.count == 1) & ~of.coin
+    phrase = join(
+        when(~plain, "what is the", of.colour, "shape"),
+        when(plain & of.turn, "what shape is in the image"),
+        when(plain & ~of.turn, "what shape does the image contain"),
+    )
+    return phrase, of.shape
 
 
-def ask_texture(subject: Subject, generator: torch.Generator) -> Question:
-    """ "what texture is the circle"."""
-    return join("what texture is the", subject.name), word(TEXTURES, subject.scenes.texture[:, :1])
+def ask_texture(of: Subject, generator: torch.Generator) -> Question:
+    """What texture is the circle?"""
+    return join("what texture is the", of.name), of.texture
 
 
-def ask_size(subject: Subject, generator: torch.Generator) -> Question:
-    """ "what size is the circle"."""
-    return join("what size is the", subject.name), word(SIZES, subject.scenes.size[:, :1])
+def ask_size(of: Subject, generator: torch.Generator) -> Question:
+    """What size is the circle?"""
+    return join("what size is the", of.name), of.size
 
 
-def ask_count(subject: Subject, generator: torch.Generator) -> Question:
-    """ "how many shapes are there": all, or those of the first object's colour (1) or shape (2)."""
-    scenes, what = subject.scenes, integers(3, (len(subject.scenes),), generator)
-    by_colour, by_shape = what == 1, what == 2
-    fits = scenes.present & (~by_colour[:, None] | (scenes.colour == scenes.colour[:, :1]))
-    fits = fits & (~by_shape[:, None] | (scenes.shape == scenes.shape[:, :1]))
-    colour, plural = word(COLOURS, subject.scenes.colour[:, :1]), word(PLURALS, subject.scenes.shape[:, :1])
-    counted = join(keep(colour, by_colour), keep(plural, by_shape), say("shapes", ~by_shape))
-    return join("how many", counted, "are there"), word(NUMBERS, fits.sum(1, keepdim=True))
+def ask_count(of: Subject, generator: torch.Generator) -> Question:
+    """How many shapes are there? All of them, or those of the first object's colour (1) or shape (2)."""
+    scenes, what = of.scenes, integers(3, (len(of.scenes),), generator)
+    fits = scenes.present & ((what != 1)[:, None] | (scenes.colour == scenes.colour[:, :1]))
+    fits = fits & ((what != 2)[:, None] | (scenes.shape == scenes.shape[:, :1]))
+    plural = word(PLURALS, scenes.shape[:, :1])
+    things = join(when(what == 1, of.colour), when(what == 2, plural), when(what != 2, "shapes"))
+    return join("how many", things, "are there"), word(NUMBERS, fits.sum(1, keepdim=True))
 
 
-def ask_exists(subject: Subject, generator: torch.Generator) -> Question:
-    """ "is there a red circle" of a present object, or of one whose colour or shape no object has; some are negated."""
-    scenes, coin, batch = subject.scenes, subject.coin, len(subject.scenes)
+def ask_exists(of: Subject, generator: torch.Generator) -> Question:
+    """Is there a red circle? A present object, or one of a colour or shape that no object has; some are negated."""
+    scenes, batch = of.scenes, (len(of.scenes),)
     other_colour = _absent_value(scenes, scenes.colour, len(COLOURS), generator)
     other_shape = _absent_value(scenes, scenes.shape, len(SHAPES), generator)
-    named = integers(3, (batch,), generator)  # the shape alone (0), the colour alone (1), both (2)
-    colour = torch.where(coin, scenes.colour[:, 0], other_colour)
-    shape = torch.where(coin | (named == 2), scenes.shape[:, 0], other_shape)
-    thing = join(
-        keep(word(COLOURS, colour)[:, None], named != 0),
-        keep(word(SHAPES, shape)[:, None], named != 1),
-        say("shape", named == 1),
+    said = integers(3, batch, generator)  # the shape alone (0), the colour alone (1), both (2)
+    colour = word(COLOURS, torch.where(of.coin, scenes.colour[:, 0], other_colour))[:, None]
+    shape = word(SHAPES, torch.where(of.coin | (said == 2), scenes.shape[:, 0], other_shape))[:, None]
+    thing = join(when(said != 0, colour), when(said != 1, shape), when(said == 1, "shape"))
+    form, negated = integers(4, batch, generator), coins(batch, generator, 0.3)
+    phrase = join(
+        when(form <= 1, "is there", when(negated, "not"), "a", thing),
+        when(form == 1, "in the image"),
+        when(form == 2, "is", when(~negated, "a"), when(negated, "no"), thing, "present"),
+        when(form == 3, "does the image", when(negated, "not"), "contain a", thing),
     )
-    form, negated = integers(4, (batch,), generator), coins((batch,), generator, 0.3)
-    phrase = [
-        keep(join("is there", say("not", negated), "a", thing), form <= 1),
-        say("in the image", form == 1),
-        keep(join(say("is a", ~negated), say("is no", negated), thing, "present"), form == 2),
-        keep(join("does the image", say("not", negated), "contain a", thing), form == 3),
-    ]
-    return join(*phrase), _yes_or_no(coin ^ negated)
+    return phrase, _yes_or_no(of.coin ^ negated)
 
 
-def ask_relation(subject: Subject, generator: torch.Generator) -> Question:
-    """ "is the circle left of the blue star", about the first two objects."""
-    across = relates_horizontally(subject.scenes, subject.turn)
-    right, wrong = relation_words(subject.scenes, 0, 1, across), relation_words(subject.scenes, 1, 0, across)
-    said = torch.where(subject.coin[:, None], right, wrong)
-    return join("is the", subject.name, said, "the", _second(subject.scenes)), _yes_or_no(subject.coin)
+def ask_relation(of: Subject, generator: torch.Generator) -> Question:
+    """Is the circle left of the blue star? About the first two objects."""
+    true, false = relation_words(of.scenes, of.turn)
+    relation = torch.where(of.coin[:, None], true, false)
+    return join("is the", of.name, relation, "the", noun(of.scenes, 1)[:, 1:]), _yes_or_no(of.coin)
 
 
-def ask_compare(subject: Subject, generator: torch.Generator) -> Question:
-    """ "is the circle larger than the blue star", about the first two objects."""
-    larger = subject.scenes.radius[:, :1] > subject.scenes.radius[:, 1:2]
-    said = word(["smaller", "larger"], (larger == subject.coin[:, None]).long())
-    return join("is the", subject.name, said, "than the", _second(subject.scenes)), _yes_or_no(subject.coin)
+def ask_compare(of: Subject, generator: torch.Generator) -> Question:
+    """Is the circle larger than the blue star? About the first two objects."""
+    larger = of.scenes.radius[:, 0] > of.scenes.radius[:, 1]
+    relation = word(["smaller", "larger"], (larger == of.coin).long())[:, None]
+    return join("is the", of.name, relation, "than the", noun(of.scenes, 1)[:, 1:]), _yes_or_no(of.coin)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of question: how to ask, which answers are possible, and what the scenes need.
-
-    objects: how many at least. repeats: one to four objects, half of them in the first one's colour and shape.
-    sizes_differ: of the first two objects one is small and one is large.
-    """
+    """A kind of question."""
 
     ask: Callable[[Subject, torch.Generator], Question]
-    answers: list[str]
-    objects: int = 1
-    repeats: bool = False
-    sizes_differ: bool = False
+    answers: list[str]  # that are possible
+    objects: int = 1  # that its scenes have at least
+    repeats: bool = False  # one to four objects, half of them in the first one's colour and shape
+    sizes_differ: bool = False  # of the first two objects, one is small and one is large
 
 
 KINDS = {
@@ -155,10 +144,10 @@ def question(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> tuple[
     within a scene. Answers to yes-no questions are balanced.
     """
     coin, turn = (coins((len(scenes),), generator) for _ in range(2))
-    subject = Subject(scenes, _name(scenes, generator), coin, turn)
+    subject = Subject(scenes, *attributes(scenes, 0), _name(scenes, generator), coin, turn)
     phrases, answers = zip(*(each.ask(subject, generator) for each in KINDS.values()), strict=True)
-    chosen = [keep(phrase, kind == i) for i, phrase in enumerate(phrases)]
-    return compact(join(*chosen, "?")), torch.cat(answers, 1).gather(1, kind[:, None])
+    asked = [when(kind == i, phrase) for i, phrase in enumerate(phrases)]
+    return compact(join(*asked, "?")), torch.cat(answers, 1).gather(1, kind[:, None])
 
 
 def sample_question_scenes(kind: Tensor, generator: torch.Generator, split: str) -> Scenes:
@@ -182,24 +171,14 @@ def sample_question_scenes(kind: Tensor, generator: torch.Generator, split: str)
 
 
 def _name(scenes: Scenes, generator: torch.Generator) -> Tensor:
-    """Names the first object where colours and shapes differ: "circle", "red shape" or "red circle", (B, 2)."""
-    _, _, colour, shape = noun(scenes, 0).split(1, 1)
-    how = integers(3, (len(scenes),), generator)
+    """Names the first object where colours and shapes differ: "circle", "red shape" or "red circle", (B, 3)."""
+    _, _, colour, shape = attributes(scenes, 0)
+    said = integers(3, (len(scenes),), generator)  # the shape alone (0), the colour alone (1), both (2)
     alone = (scenes.count == 1) & coins((len(scenes),), generator)
-    with_shape = (how != 1) & ~alone
-    return compact(join(keep(colour, (how != 0) & ~alone), keep(shape, with_shape), say("shape", ~with_shape)), 2)
-
-
-def _without_colour(scenes: Scenes, generator: torch.Generator) -> Tensor:
-    """The first object without its colour: "circle", "striped circle", or "shape" where it is alone: (B, 3)."""
-    alone = (scenes.count == 1) & coins((len(scenes),), generator)
-    _, texture, _, shape = noun(scenes, 0, texture=coins((len(scenes),), generator, 0.3) & ~alone).split(1, 1)
-    return join(texture, keep(shape, ~alone), say("shape", alone))
-
-
-def _second(scenes: Scenes) -> Tensor:
-    """The colour and shape of the second object, (B, 2)."""
-    return noun(scenes, 1)[:, 2:]
+    said = said.masked_fill(alone, 3)  # neither
+    return join(
+        when((said == 1) | (said == 2), colour), when((said == 0) | (said == 2), shape), when(said % 2 == 1, "shape")
+    )
 
 
 def _absent_value(scenes: Scenes, values: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -225,8 +204,8 @@ def question_and_answer(scenes: Scenes, kind: Tensor, generator: torch.Generator
 
 def what_is_it(scenes: Scenes, attribute: Tensor) -> Tensor:
     """The answers to "what is it ?" where one of ATTRIBUTES (B,) is meant: (B, 1)."""
-    fields = ((COLOURS, scenes.colour), (SHAPES, scenes.shape), (TEXTURES, scenes.texture), (SIZES, scenes.size))
-    return torch.cat([word(words, values[:, :1]) for words, values in fields], 1).gather(1, attribute[:, None])
+    size, texture, colour, shape = attributes(scenes, 0)
+    return torch.cat([colour, shape, texture, size], 1).gather(1, attribute[:, None])
 
 
 def name_question(scenes: Scenes, called: Tensor, attribute: Tensor, answered: bool = True) -> Tensor:

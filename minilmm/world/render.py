@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from minilmm.world.random import uniform
 from minilmm.world.scenes import Scenes
-from minilmm.world.sprites import SPAN, glyphs, letters, shape_atlas
+from minilmm.world.sprites import SPAN, glyphs, letter_atlas, shape_atlas
 from minilmm.world.vocabulary import RGB
 
 RESOLUTION = 48
@@ -24,26 +23,18 @@ RIM = 0.75 / 48  # a textured object's outline keeps its colour, or small stars 
 SPECKLE = 0.02  # the largest pixel noise
 
 
-@dataclass(frozen=True)
-class Look:
-    """How B scenes look beyond what a caption says: `fill`, `accent` (B, O, 3) RGB, `noise` (B, R, R)."""
-
-    fill: Tensor
-    accent: Tensor
-    noise: Tensor
-
-    def __getitem__(self, rows: slice | Tensor) -> Look:
-        return Look(*(getattr(self, f.name)[rows] for f in fields(self)))
-
-
-def sample_look(scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION) -> Look:
-    """Colours near the named ones, the accents of their textures, and pixel noise."""
+def sample_look(
+    scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How B scenes look beyond what a caption says: colours near the named ones (B, O, 3), the accents of their
+    textures (B, O, 3), and pixel noise (B, R, R).
+    """
     batch, O = scenes.colour.shape
     named = torch.tensor(RGB, device=generator.device)[scenes.colour]  # (B, O, 3)
     fill = (named + uniform(-0.035, 0.035, (batch, O, 3), generator)).clamp(0, 1)
     light = named.mean(-1, keepdim=True) > 0.6  # yellow: a lighter accent would not show
     accent = torch.where(light, fill * 0.45, fill + (1 - fill) * 0.75)
-    return Look(fill, accent, uniform(-SPECKLE, SPECKLE, (batch, resolution, resolution), generator))
+    return fill, accent, uniform(-SPECKLE, SPECKLE, (batch, resolution, resolution), generator)
 
 
 def local(x: Tensor, y: Tensor, scale: Tensor, angle: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
@@ -81,35 +72,35 @@ def texture(kind: Tensor, x: Tensor, y: Tensor, angle: Tensor, resolution: int) 
     return ((size[:, None, None] - distance) * (PERIOD * resolution) + 0.5).clamp_(0, 1)
 
 
-def draw_scenes(scenes: Scenes, look: Look) -> Tensor:
-    """Scenes with a given look: (B, 3, R, R) in [0, 1]. Earlier objects lie on later ones.
+def draw_scenes(scenes: Scenes, fill: Tensor, accent: Tensor, noise: Tensor) -> Tensor:
+    """Scenes with a given look (`sample_look`): (B, 3, R, R) in [0, 1]. Earlier objects lie on later ones.
 
     A picture is a weighted sum of a few colours, so the weights of a pixel are found first and mixed in one product.
     """
-    batch, R = len(scenes), look.noise.shape[-1]
+    batch, R = len(scenes), noise.shape[-1]
     O = max(int(scenes.count.max()), 1) if batch else 1
     here = scenes.present[:, :O]
     shape, kind, x, y, radius, angle = (
         value[:, :O][here] for value in (scenes.shape, scenes.texture, scenes.x, scenes.y, scenes.radius, scenes.angle)
     )  # each (N,): only what is there is drawn
-    solid, accent = look.noise.new_zeros(2, batch, O, R, R)
-    deep = depth(shape_atlas(device=x.device)[shape], x, y, radius, angle, R)  # (N, R, R)
+    solid, textured = noise.new_zeros(2, batch, O, R, R)
+    deep = depth(shape_atlas(x.device)[shape], x, y, radius, angle, R)  # (N, R, R)
     solid[here] = cover(deep)
-    accent[here] = texture(kind, x, y, angle, R) * cover(deep - RIM * R)
-    free = torch.ones_like(look.noise)  # (B, R, R), the share of a pixel that is not painted yet
+    textured[here] = texture(kind, x, y, angle, R) * cover(deep - RIM * R)
+    free = torch.ones_like(noise)  # (B, R, R), the share of a pixel that is not painted yet
     for o in range(O):
         solid[:, o] *= free
         free = free - solid[:, o]
-        accent[:, o] = torch.minimum(accent[:, o], solid[:, o])
-    weights = torch.cat([free[:, None], solid, accent, look.noise[:, None]], 1)
-    fill, change = look.fill[:, :O], look.accent[:, :O] - look.fill[:, :O]
+        textured[:, o] = torch.minimum(textured[:, o], solid[:, o])
+    weights = torch.cat([free[:, None], solid, textured, noise[:, None]], 1)
+    fill, change = fill[:, :O], accent[:, :O] - fill[:, :O]
     colours = torch.cat([scenes.background[:, None], fill, change, torch.ones_like(fill[:, :1])], 1)
     return (colours.mT @ weights.flatten(2)).clamp_(0, 1).view(batch, 3, R, R)
 
 
 def render(scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION) -> Tensor:
     """Pictures of scenes: (B, 3, R, R) float32 in [0, 1], the same for the same seed."""
-    return draw_scenes(scenes, sample_look(scenes, generator, resolution))
+    return draw_scenes(scenes, *sample_look(scenes, generator, resolution))
 
 
 def print_ink(ink: Tensor, generator: torch.Generator) -> Tensor:
@@ -139,18 +130,17 @@ def render_words(indices: Tensor, generator: torch.Generator, resolution: int = 
     here, device = indices >= 0, indices.device
     count = here.sum(1).clamp(min=1)
     pitch = 12 / 7  # six of a letter's boxes, in radii
-    widest = 0.94 / (pitch * count - 2 / 7)  # the radius at which the word fills the picture
-    radius = widest.clamp(max=0.34) * uniform(0.88, 1.0, (batch,), generator)
-    half = radius * (pitch * count - 2 / 7) / 2
+    length = pitch * count - 2 / 7  # of the word, in radii
+    radius = (0.94 / length).clamp(max=0.34) * uniform(0.88, 1.0, (batch,), generator)  # 0.94 fills the picture
+    half = radius * length / 2
     angle = uniform(-0.1, 0.1, (batch,), generator) / count.sqrt()
     x = 0.5 + uniform(-1, 1, (batch,), generator) * (0.48 - half).clamp(min=0)
     y = 0.5 + uniform(-1, 1, (batch,), generator) * (0.44 - radius - half * angle.sin().abs()).clamp(min=0)
-    along = (torch.arange(L, device=device) - (count[:, None] - 1) / 2) * pitch * radius[:, None]  # (B, L)
-    across = y[:, None] + along * angle.sin()[:, None]
-    along = x[:, None] + along * angle.cos()[:, None]
-    sizes, angles = radius[:, None].expand(batch, L)[here], angle[:, None].expand(batch, L)[here]
+    offset = (torch.arange(L, device=device) - (count[:, None] - 1) / 2) * pitch * radius[:, None]  # (B, L)
+    across, down = x[:, None] + offset * angle.cos()[:, None], y[:, None] + offset * angle.sin()[:, None]
     ink = torch.zeros(batch, L, resolution, resolution, device=device)
-    ink[here] = cover(depth(letters(indices[here]), along[here], across[here], sizes, angles, resolution))
+    x, y, radius, angle = (v.expand(batch, L)[here] for v in (across, down, radius[:, None], angle[:, None]))
+    ink[here] = cover(depth(letter_atlas(device)[indices[here]], x, y, radius, angle, resolution))
     return print_ink(ink.amax(1), generator)
 
 

@@ -18,26 +18,18 @@ LARGE = 0.1875  # an object's radius from which it is called large, as a share o
 
 @dataclass(frozen=True)
 class Scenes:
-    """B scenes of up to O objects, as tensors.
+    """B scenes of up to O objects; colours, shapes, textures and sizes are indices into the vocabulary's lists."""
 
-    present  (B, O) bool        is there an o-th object? Present ones come first
-    colour, shape, texture, size   (B, O) long, indices into the vocabulary's lists; 0 where absent
-    x, y     (B, O) float       centres in [0, 1], y downwards
-    radius   (B, O) float       share of the picture's side; at least LARGE where size is 1
-    angle    (B, O) float       radians, small: shapes stay recognisable
-    background (B, 3) float     RGB in [0, 1]
-    """
-
-    present: Tensor
-    colour: Tensor
+    present: Tensor  # (B, O) bool: is there an o-th object? Present ones come first
+    colour: Tensor  # (B, O) long, as the next three; 0 where absent
     shape: Tensor
     texture: Tensor
     size: Tensor
-    x: Tensor
-    y: Tensor
-    radius: Tensor
-    angle: Tensor
-    background: Tensor
+    x: Tensor  # (B, O) float, centres in [0, 1]
+    y: Tensor  # downwards
+    radius: Tensor  # (B, O) share of the picture's side; at least LARGE where size is 1
+    angle: Tensor  # (B, O) radians, small: shapes stay recognisable
+    background: Tensor  # (B, 3) RGB in [0, 1]
 
     def __len__(self) -> int:
         return len(self.present)

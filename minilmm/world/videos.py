@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from minilmm.world.random import uniform
+from minilmm.world.random import coins, uniform
 from minilmm.world.render import RESOLUTION, draw_scenes, sample_look
 from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import VERBS
@@ -21,35 +19,27 @@ STEP = 0.7  # radians per frame, no multiple of any shape's symmetry: a spinning
 def act(scenes: Scenes, verb: Tensor, frames: int, generator: torch.Generator) -> Scenes:
     """B scenes at each of T moments: B * T scenes, a video's frames side by side."""
     batch, device = len(scenes), generator.device
-    moment = torch.arange(frames, device=device)
-    t = moment / max(frames - 1, 1)  # (T,), 0 to 1
-    heading = uniform(0, torch.pi / 2, (batch, 1), generator)
-    turning = STEP * (2 * (uniform(0, 1, (batch, 1), generator) < 0.5) - 1)
-    x, y, radius, angle = (value[:, :1] for value in (scenes.x, scenes.y, scenes.radius, scenes.angle))  # (B, 1)
-
-    def does(kind: int) -> Tensor:
-        return (verb == kind)[:, None]
+    rows = torch.arange(batch, device=device).repeat_interleave(frames)
+    moment = torch.arange(frames, device=device).repeat(batch)  # (B * T,), as all that follows
+    t = moment / max(frames - 1, 1)  # 0 to 1
+    heading = uniform(0, torch.pi / 2, (batch,), generator)[rows]
+    turn = STEP * (2 * coins((batch,), generator)[rows] - 1)
+    moved, kind = scenes[rows], verb[rows]
+    x, y, radius, angle = (value[:, 0].clone() for value in (moved.x, moved.y, moved.radius, moved.angle))
 
     def towards(start: Tensor, step: Tensor) -> Tensor:
         """Along one axis, to the side that has more room, and never more than a bit out of the picture."""
         margin = 0.6 * radius
         end = torch.minimum(torch.maximum(torch.where(start < 0.5, start + step, start - step), margin), 1 - margin)
-        return start + (end - start) * t  # (B, T)
+        return torch.where(kind == MOVES, start + (end - start) * t, start)
 
-    gone = does(BLINKS) & (moment % 2 == 1)
-    scale = torch.where(does(GROWS), LEAST + (1 - LEAST) * t, torch.where(does(SHRINKS), 1 - (1 - LEAST) * t, 1.0))
-    first = {
-        "x": torch.where(does(MOVES), towards(x, REACH * heading.cos()), x).masked_fill(gone, -9.0),
-        "y": torch.where(does(MOVES), towards(y, REACH * heading.sin()), y),
-        "radius": radius * scale,
-        "angle": angle + does(SPINS) * turning * moment,
-    }  # each (B, T); an object that blinks waits outside the picture
-    rows = torch.arange(batch, device=device).repeat_interleave(frames)
-    flat = scenes[rows]  # (B * T, ...)
-    changed = {name: getattr(flat, name).clone() for name in first}
-    for name, value in first.items():
-        changed[name][:, 0] = value.flatten()
-    return replace(flat, **changed)
+    gone = (kind == BLINKS) & (moment % 2 == 1)  # an object that blinks waits outside the picture
+    moved.x[:, 0] = towards(x, REACH * heading.cos()).masked_fill(gone, -9.0)
+    moved.y[:, 0] = towards(y, REACH * heading.sin())
+    scale = torch.where(kind == GROWS, LEAST + (1 - LEAST) * t, torch.where(kind == SHRINKS, 1 - (1 - LEAST) * t, 1.0))
+    moved.radius[:, 0] = radius * scale
+    moved.angle[:, 0] = angle + (kind == SPINS) * turn * moment
+    return moved
 
 
 def render_video(
@@ -65,4 +55,4 @@ def render_video(
     look = sample_look(scenes, generator, resolution)
     moments = act(scenes, verb, frames, generator) if frames > 1 else scenes
     rows = torch.arange(len(scenes), device=generator.device).repeat_interleave(frames)
-    return draw_scenes(moments, look[rows]).unflatten(0, (len(scenes), frames))
+    return draw_scenes(moments, *(part[rows] for part in look)).unflatten(0, (len(scenes), frames))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minilmm.world.render import blank, degrade, render, render_glyphs, render_words
 from minilmm.world.scenes import MAX_OBJECTS, Scenes, same_concept, sample_scenes
-from minilmm.world.sprites import ATLAS, GLYPH_SIZE, glyphs, hashed, letters, shape_atlas
+from minilmm.world.sprites import ATLAS, GLYPH_SIZE, glyphs, hash_classes, letter_atlas, shape_atlas
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import COLOURS, RGB, SHAPES, TEXTURES, VERBS
 
@@ -124,13 +124,13 @@ def test_glyph_instances_are_nearest_to_their_class(start: int) -> None:
 def test_glyph_classes_are_integers_from_zero() -> None:
     with pytest.raises(ValueError, match="-3"):
         glyphs(torch.tensor([1, -3]), seeded())
-    chance = hashed(torch.arange(4096), 4)
+    chance = hash_classes(torch.arange(4096), 4)
     assert chance.min() >= 0 and chance.max() < 1 and (chance.mean(0) - 0.5).abs().max() < 0.02
     assert torch.corrcoef(chance.T).fill_diagonal_(0).abs().max() < 0.06
 
 
 def test_letters_differ_and_words_have_as_much_ink_as_letters() -> None:
-    every = letters(torch.arange(36))
+    every = letter_atlas()
     assert every.shape == (36, ATLAS, ATLAS)
     lit = (every < 0).float().flatten(1)
     assert torch.cdist(lit, lit, p=1).fill_diagonal_(999).min() > 20
