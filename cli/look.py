@@ -169,7 +169,7 @@ def gates(run: str, out: Path, seed: int) -> None:
     """gates.png: tanh(alpha) over training; and what the gates do: left as they are, closed, opened wide."""
     from minilmm import plots
     from minilmm.checkpoints.saving import LOG, find, read_log
-    from minilmm.evaluation.fewshot import evaluate
+    from minilmm.evaluation.fewshot import Request, evaluate
     from minilmm.evaluation.looks import gates_at
     from minilmm.evaluation.tasks import Settings
     from minilmm.training.flamingo import gates as gates_of
@@ -180,12 +180,11 @@ def gates(run: str, out: Path, seed: int) -> None:
     for name, layer in model.xattn.items():
         view.add_row(name, *(f"{float(a.detach().tanh()):+.3f}" for a in (layer.alpha_xattn, layer.alpha_dense)))
     console.print(view)
-    settings, resolution = Settings(ways=5, shots=1), model.config.vision.resolution
+    request = Request((1,), Settings(ways=5), 200, ("real",), seed=seed)
     view = new_table("gates", "naming, 5 ways, 1 shot")
     for value, name in ((None, "as trained"), (0.0, "all closed: the language model alone"), (1.0, "all at 1")):
         with gates_at(model, value):
-            how: dict[str, Any] = {"episodes": 200, "conditions": ("real",), "seed": seed, "resolution": resolution}
-            row = evaluate(model, "naming", shots=(1,), settings=settings, **how)["rows"][0]
+            row = evaluate(model, "naming", request)["rows"][0]
         view.add_row(name, f"{share(row['value'])} {share(row['low'], 2)}-{share(row['high'], 2)}")
     console.print(view)
     console.print("at step 0, with all gates closed, the gradient of the loss is")

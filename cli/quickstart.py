@@ -176,12 +176,15 @@ def differences(out: Path) -> list[tuple[str, ...]]:
 
 def measured(model: Any, name: str, episodes: int, seed: int, device: str, drawn: bool) -> dict[str, Any]:
     """The panels' results by their titles; under every condition where they are drawn, else beside blank pictures."""
-    from minilmm.evaluation.tasks import Settings
+    from minilmm.evaluation.fewshot import Request
+    from minilmm.evaluation.tasks import CONDITIONS, TASKS, Settings
 
-    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": device}
-    how["conditions"] = None if drawn else ("real", "blank_images")
+    under = CONDITIONS if drawn else ("real", "blank_images")
     return {
-        title: few_shot(name, model, task, shots, Settings(ways=ways), **how) for title, task, ways, shots in PANELS
+        title: few_shot(
+            name, model, TASKS[task], Request(shots, Settings(ways=ways), episodes, under, seed=seed), device
+        )
+        for title, task, ways, shots in PANELS
     }
 
 

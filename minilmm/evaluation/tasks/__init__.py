@@ -6,10 +6,11 @@ said on its line. To add one, write its file and its line.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minilmm.evaluation.tasks.task import SPLITS, Settings, Task, even_prior, later, ranked_prior
+from minilmm.evaluation.tasks.task import CONDITIONS, SPLITS, Settings, Task, even_prior, later, ranked_prior
 
 if TYPE_CHECKING:
     from minilmm.data.named import Form, Named
@@ -50,7 +51,7 @@ def task_named(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if Path(name).is_dir():
-        return FOLDER.over(Path(name))
+        return replace(FOLDER, name=name).over(Path(name))
     raise ValueError(f"unknown task {name!r}: choose from {', '.join(TASKS)}, or name a folder of pictures")
 
 
@@ -61,4 +62,4 @@ def real_task(name: str, data: Named, tokenizer: Tokenizer, form: Form | None = 
     return REAL[name].over(data, tokenizer, form, tokenizer=tokenizer)
 
 
-__all__ = ["FOLDER", "REAL", "SPLITS", "TASKS", "Settings", "Task", "real_task", "task_named"]
+__all__ = ["CONDITIONS", "FOLDER", "REAL", "SPLITS", "TASKS", "Settings", "Task", "real_task", "task_named"]
