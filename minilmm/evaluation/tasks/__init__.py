@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minilmm.evaluation.tasks.task import CONDITIONS, SPLITS, Settings, Task, even_prior, later, ranked_prior
+from minilmm.evaluation.tasks.settings import CONDITIONS, SPLITS, Settings
+from minilmm.evaluation.tasks.task import Task, later
 
 if TYPE_CHECKING:
     from minilmm.data.named import Form, Named
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NAMING = ("ways", "repeats", "induction")
 TO_SIXTEEN = (0, 1, 2, 4, 8, 16)
+even_prior, ranked_prior = later("priors.even"), later("priors.ranked")
 SAID = ("generate", "rank")
 
 TASKS = {task.name: task for task in (

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minilmm.evaluation.tasks.episodes import Episodes, pairs_of
 from minilmm.evaluation.tasks.naming import assemble, nonsense
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks.settings import Settings
 from minilmm.world.exemplars import arrange
 from minilmm.world.scenes import Scenes, choices, integers, same_concept
 from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES

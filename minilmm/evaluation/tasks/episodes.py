@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.evaluation.tasks.task import SPLITS, Settings, Task
+from minilmm.evaluation.tasks.settings import SPLITS, Settings
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.grammar import ABSENT, compact
 from minilmm.world.render import render, render_glyphs
@@ -123,20 +123,6 @@ def check_split(episodes: Episodes, settings: Settings) -> None:
         assert bool((out == (settings.split == "held-out"))[episodes.pictures.present].all()), "a pair of another split"
     other = names_of("train" if settings.split == "held-out" else "held-out", episodes.texts.device)
     assert not bool(torch.isin(episodes.texts, other).any()), "a name of another split"
-
-
-def most_common_prior(
-    task: Task, settings: Settings, scoring: str, device: torch.device | str, draws: int = 4000
-) -> float:
-    """How often the most common answer is right, given what question and demonstrations give away without pictures."""
-    key = (settings, str(device))
-    if key not in task.priors:
-        generator = torch.Generator(device).manual_seed(7)
-        blocks = [task.sample(500, generator, settings) for _ in range(draws // 500)]
-        answer, group = (torch.cat([getattr(b, name) for b in blocks]) for name in ("target", "group"))
-        most = [int(answer[group == g].bincount().max()) for g in group.unique()]
-        task.priors[key] = sum(most) / len(answer)
-    return task.priors[key]
 
 
 def table(phrases: Sequence[str], tokenizer: Tokenizer) -> Tensor:

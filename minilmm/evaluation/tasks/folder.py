@@ -13,7 +13,7 @@ from minilmm.data.folder import BadFolder, read_folder, split_folder
 from minilmm.data.named import alike, unlike
 from minilmm.data.pictures import load_pixels
 from minilmm.evaluation.tasks.episodes import Episodes, Stored, table
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks.settings import Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT
 from minilmm.world.scenes import integers

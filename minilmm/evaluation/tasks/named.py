@@ -10,7 +10,7 @@ from minilmm.data import named
 from minilmm.data.named import Named, alike, shown, unlike
 from minilmm.evaluation.tasks.episodes import Episodes, joined, table
 from minilmm.evaluation.tasks.naming import Form, lay_out
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks.settings import Settings
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.exemplars import arrange
 from minilmm.world.scenes import choices, integers

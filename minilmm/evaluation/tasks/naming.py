@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, joined, names_of, pairs_of
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks.settings import Settings
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.exemplars import arrange
 from minilmm.world.grammar import ABSENT, describe, join

@@ -11,28 +11,10 @@ if TYPE_CHECKING:
     import torch
 
     from minilmm.evaluation.tasks.episodes import Episodes
+    from minilmm.evaluation.tasks.settings import Settings
     from minilmm.interface.tokenizer import Tokenizer
 
-SPLITS = ("held-out", "train")
-CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
 EVERY = ("episodes", "shots", "split", "conditions", "beams", "zero_shot_texts")  # options that every task reads
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How episodes are made; a task reads what concerns it.
-
-    shots: examples per class in naming tasks, whole examples elsewhere. ways: classes. repeats: extra copies of each
-    demonstration. induction: say the names in a first sentence. names: "nonsense" or "real". split: "held-out" (the
-    default of every evaluation) or "train".
-    """
-
-    shots: int = 1
-    ways: int = 2
-    repeats: int = 0
-    induction: bool = False
-    names: str = "nonsense"
-    split: str = "held-out"
 
 
 def later(name: str) -> Callable[..., Any]:
@@ -45,17 +27,7 @@ def later(name: str) -> Callable[..., Any]:
     return call
 
 
-def even_prior(task: Task, settings: Settings, scoring: str, device: torch.device | str) -> float:
-    """Every class is the right one equally often."""
-    return 1 / settings.ways
-
-
-def ranked_prior(task: Task, settings: Settings, scoring: str, device: torch.device | str) -> float:
-    """The same where candidates are ranked; nobody guesses a whole caption."""
-    return 1 / settings.ways if scoring == "rank" else 0.0
-
-
-most_common_prior, check_split = later("episodes.most_common_prior"), later("episodes.check_split")
+most_common, check_split = later("priors.most_common"), later("episodes.check_split")
 
 
 @dataclass(frozen=True)
@@ -87,7 +59,7 @@ class Task:
     ways: int | None = None
     pooled: bool = False
     described: bool = True
-    prior: Callable[[Task, Settings, str, torch.device | str], float] = most_common_prior
+    prior: Callable[[Task, Settings, str, torch.device | str], float] = most_common
     ideal: Callable[[int], float] | None = None
     check: Callable[[Episodes, Settings], None] = check_split
     tokenizer: Tokenizer | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks.episodes import Episodes, Stored, as_wide, joined, names_of, pairs_of, table
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks.settings import Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world.corpus import name_question, what_is_it
 from minilmm.world.grammar import ABSENT, describe, join
