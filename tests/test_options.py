@@ -86,7 +86,7 @@ def test_options_of_a_task_that_read_alike_are_one_answer(generator):
     wanted = dict(enumerate(drawn.answers[:, 0].tolist()))
     model = Says(lambda prompt, option: 0.0)
     model.score = lambda b, c, m: (c[:, :, 0] == torch.tensor(list(wanted.values()))[:, None]).float()
-    assert all(rank(model, [(batch, doubled)]))
+    assert all(rank(model, [(batch, doubled)], WORDS, Request()))
     task = Task("doubled", lambda *_: replace(doubled, group=drawn.group), check=lambda *_: None)
     result = evaluate(model, task, Request((1,), episodes=40, conditions=("real",)))
     share = (drawn.target == 0).double().mean().item()

@@ -310,7 +310,7 @@ def silenced(heads):
 
 def naming():
     """Right or not, per episode of 5 ways and one shot: (100,)."""
-    return torch.tensor(rank(lm, [(batch, episodes)])).float()
+    return torch.tensor(rank(lm, [(batch, episodes)], tokenizer(), Request())).float()
 
 
 text = corpus.captions(16, 96, torch.Generator().manual_seed(1), "all")
