@@ -29,7 +29,7 @@ from timing import Spread, in_turn, matrix_peak, seconds, timed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.document import Batch
@@ -244,10 +244,8 @@ class Bench:
         model, (episodes, ways, shots) = self.frozen().eval(), self.plan.few_shot
 
         def work(seed: int) -> object:
-            return evaluate(
-                model, "naming", shots=(shots,), settings=Settings(ways=ways), episodes=episodes, conditions=("real",),
-                seed=seed, device=self.device,
-            )  # fmt: skip
+            request = Request((shots,), Settings(ways=ways), episodes, ("real",), seed=seed)
+            return evaluate(model, "naming", request, device=self.device)
 
         first, *later = [seconds(partial(work, seed), self.device) for seed in range(4)]
         name = f"{episodes} episodes {ways}-way {shots}-shot"

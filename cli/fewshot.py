@@ -1,50 +1,46 @@
-"""A model on a task at several numbers of shots, under a progress bar: what eval, curve and quickstart share."""
+"""A model on a task under a progress bar: what eval, curve and quickstart share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .common import check_memory, progress_bar
-from .names import CONDITIONS, VISION_TASKS
+
+if TYPE_CHECKING:
+    from minilmm.evaluation.fewshot import Request
+    from minilmm.evaluation.tasks import Task
 
 
-def few_shot(
-    run: str, model: Any, task: str, shots: Sequence[int], settings: Any, *, episodes: int = 500, seed: int = 0,
-    device: str = "cpu", scoring: str | None = None, conditions: tuple[str, ...] | None = None, method: Any = None,
-    known: Any = None,
-) -> dict[str, Any]:  # fmt: skip
-    """`evaluate`, one number of shots at a time under a progress bar, and the model's name in front.
-
-    known: the task itself, where its name is not enough.
-    """
-    from minilmm.evaluation.fewshot import evaluate
+def few_shot(run: str, model: Any, task: Task, request: Request, device: str = "cpu") -> dict[str, Any]:
+    """`evaluate` under a progress bar, and the model's name in front. ValueError where the model cannot be asked."""
+    from minilmm.evaluation.fewshot import SIZE, evaluate
 
     if not hasattr(model, "sees"):
-        raise ValueError(f"{run}: reads no prompts: choose --task {' or '.join(VISION_TASKS)}")
-    if not model.sees and (task in ("glyph-naming", "easy-vqa") or Path(task).is_dir()):
-        raise ValueError(f"{run}: reads text only, and {task} has no words for its pictures: choose a run that sees")
-    resolution = model.config.vision.resolution if model.sees else 48
-    pictures = 1 + max(shots, default=0) * (1 + settings.repeats) * settings.ways  # at most, of a prompt
+        raise ValueError(f"{run}: reads no prompts: choose --task retrieval or zero-shot")
+    if not model.sees and not task.described:
+        raise ValueError(
+            f"{run}: reads text only, and {task.name} has no words for its pictures: choose a run that sees"
+        )
+    shots, settings = request.shots or task.shots, request.settings
+    resolution = model.config.vision.resolution if model.sees else SIZE
+    pictures = 1 + max(shots) * (1 + settings.repeats) * settings.ways  # at most, of a prompt
     check_memory(100 * pictures * 3 * resolution**2 * 4 * 4, f"{run}: prompts of {pictures} pictures")
-    parts, under = [], conditions or CONDITIONS
+    total = len(shots) * len(request.conditions) * request.episodes
     with progress_bar() as bar:
-        bar_task = bar.add_task(f"{Path(run).name}: {Path(task).name}", total=len(shots) * len(under) * episodes)
-        for k in shots:
-            parts.append(
-                evaluate(
-                    model, known or task, shots=(k,), settings=settings, episodes=episodes, conditions=under,
-                    scoring=scoring, method=method, seed=seed, resolution=resolution, device=device,
-                    report=lambda count: bar.advance(bar_task, count),
-                )
-            )  # fmt: skip
-    told = {k: list(shots) if k in ("inner_shots", "examples") else v for k, v in parts[0]["settings"].items()}
-    whole = {
-        "settings": told,
-        "chance": round(sum(p["chance"] for p in parts) / len(parts), 4),
-        "prior": max(p["prior"] for p in parts),
-        "rows": [row for p in parts for row in p["rows"]],
-        "seconds": round(sum(p["seconds"] for p in parts), 2),
-    }
-    return {"model": run, **parts[0], "task": task, **whole}
+        line = bar.add_task(f"{Path(run).name}: {Path(task.name).name}", total=total)
+        result = evaluate(model, task, request, device=device, report=lambda count: bar.advance(line, count))
+    return {"model": run, **result}
+
+
+def retrieval_result(
+    run: str, task: str, settings: dict[str, Any], rows: list[dict[str, Any]], seconds: float, device: str
+) -> dict[str, Any]:
+    """Rows of retrieval or classification in the shape of a few-shot result."""
+    kept = [{name: round(v, 4) if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+    chance = kept[0]["chance"]
+    return {
+        "model": run, "task": task, "settings": {"split": "held-out", **settings}, "chance": chance, "prior": chance,
+        "rows": [{"shots": 0, "condition": "real", **row} for row in kept], "seconds": round(seconds, 2),
+        "device": device,
+    }  # fmt: skip

@@ -14,7 +14,7 @@ from minilmm import plots
 from minilmm.ablations import every_image_so_far, leaking
 from minilmm.blip2 import Blip2, Stage1
 from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, find, load, read_log
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.looks import gates_at, openness, patch_looks, query_looks, token_looks
 from minilmm.evaluation.prompts import prompts
 from minilmm.evaluation.tasks import TASKS, Settings
@@ -173,11 +173,10 @@ def gates(run: str, out: Path, seed: int) -> None:
         view.add_row(block, *(f"{float(getattr(layer, gate).detach().tanh()):+.3f}" for gate in GATES.values()))
     console.print(view)
     view = new_table("gates", "naming, 5 ways, 1 shot")
-    how: dict[str, Any] = {"settings": Settings(ways=5, shots=1), "resolution": model.config.vision.resolution}
+    request = Request((1,), Settings(ways=5), 200, ("real",), seed=seed)
     for value, name in ((None, "as trained"), (0.0, "all closed: the language model alone"), (1.0, "all at 1")):
         with gates_at(model, value):
-            result = evaluate(model, "naming", shots=(1,), episodes=200, conditions=("real",), seed=seed, **how)
-        row = result["rows"][0]
+            row = evaluate(model, "naming", request)["rows"][0]
         view.add_row(name, f"{share(row['value'])} {share(row['low'], 2)}-{share(row['high'], 2)}")
     console.print(view)
     say("at step 0, with all gates closed, the gradient of the loss is")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -26,9 +26,14 @@ from .common import (
     whole_numbers,
     write_json,
 )
-from .fewshot import few_shot
-from .names import CONDITIONS, READS, REAL, SPLITS, VISION_TASKS, check_reads, chosen, is_real, known_run, nearest
+from .fewshot import few_shot, retrieval_result
+from .names import chosen, is_real, known_run, nearest
 
+if TYPE_CHECKING:
+    from minilmm.evaluation import tasks
+    from minilmm.evaluation.fewshot import Request
+
+VISION_TASKS = ("retrieval", "zero-shot")  # which show no prompts
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
 METRICS = {"cider": "CIDEr", "scene_f1": "scene F1"}
@@ -43,33 +48,60 @@ Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the
 Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, max=32, help="At 0 shots: examples without pictures.")]
 
 
-def check(run: str, task: str, options: dict[str, Any]) -> tuple[bool, tuple[int, ...] | None]:
+def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, ...] | None]:
     """What options describe, checked before torch is imported: is the run between real models; the shots, if given.
 
-    options: their values, None (or what stands unless given) where left out.
+    given: options by the names of `Request` and `Settings`; None or their usual value where they were left out.
     """
+    from minilmm.evaluation.tasks import FOLDER, REAL, SPLITS, TASKS
+
     real = is_real(known_run(run, models=True))
-    if real and task not in REAL:
-        raise ValueError(f"--task {task}: between real models there are naming, caption and retrieval")
-    if task not in READS and not Path(task).is_dir():
-        told = f"choose from {', '.join(READS)}, or name a folder of pictures"
-        raise ValueError(f"unknown task {task!r}{nearest(task, READS) or ':'} {told}")
-    usual = {"--names": "nonsense", "--split": "held-out", "--beams": 1, "--orders": 1, "--episodes": EPISODES}
-    given = {name: None if value in (usual.get(name), 0, False, None) else value for name, value in options.items()}
-    check_reads(task, given, real)
-    for option, of in (("--names", ("nonsense", "real")), ("--split", SPLITS), ("--scoring", ("rank", "generate"))):
-        if given.get(option) is not None:
-            chosen(options[option], of, option)
-    if task in VISION_TASKS and options["--episodes"] > LOOKED_AT:
-        raise ValueError(f"--episodes {options['--episodes']}: {task} sees all at once: at most {LOOKED_AT}")
-    if options["--shots"] is None:
+    if real and name not in (*REAL, "retrieval"):
+        raise ValueError(f"--task {name}: between real models there are {', '.join(REAL)} and retrieval")
+    if name not in (*TASKS, *VISION_TASKS) and not Path(name).is_dir():
+        known = [*TASKS, *VISION_TASKS]
+        listed = f"choose from {', '.join(known)}, or name a folder of pictures"
+        raise ValueError(f"unknown task {name!r}{nearest(name, known) or ':'} {listed}")
+    task = None if name in VISION_TASKS else (REAL if real else TASKS).get(name, FOLDER)
+    usual = {"names": "nonsense", "split": "held-out", "beams": 1, "orders": 1, "episodes": EPISODES}
+    given = {option: value for option, value in given.items() if value not in (usual.get(option), 0, False, None)}
+    reads = task.options if task is not None else () if real else ("episodes",)
+    for option, value in given.items():
+        if option not in reads:
+            flag = f"--{option.replace('_', '-')}"
+            raise ValueError(
+                f"{flag if value is True else f'{flag} {value}'}: {name} does not read it: leave {flag} out"
+            )
+    for option, values in (("names", ("nonsense", "real")), ("split", SPLITS), ("scoring", ("rank", "generate"))):
+        if option in given:
+            chosen(given[option], values, f"--{option}")
+    if task is None:
+        if given.get("episodes", 0) > LOOKED_AT:
+            raise ValueError(f"--episodes {given['episodes']}: {name} sees all at once: at most {LOOKED_AT}")
         return real, None
-    numbers, copies = whole_numbers(options["--shots"]), 1 + options.get("--repeats", 0)
-    each = (options["--ways"] or 2) if "--ways" in (REAL if real else READS).get(task, ()) else 1
-    if max(numbers) * each * copies > MOST_PICTURES:
-        raise ValueError(f"--shots {max(numbers)}: makes {max(numbers) * each * copies} pictures in a prompt: "
-                         f"at most {MOST_PICTURES}")  # fmt: skip
+    check_scoring(task, given)
+    if "shots" not in given:
+        return real, None
+    numbers = whole_numbers(given["shots"])
+    classes = given.get("ways", 2) if "ways" in reads else 1
+    most = max(numbers) * classes * (1 + given.get("repeats", 0))
+    if most > MOST_PICTURES:
+        raise ValueError(f"--shots {max(numbers)}: makes {most} pictures in a prompt: at most {MOST_PICTURES}")
     return real, numbers
+
+
+def check_scoring(task: tasks.Task, given: dict[str, Any]) -> None:
+    """ValueError where options do not go together."""
+    scoring = given.get("scoring", task.scorings[0])
+    if task.ways not in (None, given.get("ways", task.ways)):
+        raise ValueError(f"--ways {given['ways']}: {task.name} has {task.ways} ways: leave --ways out")
+    if scoring not in task.scorings:
+        raise ValueError(f"--scoring {scoring}: {task.name} is scored by {' or '.join(task.scorings)}: leave it out")
+    if "beams" in given and scoring == "rank":
+        raise ValueError("--beams: answers are ranked here, not searched for: add --scoring generate")
+    if scoring != "rank" and (ranked := [option for option in ("orders", "per_token") if option in given]):
+        flag = f"--{ranked[0].replace('_', '-')}"
+        raise ValueError(f"{flag}: answers are generated here, not ranked: add --scoring rank")
 
 
 def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> dict[str, Any]:
@@ -86,13 +118,7 @@ def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> 
         rows = blip2.retrieval(blip2.first_stage(run).to(device), count, seed, device)
     else:
         rows = retrieval(model, count, seed, device) if task == "retrieval" else [zero_shot(model, count, seed, device)]
-    kept = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-    chance = kept[0]["chance"]
-    return {
-        "model": run, "task": task, "settings": {"split": "held-out", "pictures": count, "seed": seed},
-        "chance": chance, "prior": chance, "rows": [{"shots": 0, "condition": "real", **row} for row in kept],
-        "seconds": round(time.perf_counter() - start, 2), "device": device,
-    }  # fmt: skip
+    return retrieval_result(run, task, {"pictures": count, "seed": seed}, rows, time.perf_counter() - start, device)
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -111,7 +137,7 @@ def table(result: dict[str, Any]) -> Table:
     ideal, metrics = any("ideal" in row for row in rows), list(dict.fromkeys(row["metric"] for row in rows))
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
     heads = [c.replace("_images", "").replace("_", " ") for c in conditions]
-    ways = f"  {result['settings']['ways']} ways" if "naming" in result["task"] else ""
+    ways = f"  {result['settings']['ways']} ways" if "ways" in result["settings"] else ""
     title = f"{result['model']}  {result['task']}{ways}"
     ends = ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
     view = new_table("shots", *heads, *(["prior"] if len(metrics) == 1 else []), *ends, left=0, title=title)
@@ -165,48 +191,43 @@ def evaluate_run(
     json: Json = None,
 ) -> None:
     """Score a run on a task, beside its controls."""
-    real, numbers = check(run, task, {
-        "--shots": shots, "--ways": ways, "--repeats": repeats, "--induction": induction, "--names": names,
-        "--split": split, "--scoring": scoring, "--episodes": episodes, "--conditions": conditions, "--beams": beams,
-        "--orders": orders, "--rices": rices, "--zero-shot-texts": zero_shot_texts, "--per-token": per_token,
-    })  # fmt: skip
-    asked = conditions.split(",") if conditions is not None else CONDITIONS
-    under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in asked))
+    from minilmm.evaluation.tasks import CONDITIONS, Settings
+
+    made: dict[str, Any] = {"repeats": repeats, "induction": induction, "names": names, "split": split}
+    how: dict[str, Any] = {"beams": beams, "orders": orders, "rices": rices, "zero_shot_texts": zero_shot_texts,
+                           "per_token": per_token}  # fmt: skip
+    asked = {"shots": shots, "ways": ways, **made, "scoring": scoring, "episodes": episodes, "conditions": conditions}
+    real, numbers = check(run, task, asked | how)
+    listed = conditions.split(",") if conditions is not None else CONDITIONS
+    under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in listed))
     check_json(json)
     where = device_named(device)
-    from minilmm.evaluation.fewshot import Method
-    from minilmm.evaluation.tasks import Settings
+    from minilmm.evaluation.fewshot import Request
 
-    settings = Settings(ways=ways or 2, repeats=repeats, induction=induction, names=names, split=split)
-    method = Method(beams, orders, rices, zero_shot_texts, per_token)
-    how: dict[str, Any] = {"conditions": under, "method": method, "scoring": scoring}
-    result = measured(run, task, numbers, settings, real, data, episodes=episodes, seed=seed, device=where, **how)
+    request = Request(numbers, Settings(ways=ways or 2, **made), episodes, under, scoring, seed, **how)
+    result = measure(run, task, request, real, data, where)
     console = out_console(quiet=json == "-")
     console.print(table(result))
     console.print(footnote(result), style="dim")
     write_json(json, result)
 
 
-def measured(
-    run: str, task: str, shots: tuple[int, ...] | None, settings: Any, real: bool, data: str | None, *,
-    episodes: int, seed: int, device: str, **how: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """Loads the run and measures it. ValueError where --data is not for it."""
+def measure(run: str, task: str, request: Request, real: bool, data: str | None, device: str) -> dict[str, Any]:
+    """Load the run and measure it. ValueError where --data is not for it."""
     from minilmm.checkpoints.saving import load
-    from minilmm.evaluation.fewshot import task_named
+    from minilmm.evaluation.tasks import task_named
 
     from . import real as between
 
     if real:
-        return between.measured(run, task, data, shots, settings, episodes=episodes, seed=seed, device=device, **how)
+        return between.measured(run, task, data, request, device)
     if data is not None:
         raise ValueError(f"--data {data}: {run} knows the mini-world alone: leave --data out, or name a real run")
     known = None if task in VISION_TASKS else task_named(task)  # a bad folder shows before anything is loaded
     model, _ = load(of_the_mini_world(run), device)
     if known is None:
-        return see(run, model, task, episodes, seed, device)
-    return few_shot(run, model, task, shots or known.shots, settings, episodes=episodes, seed=seed, device=device,
-                    **how)  # fmt: skip
+        return see(run, model, task, request.episodes, request.seed, device)
+    return few_shot(run, model, known, request, device)
 
 
 def curve(
@@ -227,20 +248,20 @@ def curve(
     """Few-shot curves of several runs in one figure, with the controls of the first."""
     if task in VISION_TASKS:
         raise ValueError(f"{task}: has no shots, hence no curve: use minilmm eval")
-    options = {"--shots": shots, "--ways": ways, "--names": names, "--split": split, "--scoring": scoring,
-               "--episodes": episodes}  # fmt: skip
+    options = {"shots": shots, "ways": ways, "names": names, "split": split, "scoring": scoring, "episodes": episodes}
     checked = {run: check(run, task, options) for run in runs}
     check_figure(out)
     check_json(json)
     where = device_named(device)
     from minilmm import plots
-    from minilmm.evaluation.tasks import Settings
+    from minilmm.evaluation.fewshot import Request
+    from minilmm.evaluation.tasks import CONDITIONS, Settings
 
     settings = Settings(ways=ways or 2, names=names, split=split)
     console, results, series = out_console(quiet=json == "-"), [], []
     for i, (run, (real, numbers)) in enumerate(checked.items()):
-        how: dict[str, Any] = {"conditions": CONDITIONS if i == 0 else ("real",), "scoring": scoring}
-        result = measured(run, task, numbers, settings, real, data, episodes=episodes, seed=seed, device=where, **how)
+        request = Request(numbers, settings, episodes, ("real",) if i else CONDITIONS, scoring, seed)
+        result = measure(run, task, request, real, data, where)
         results.append(result)
         series += plots.series_of(result, run, controls=i == 0)
         console.print(table(result))

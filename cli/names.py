@@ -1,44 +1,17 @@
-"""What there is by its name, known without torch: runs, tasks and the options that each task reads, near misses."""
+"""Runs by their names, known without torch, and near misses."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import minilmm
 
 CARD, CHECKPOINT = "card.json", "checkpoint.safetensors"  # of a finished run, and of one that goes on
 ZOO = Path(minilmm.__file__).parent / "zoo"
-CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
-SPLITS = ("held-out", "train")
 REAL_MODELS = ("smollm2", "efficientnet-lite0")
-VISION_TASKS = ("retrieval", "zero-shot")
-
-# The options of `eval` and `curve` that each task reads, beside --seed, --device and --json.
-PROMPT = ("--episodes", "--shots", "--split", "--conditions", "--scoring", "--beams", "--zero-shot-texts")
-RANKED = (*PROMPT, "--orders", "--per-token")
-NAMING = (*RANKED, "--ways", "--repeats", "--induction")
-CAPTION = tuple(option for option in PROMPT if option != "--scoring")
-READS: dict[str, tuple[str, ...]] = {
-    "naming": (*NAMING, "--names"),
-    "glyph-naming": NAMING,
-    "ambiguous-naming": NAMING,
-    "noisy-naming": NAMING,
-    "vqa": (*RANKED, "--rices"),
-    "induction-vqa": RANKED,
-    "caption": (*CAPTION, "--rices"),
-    "fast-vqa": (*RANKED, "--ways"),
-    "easy-vqa": RANKED,
-    "retrieval": ("--episodes",),
-    "zero-shot": ("--episodes",),
-}
-FOLDER = (*RANKED, "--ways")  # a folder of pictures
-REAL = {"naming": (*NAMING, "--names"), "caption": PROMPT, "retrieval": ()}  # between real models
-TWO_WAYS = ("ambiguous-naming", "noisy-naming", "fast-vqa")
-GENERATED = ("vqa", "induction-vqa", "fast-vqa", "easy-vqa", "caption")  # unless --scoring rank
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
@@ -100,19 +73,3 @@ def known_run(run: str, *, models: bool = False, also: Iterable[str] = ()) -> st
 def is_real(run: str) -> bool:
     """Does this known run stand between real models, or is it one?"""
     return (kind_of(run) or "").startswith("real-") if kind_of(run) is not None else True
-
-
-def check_reads(task: str, given: Mapping[str, Any], real: bool = False) -> None:
-    """ValueError where an option was given that the task does not read. given: options and values, None if left out."""
-    reads = (REAL if real else READS).get(task, FOLDER)
-    for option, value in given.items():
-        if value is not None and option not in reads:
-            told = option if value is True else f"{option} {value}"
-            raise ValueError(f"{told}: {task} does not read it: leave {option} out")
-    ways, scoring = given.get("--ways"), given.get("--scoring") or ("generate" if task in GENERATED else "rank")
-    if task in TWO_WAYS and ways not in (None, 2):
-        raise ValueError(f"--ways {ways}: {task} has 2 ways: leave --ways out")
-    if given.get("--beams") is not None and scoring == "rank":
-        raise ValueError("--beams: answers are ranked here, not searched for: add --scoring generate")
-    if scoring != "rank" and (ranked := [o for o in ("--orders", "--per-token") if given.get(o) is not None]):
-        raise ValueError(f"{ranked[0]}: answers are generated here, not ranked: add --scoring rank")

@@ -95,7 +95,8 @@ def quickstart(
 def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str) -> None:
     """Train what is missing, measure, draw and tell."""
     from minilmm.checkpoints.saving import LOG, load, read_card, read_log
-    from minilmm.evaluation.tasks import Settings
+    from minilmm.evaluation.fewshot import Request
+    from minilmm.evaluation.tasks import CONDITIONS, TASKS, Settings
 
     start, stages, seed = time.perf_counter(), {}, recipe["seed"]
     for number, (kind, name) in enumerate(BRIDGES.items(), 1):
@@ -106,11 +107,11 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
     say(f"4. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
     results: dict[str, dict[str, Any]] = {}
     for kind, name in BRIDGES.items():  # the last one's controls are drawn
-        how: dict[str, Any] = {"episodes": episodes, "seed": seed, "device": device}
-        how["conditions"] = None if kind == "blip2" else ("real", "blank_images")
+        conditions = CONDITIONS if kind == "blip2" else ("real", "blank_images")
         model, _ = load(out / kind, device)
-        results[name] = {title: few_shot(name, model, task, shots, Settings(ways=ways), **how)
-                         for title, task, ways, shots in PANELS}  # fmt: skip
+        requests = {title: (TASKS[task], Request(shots, Settings(ways=ways), episodes, conditions, seed=seed))
+                    for title, task, ways, shots in PANELS}  # fmt: skip
+        results[name] = {title: few_shot(name, model, *asked, device) for title, asked in requests.items()}
     say("5. Figures and report")
     draw(results, logs, out)
     cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .common import Log, command_line, device_named, out_console
-from .fewshot import few_shot
+from .fewshot import few_shot, retrieval_result
 from .names import is_real
 
 
@@ -85,33 +84,23 @@ def train(
     finish(place)
 
 
-def measured(
-    run: str, task: str, data: str | None, shots: Sequence[int] | None, settings: Any, *, episodes: int, seed: int,
-    device: str, **how: Any,
-) -> dict[str, Any]:  # fmt: skip
+def measured(run: str, task: str, data: str | None, request: Any, device: str) -> dict[str, Any]:
     """What `eval` measures of a run between real models, or of such a model: scores on pictures with names."""
-    from minilmm.training import real, real_steps
+    from minilmm.evaluation.tasks import real_task
+    from minilmm.training import real
 
     start = time.perf_counter()
     model, words, known = opened(run, task, device)
     name = data or known
     if task == "retrieval":
-        rows, count = found(run, model, words, name, seed)
-        chance = rows[0]["chance"]
-        told = {"split": "held-out", "data": name, "pictures": count, "seed": seed}
-        return {
-            "model": run, "task": task, "settings": told,
-            "chance": chance, "prior": chance, "rows": [{"shots": 0, "condition": "real", **row} for row in rows],
-            "seconds": round(time.perf_counter() - start, 2), "device": device,
-        }  # fmt: skip
-    if task == "caption" and how.get("scoring") == "rank":
-        raise ValueError("--scoring rank: a name is said in full, and counts where it is the picture's: leave it out")
+        rows, count = found(run, model, words, name, request.seed)
+        settings = {"data": name, "pictures": count, "seed": request.seed}
+        return retrieval_result(run, task, settings, rows, time.perf_counter() - start, device)
     if not hasattr(model, "generate"):
         raise ValueError(f"{run}: reads no prompts: choose --task retrieval")
     resolution = model.config.vision.resolution if model.sees else 32
-    kind = real_steps.task_named(task, real.data_named(name, resolution), words, real.form_of(name))
-    result = few_shot(run, model, task, shots or kind.shots, settings, episodes=episodes, seed=seed, device=device,
-                      known=kind, **how)  # fmt: skip
+    known_task = real_task(task, real.data_named(name, resolution), words, real.form_of(name))
+    result = few_shot(run, model, known_task, request, device)
     return result | {"settings": {"data": name, **result["settings"]}}
 
 
@@ -143,5 +132,4 @@ def found(run: str, model: Any, words: Any, data: str, seed: int) -> tuple[list[
         rows = real_steps.across_vendors(eyes, things, seed)
     else:
         raise ValueError(f"{run}: retrieval is for stage 1 of BLIP-2, or for eyes such as efficientnet-lite0: name one")
-    kept = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-    return kept, int(things.held_out.sum())
+    return rows, int(things.held_out.sum())

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from minilmm.evaluation.tasks import CONDITIONS
 from minilmm.evaluation.tasks.episodes import Episodes
-from minilmm.evaluation.tasks.task import CONDITIONS
 from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, IMAGE, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, join

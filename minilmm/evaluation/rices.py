@@ -63,7 +63,7 @@ class Pool:
     def _sample(self, count: int, generator: torch.Generator) -> tuple[Episodes, Tensor, Tensor]:
         """Queries without shots, their pictures (B, 3, R, R) and features (B, D)."""
         episodes = self.task.sample(count, generator, self.settings)
-        self.task.check(episodes, self.settings)
+        episodes.check(self.settings)
         pixels = episodes.paint(generator, self.resolution)[:, 0, 0]
         return episodes, pixels, features(self.model, pixels)
 

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from minilmm.data.answers import exact_match
 from minilmm.evaluation.captions import cider, scene_f1
+from minilmm.evaluation.request import Request
 from minilmm.evaluation.tasks.episodes import Episodes
 from minilmm.interface.document import Batch
 from minilmm.interface.model import MultimodalLM
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.nn.decoding import finite
 from minilmm.world.grammar import ABSENT, compact
-from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 BUDGET = 24_576  # tokens per forward pass, candidates included
 LOGITS = 2**27  # tokens times the words of the vocabulary: a real one has 50,000, and half a gigabyte of logits
@@ -59,37 +59,30 @@ def generate(model: MultimodalLM, batch: Batch, length: int, beams: int, tokeniz
     return torch.cat([model.generate(batch[rows], length, end, beams) for rows in parts(batch, beams, tokenizer)])
 
 
-def rank(
-    model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer | None = None, beams: int = 1, per_token: bool = False
-) -> list[bool]:
+def rank(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[bool]:
     """Whether the most probable candidate is the right one; log-probabilities are averaged over orders."""
-    tokenizer = tokenizer or world_tokenizer()
-    orders = [log_probabilities(model, batch, episodes, tokenizer, per_token) for batch, episodes in asked]
+    orders = [log_probabilities(model, batch, episodes, tokenizer, request.per_token) for batch, episodes in asked]
     best = torch.stack(orders).mean(0).argmax(1, keepdim=True)
     return right(asked[0][1]).gather(1, best)[:, 0].tolist()
 
 
-def answer(
-    model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer | None = None, beams: int = 1, per_token: bool = False
-) -> list[bool]:
+def answer(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[bool]:
     """Whether what the model says ends and matches, after normalisation (`minilmm.data.answers`).
 
     It must end with <EOC>, and has room for two tokens more than it needs.
     """
-    (batch, episodes), tokenizer = asked[0], tokenizer or world_tokenizer()
+    batch, episodes = asked[0]
     end, answers = tokenizer.convert_tokens_to_ids(EOC), compact(episodes.answers, fill=tokenizer.pad_token_id)
-    said = generate(model, batch, answers.shape[1] + 2, beams, tokenizer).tolist()
+    said = generate(model, batch, answers.shape[1] + 2, request.beams, tokenizer).tolist()
     texts = [tokenizer.decode(row[: row.index(end) + 1] if end in row else row) for row in said]
     match = exact_match(texts, [tokenizer.decode(row) for row in answers.tolist()]).tolist()
     return [bool(same) and end in row for same, row in zip(match, said, strict=True)]
 
 
-def caption(
-    model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer | None = None, beams: int = 1, per_token: bool = False
-) -> list[str]:
+def caption(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[str]:
     """What the model says of each picture."""
-    (batch, episodes), tokenizer = asked[0], tokenizer or world_tokenizer()
-    said = generate(model, batch, episodes.candidates.shape[-1], beams, tokenizer)
+    batch, episodes = asked[0]
+    said = generate(model, batch, episodes.candidates.shape[-1], request.beams, tokenizer)
     return [_plain(row, tokenizer) for row in said.tolist()]
 
 

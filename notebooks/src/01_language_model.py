@@ -45,7 +45,9 @@ import torch
 from torch.nn import functional as F
 
 from minilmm.course.reader import at, score, size, source
-from minilmm.evaluation.fewshot import correct, evaluate, prompts
+from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.prompts import prompts
+from minilmm.evaluation.scoring import rank
 from minilmm.language.causal import Block, CausalLM
 from minilmm.evaluation.statistics import bootstrap_interval
 from minilmm.interface.model import Keep
@@ -126,15 +128,9 @@ assert episodes.candidates.shape[1] == 5
 
 # %%
 controls = ("real", "blank_images", "shuffled_images")
-two = evaluate(lm, "naming", shots=(0, 1, 2, 4), episodes=100, conditions=controls)
-five = evaluate(
-    lm,
-    "naming",
-    shots=(0, 1, 2, 4),
-    settings=Settings(ways=5),
-    episodes=100,
-    conditions=controls,
-)
+shots = (0, 1, 2, 4)
+two = evaluate(lm, "naming", Request(shots, episodes=100, conditions=controls))
+five = evaluate(lm, "naming", Request(shots, Settings(ways=5), 100, controls))
 show(
     few_shot_curves(
         {
@@ -163,13 +159,8 @@ for found, chance in ((two, 0.5), (five, 0.2)):
 # over the three hypotheses: the dotted line.
 
 # %%
-ambiguous = evaluate(
-    lm,
-    "ambiguous-naming",
-    shots=(1, 2, 4, 8, 16),
-    episodes=150,
-    conditions=("real", "blank_images"),
-)
+asked = Request((1, 2, 4, 8, 16), episodes=150, conditions=("real", "blank_images"))
+ambiguous = evaluate(lm, "ambiguous-naming", asked)
 show(few_shot_curves({"ambiguous naming": series_of(ambiguous, "lm-nano")}))
 for shots in (1, 2, 4, 8, 16):
     print(shots, "shots:", score(at(ambiguous, shots)))
@@ -319,7 +310,7 @@ def silenced(heads):
 
 def naming():
     """Right or not, per episode of 5 ways and one shot: (100,)."""
-    return correct(lm, batch, episodes, "rank").float()
+    return torch.tensor(rank(lm, [(batch, episodes)], tokenizer(), Request())).float()
 
 
 text = corpus.captions(16, 96, torch.Generator().manual_seed(1), "all")

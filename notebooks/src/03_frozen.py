@@ -48,7 +48,8 @@ from torch.nn import functional as F
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
 from minilmm.interface.document import Image, Text, collate
-from minilmm.evaluation.fewshot import evaluate, prompts
+from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.prompts import prompts
 from minilmm.frozen import Frozen
 from minilmm.evaluation.statistics import paired_interval
 from minilmm.interface.model import Keep
@@ -313,15 +314,9 @@ assert seen == places[answer_at]
 # easier. Where will 5 ways with 3 shots lie? (a) below 2 ways with 1 shot (b) above it
 
 # %%
-two = evaluate(model, "naming", shots=(0, 1, 3), episodes=100)
-five = evaluate(
-    model,
-    "naming",
-    shots=(0, 1, 3),
-    settings=Settings(ways=5),
-    episodes=100,
-    conditions=("real", "blank_images"),
-)
+two = evaluate(model, "naming", Request((0, 1, 3), episodes=100))
+asked = Request((0, 1, 3), Settings(ways=5), 100, ("real", "blank_images"))
+five = evaluate(model, "naming", asked)
 show(
     few_shot_curves(
         {
@@ -350,14 +345,7 @@ assert all(r["low"] < 0.52 < r["high"] + 0.04 for r in controls)
 def accuracy(shots=1, **settings):
     """With real pictures, 5 ways, 200 episodes."""
     settings = Settings(ways=5, **settings)
-    found = evaluate(
-        model,
-        "naming",
-        shots=(shots,),
-        settings=settings,
-        episodes=200,
-        conditions=("real",),
-    )
+    found = evaluate(model, "naming", Request((shots,), settings, 200, ("real",)))
     return at(found, shots)
 
 
@@ -387,15 +375,9 @@ assert abs(induced["value"] - once["value"]) < 0.05
 # %%
 def free(ways, shots, induction):
     """Open-ended accuracy at each number of inner-shots, 100 episodes."""
-    found = evaluate(
-        model,
-        "naming",
-        shots=shots,
-        settings=Settings(ways=ways, induction=induction),
-        episodes=100,
-        conditions=("real",),
-        scoring="generate",
-    )
+    settings = Settings(ways=ways, induction=induction)
+    asked = Request(shots, settings, 100, ("real",), scoring="generate")
+    found = evaluate(model, "naming", asked)
     return [row["value"] for row in found["rows"]]
 
 

@@ -45,7 +45,7 @@ from minilmm.ablations import MLPResampler, TimesPerImage, TransformerResampler
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
 from minilmm.interface.document import Batch
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.looks import latent_looks
 from minilmm.flamingo import PerceiverResampler
 from minilmm.plots import patch_overlay, picture_grid, show
@@ -239,14 +239,8 @@ assert larger[0] == larger[1] < larger[2] / 3
 # What passes through them is all that the language model ever learns of a picture.
 
 # %%
-row = evaluate(
-    model,
-    "naming",
-    shots=(1,),
-    settings=Settings(ways=5),
-    episodes=100,
-    conditions=("real",),
-)["rows"][0]
+one_shot = Request((1,), Settings(ways=5), 100, ("real",))
+row = evaluate(model, "naming", one_shot)["rows"][0]
 print(f"naming, 5 ways, 1 shot: {score(row)}, chance 0.20")
 assert row["low"] > 0.7
 
@@ -326,14 +320,7 @@ def without(silent):
     kept = model.resampler.norm.register_forward_hook(
         lambda module, args, out: out.index_fill(1, torch.tensor(silent), 0.0)
     )
-    found = evaluate(
-        model,
-        "naming",
-        shots=(1,),
-        settings=Settings(ways=5),
-        episodes=100,
-        conditions=("real",),
-    )
+    found = evaluate(model, "naming", one_shot)
     kept.remove()
     return found["rows"][0]["value"]
 

@@ -47,7 +47,7 @@ from minilmm.claims import verdict
 from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
 from minilmm.interface.document import Batch
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.looks import gates_at, latent_looks, token_looks
 from minilmm.evaluation.prompts import prompts
 from minilmm.flamingo import Flamingo, GatedCrossAttention, last_image, media_mask
@@ -277,16 +277,10 @@ assert max(max(values.values()) for values in final.values()) < 0.04
 
 # %%
 found = {}
+one_shot = Request((1,), Settings(ways=5), 100, ("real",))
 for value, name in ((None, "as trained"), (0.0, "all closed"), (1.0, "all wide open")):
     with gates_at(model, value):
-        found[name] = evaluate(
-            model,
-            "naming",
-            shots=(1,),
-            settings=Settings(ways=5),
-            episodes=100,
-            conditions=("real",),
-        )["rows"][0]
+        found[name] = evaluate(model, "naming", one_shot)["rows"][0]
     print(f"{name:14} {score(found[name])}, 5 ways, chance 0.20")
 as_trained = found["as trained"]
 assert as_trained["low"] > 0.7
@@ -341,14 +335,7 @@ def without(name):
     kept = [a.detach().clone() for a in (layer.alpha_xattn, layer.alpha_dense)]
     with torch.no_grad():
         layer.alpha_xattn.zero_(), layer.alpha_dense.zero_()
-        row = evaluate(
-            model,
-            "naming",
-            shots=(1,),
-            settings=Settings(ways=5),
-            episodes=100,
-            conditions=("real",),
-        )["rows"][0]
+        row = evaluate(model, "naming", one_shot)["rows"][0]
         layer.alpha_xattn.copy_(kept[0]), layer.alpha_dense.copy_(kept[1])
     return row["value"]
 

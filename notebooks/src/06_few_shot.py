@@ -46,7 +46,7 @@ from minilmm.course import course_root
 from minilmm.course.reader import at, score, source
 from minilmm.interface.document import Batch
 from minilmm.evaluation import rices
-from minilmm.evaluation.fewshot import Method, evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import prompts
 from minilmm.plots import arms_chart, few_shot_curves, picture_grid, series_of, show
 from minilmm.checkpoints.saving import load
@@ -214,15 +214,8 @@ for name, batch in (
 # %%
 asked = {}
 for texts in (0, 1, 2):
-    method = Method(zero_shot_texts=texts)
-    found = evaluate(
-        model,
-        "vqa",
-        shots=(0,),
-        episodes=100,
-        conditions=("real",),
-        method=method,
-    )
+    request = Request((0,), episodes=100, conditions=("real",), zero_shot_texts=texts)
+    found = evaluate(model, "vqa", request)
     asked[texts] = found["rows"][0]
     print(f"{texts} example(s) without pictures: {score(asked[texts])}")
 assert max(r["low"] for r in asked.values()) < min(r["high"] for r in asked.values())
@@ -409,15 +402,8 @@ assert lm["low"] < as_it_is["high"] and recipe["asked"] > 0
 # %%
 averaged = {}
 for orders in (1, 4):
-    row = evaluate(
-        model,
-        "noisy-naming",
-        shots=(4,),
-        episodes=100,
-        conditions=("real",),
-        scoring="rank",
-        method=Method(orders=orders),
-    )["rows"][0]
+    request = Request((4,), episodes=100, conditions=("real",), orders=orders)
+    row = evaluate(model, "noisy-naming", request)["rows"][0]
     averaged[orders] = row
     print(f"{orders} order(s): {score(row)}")
 intervals = [(row["low"], row["high"]) for row in averaged.values()]

@@ -46,7 +46,7 @@ from minilmm.claims import CLAIMS, verdict
 from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
 from minilmm.interface.document import Batch, left_padded
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.language.encdec import halves
 from minilmm.plots import arms_chart, freeze_ledger, picture_grid, show
 from minilmm.training.blip2 import prefixed
@@ -372,9 +372,8 @@ silent = [0, 1, 2, 3]  # <- change me: [], [4, 5, 6, 7], [0]
 mute = decoder.to_lm.register_forward_hook(
     lambda module, args, out: out.index_fill(1, torch.tensor(silent), 0.0)
 )
-row = evaluate(decoder, "vqa", shots=(0,), episodes=100, conditions=("real",))["rows"][
-    0
-]
+asked = Request((0,), episodes=100, conditions=("real",))
+row = evaluate(decoder, "vqa", asked)["rows"][0]
 mute.remove()
 print(f"without queries {silent}: {row['value']:.1f}")
 

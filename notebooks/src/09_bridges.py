@@ -233,20 +233,15 @@ assert all(abs(four[n]["value"] - asked[n]["value"]) < 0.1 for n in RUNS)
 # Change the marked task.
 
 # %%
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 
 task = "vqa"  # <- change me: "induction-vqa"
 for name, model in models.items():
     seen = [
-        evaluate(
-            model,
-            task,
-            shots=(0,),
-            settings=Settings(split=split),
-            episodes=100,
-            conditions=("real",),
-        )["rows"][0]["value"]
+        evaluate(model, task, Request((0,), Settings(split=split), 100, ("real",)))[
+            "rows"
+        ][0]["value"]
         for split in ("held-out", "train")
     ]
     print(f"{name:9} held-out {seen[0]:.1f}, training pairs {seen[1]:.1f}")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minilmm.checkpoints.saving import MODEL, ZOO, digest, load, shipped
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.training import blip2
 from minilmm.training.vision import retrieval, zero_shot
@@ -18,7 +18,7 @@ EPISODES = 200
 def scores(run, task, shots, conditions=("real", "blank_images"), episodes=EPISODES, **settings):
     """{(shots, condition): row} of a shipped model."""
     model, _ = load(run)
-    result = evaluate(model, task, shots=shots, settings=Settings(**settings), episodes=episodes, conditions=conditions)
+    result = evaluate(model, task, Request(shots, Settings(**settings), episodes, conditions))
     return {(row["shots"], row["condition"]): row for row in result["rows"]}
 
 

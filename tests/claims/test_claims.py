@@ -98,7 +98,7 @@ def test_arms_that_read_one_run_differently_share_it(claim, tmp_path):
 
 def test_a_gain_is_a_difference_of_shots_and_ranking_needs_a_first_stage(monkeypatch):
     values = {4: 0.75, 0: 0.5}
-    row = lambda model, task, shots, **how: {"rows": [{"value": values[shots[0]]}]}  # noqa: E731
+    row = lambda model, task, request, **how: {"rows": [{"value": values[request.shots[0]]}]}  # noqa: E731
     monkeypatch.setattr(runner, "evaluate", row)
     flat = CLAIMS["shots"]
     model = SimpleNamespace(config=SimpleNamespace(vision=SimpleNamespace(resolution=48)))

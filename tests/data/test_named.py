@@ -15,9 +15,9 @@ from minilmm.checkpoints.assets import AssetError
 from minilmm.data import emoji, named, photographs
 from minilmm.data.folder import BadFolder
 from minilmm.data.pictures import BadPicture
-from minilmm.evaluation.fewshot import evaluate
+from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import prompts
-from minilmm.evaluation.tasks import Settings, Task
+from minilmm.evaluation.tasks import Settings, real_task
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.vision import VisionConfig
@@ -83,9 +83,9 @@ def test_pages_learn_a_made_up_name_from_its_second_time(things, words, generato
 @pytest.mark.parametrize("split", ["held-out", "train"])
 def test_episodes_ask_across_vendors(things, words, generator, split):
     settings = Settings(shots=2, ways=3, split=split)
-    drawn = named.sampler(things, words)(8, generator, settings)
+    drawn = real_task("naming", things, words).sample(8, generator, settings)
     media = drawn.paint(generator, 12)
-    batch = prompts(drawn, media, "real", generator, words=words)
+    batch = prompts(drawn, media, "real", generator, tokenizer=words)
     assert media.shape == (8, 7, 1, 3, 12, 12) and drawn.candidates.shape[:2] == (8, 3)
     names = TRAIN_NAMES if split == "train" else TEST_NAMES
     for b in range(8):
@@ -104,7 +104,7 @@ def test_episodes_ask_across_vendors(things, words, generator, split):
 def test_the_query_is_by_another_vendor_and_of_the_right_thing(things, words, generator, monkeypatch):
     monkeypatch.setattr(named, "jitter", lambda pixels, generator: pixels)
     settings = Settings(shots=1, ways=4, names="real")
-    drawn = named.sampler(things, words)(16, generator, settings)
+    drawn = real_task("naming", things, words).sample(16, generator, settings)
     table = (things.pictures[:, :, :, 0, 0].float() / 255).flatten(0, 1)  # (V N, 3)
     seen = drawn.paint(generator, 12)[:, :, 0, :, 0, 0]  # (B, m, 3)
     which = (seen[:, :, None] - table).abs().sum(-1).argmin(-1)
@@ -116,15 +116,17 @@ def test_the_query_is_by_another_vendor_and_of_the_right_thing(things, words, ge
 
 
 def test_the_harness_scores_episodes_of_another_tokenizer(things, words):
-    task = Task(named.sampler(things, words), words=words)
+    task = real_task("naming", things, words)
     for settings in (Settings(ways=2), Settings(ways=2, induction=True, repeats=1)):
-        result = evaluate(tiny_frozen(words), task, shots=(0, 1), settings=settings, episodes=20, resolution=12)
+        result = evaluate(tiny_frozen(words), task, Request((0, 1), settings, episodes=20))
         assert result["chance"] == 0.5 and len(result["rows"]) == 8
     blind = CausalLM(LMConfig(len(words), width=32, layers=1, heads=4, kv_heads=4, hidden=32))
-    said = evaluate(blind, task, shots=(1,), episodes=4, scoring="generate", conditions=("real",))
+    said = evaluate(blind, task, Request((1,), episodes=4, scoring="generate", conditions=("real",)))
     assert said["rows"][0]["value"] in (0.0, 0.25, 0.5, 0.75, 1.0)
     with pytest.raises(ValueError, match="11 things"):
-        named.sampler(replace(things, held_out=torch.arange(40) < 11), words)(2, torch.Generator(), Settings(ways=12))
+        real_task("naming", replace(things, held_out=torch.arange(40) < 11), words).sample(
+            2, torch.Generator(), Settings(ways=12)
+        )
 
 
 def test_pairs_and_splits(things):

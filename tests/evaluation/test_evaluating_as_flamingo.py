@@ -9,8 +9,9 @@ from tiny import assert_near, tiny_frozen, tiny_lm
 
 from minilmm.evaluation import rices
 from minilmm.evaluation.captions import cider, facts, scene_f1
-from minilmm.evaluation.fewshot import Method, evaluate, ranked
-from minilmm.evaluation.prompts import prompts, reordered
+from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.prompts import prompts, reorder
+from minilmm.evaluation.scoring import log_probabilities
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.document import Batch
 from minilmm.world.grammar import ABSENT, caption
@@ -53,7 +54,7 @@ def test_rices_prompts_hold_whole_examples_of_the_pool():
     generator, task = torch.Generator().manual_seed(0), TASKS["vqa"]
     pool, asked = (task.sample(n, generator, Settings(shots=0)) for n in (6, 2))
     pixels = torch.rand(8, 3, 48, 48)
-    drawn = rices.demonstrated(asked, pool, torch.tensor([[4, 1], [0, 5]]), pixels)
+    drawn = rices.demonstrate(asked, pool, torch.tensor([[4, 1], [0, 5]]), pixels)
     batch = prompts(drawn, drawn.paint(generator, 48), "real", generator)
     lines = [tokenizer().decode(row).strip() for row in batch.ids.tolist()]
     for row, (line, chosen) in enumerate(zip(lines, ([4, 1], [0, 5]), strict=True)):
@@ -79,7 +80,7 @@ def test_orders_move_examples_with_their_pictures():
     generator = torch.Generator().manual_seed(0)
     drawn = TASKS["naming"].sample(5, generator, Settings(shots=2))
     media = drawn.paint(generator, 48)
-    turned, moved = reordered(drawn, media, generator)
+    turned, moved = reorder(drawn, media, generator)
     assert torch.equal(moved[:, -1], media[:, -1]) and torch.equal(turned.source[:, -1], drawn.source[:, -1])
     assert not torch.equal(turned.source, drawn.source)
     where = {int(s): i for i, s in enumerate(drawn.source[0].tolist())}
@@ -90,24 +91,20 @@ def test_orders_move_examples_with_their_pictures():
 
 def test_every_way_of_evaluating_runs_and_is_told():
     model = tiny_frozen()
-    for task, method, told in (
-        ("vqa", Method(beams=2), {"beams": 2}),
-        ("vqa", Method(rices=True), {"rices": True}),
-        ("vqa", Method(zero_shot_texts=2), {"zero_shot_texts": 2}),
-    ):
-        result = evaluate(model, task, shots=(0, 1), method=method, **QUICK)
+    for told in ({"beams": 2}, {"rices": True}, {"zero_shot_texts": 2}):
+        result = evaluate(model, "vqa", Request((0, 1), **told, **QUICK))
         assert told.items() <= result["settings"].items() and len(result["rows"]) == 2
-    averaged = evaluate(model, "naming", shots=(1,), method=Method(orders=3), **QUICK)
+    averaged = evaluate(model, "naming", Request((1,), orders=3, **QUICK))
     assert averaged["settings"]["orders"] == 3
-    for task, method, words in (
-        ("naming", Method(rices=True), "no pool"),
-        ("vqa", Method(orders=2), "scoring by rank"),
-        ("vqa", Method(per_token=True), "scoring by rank"),
+    for task, how, words in (
+        ("naming", {"rices": True}, "no pool"),
+        ("vqa", {"orders": 2}, "scoring by rank"),
+        ("vqa", {"per_token": True}, "scoring by rank"),
     ):
         with pytest.raises(ValueError, match=words):
-            evaluate(model, task, shots=(1,), method=method, **QUICK)
+            evaluate(model, task, Request((1,), **how, **QUICK))
     with pytest.raises(ValueError, match="no pool"):
-        evaluate(tiny_lm(), "vqa", shots=(1,), method=Method(rices=True), **QUICK)
+        evaluate(tiny_lm(), "vqa", Request((1,), rices=True, **QUICK))
 
 
 def test_per_token_divides_by_each_candidates_length():
@@ -119,7 +116,7 @@ def test_per_token_divides_by_each_candidates_length():
     drawn = replace(drawn, candidates=longer, target=torch.zeros(6, dtype=torch.long))
     model, batch = tiny_lm(), prompts(drawn, None, "real", generator)
     with torch.no_grad():
-        whole, mean = (ranked(model, batch, drawn, per_token=per) for per in (False, True))
+        whole, mean = (log_probabilities(model, batch, drawn, tokenizer(), per) for per in (False, True))
     assert_near(mean * torch.tensor([2, 3]), whole)
     assert (whole < 0).all()
 
@@ -180,7 +177,7 @@ def test_cider_by_hand():
 
 
 def test_the_caption_task_scores_captions():
-    result = evaluate(tiny_frozen(), "caption", shots=(0, 1), **QUICK)
+    result = evaluate(tiny_frozen(), "caption", Request((0, 1), **QUICK))
     assert [row["metric"] for row in result["rows"]] == ["cider", "scene_f1"] * 2
     assert all(0 <= row["value"] <= 10 for row in result["rows"])
     drawn = TASKS["caption"].sample(8, torch.Generator().manual_seed(0), Settings(shots=1))

@@ -35,11 +35,13 @@ from minilmm.checkpoints.opening import Trained, load, open_run
 from minilmm.checkpoints.saving import CheckpointError
 from minilmm.data import features, named
 from minilmm.data.features import looked_at
-from minilmm.evaluation.fewshot import BUDGET, LOGITS, at_once, evaluate
-from minilmm.evaluation.tasks import Settings
+from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.scoring import BUDGET, LOGITS, parts
+from minilmm.evaluation.tasks import Settings, real_task
 from minilmm.training import real, real_steps
 from minilmm.training.loop import generator_for, loss_of
 from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe
+from minilmm.world.vocabulary import tokenizer
 
 COLOURS = ("red", "green", "blue", "gold", "pink", "grey", "teal", "plum")
 THINGS = ("fish", "lamp", "boat", "tree", "drum")
@@ -205,13 +207,13 @@ def test_a_run_opens_as_it_was(make, tmp_path, bridge, generator):
     batch = named.captions(job.data, job.words, job.form)(4, generator)
     with torch.no_grad():
         assert torch.equal(model(batch), job.model(batch))
-    task = real_steps.task_named("naming", job.data, job.words, job.form)
+    task = real_task("naming", job.data, job.words, job.form)
     for names in ("real", "nonsense"):
-        result = evaluate(model, task, shots=(0, 1), settings=Settings(ways=3, names=names), episodes=4)
+        result = evaluate(model, task, Request((0, 1), Settings(ways=3, names=names), episodes=4))
         assert result["chance"] == pytest.approx(1 / 3, abs=1e-3) and len(result["rows"]) == 8
         assert all(row["prior"] == pytest.approx(1 / 3, abs=1e-3) for row in result["rows"])
-    task = real_steps.task_named("caption", job.data, job.words, job.form)
-    result = evaluate(model, task, shots=(0, 2), settings=Settings(), episodes=4)
+    task = real_task("caption", job.data, job.words, job.form)
+    result = evaluate(model, task, Request((0, 2), episodes=4))
     assert {row["prior"] for row in result["rows"]} == {0.0}
 
 
@@ -300,8 +302,8 @@ def test_prompts_are_read_in_smaller_groups_by_large_vocabularies(world, generat
     _, words = lm_named(str(world / "lm"))
     batch = named.captions(data, words)(2, generator)
     length = batch.ids.shape[1]
-    assert at_once(batch, 5, None) == BUDGET // (5 * length)
-    assert at_once(batch, 5, Wide()) == LOGITS // 50_000 // (5 * length)
+    for vocabulary, budget in ((tokenizer(), BUDGET), (Wide(), LOGITS // 50_000)):
+        assert parts(batch, 5, vocabulary)[0].stop == budget // (5 * length)
 
 
 def test_another_model_under_the_same_name_is_refused(make, tmp_path):
@@ -369,7 +371,7 @@ def test_the_commands(world, options, tmp_path, capsys):
     for bad, told in (
         (["eval", run, "--task", "retrieval"], "retrieval is for stage 1"),
         (["eval", run, "--task", "vqa"], "there are naming, caption and retrieval"),
-        (["eval", run, "--task", "caption", "--scoring", "rank"], "a name is said in full"),
+        (["eval", run, "--task", "caption", "--scoring", "rank"], "caption is scored by generate"),
         (["eval", run, "--task", "naming", "--data", "emojis"], "emoji or photographs"),
         (["show", "gates", run], "do not know the mini-world"),
         (["trace", "frozen", "--run", run], "do not know the mini-world"),
@@ -450,8 +452,8 @@ def test_smollm2_and_emoji(tmp_path, bridge):
     assert before == {name: float(p.double().sum()) for name, p in frozen_part(job.model).items()}
     assert (tmp_path / "run" / "model.safetensors").stat().st_size < 250e6
     model, _ = load(tmp_path / "run")
-    task = real_steps.task_named("naming", job.data, job.words, job.form)
-    result = evaluate(model, task, shots=(1,), settings=Settings(ways=5), episodes=2, conditions=("real",))
+    task = real_task("naming", job.data, job.words, job.form)
+    result = evaluate(model, task, Request((1,), Settings(ways=5), 2, ("real",)))
     assert result["chance"] == 0.2
 
 

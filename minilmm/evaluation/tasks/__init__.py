@@ -1,47 +1,119 @@
 """The tasks, one file each (or one per family), named in one table.
 
-A task is a function `sample(batch, generator, settings) -> Episodes` in a file of this folder, and what else differs is
-said on its line. To add one, write its file and its line.
+A task is a function `sample(batch, generator, settings) -> Episodes` in a file of this folder, and a line of TASKS that
+says what else differs. To add one, write its file and its line. Nothing here imports torch: the command line reads the
+table before it starts, and a task's file is imported when its task is first sampled.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from minilmm.evaluation.tasks.task import SPLITS, Settings, Task, even_prior, later, ranked_prior
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minilmm.data.named import Form, Named
     from minilmm.interface.tokenizer import Tokenizer
 
-NAMING = ("ways", "repeats", "induction")
-TO_SIXTEEN = (0, 1, 2, 4, 8, 16)
-SAID = ("generate", "rank")
+SPLITS = ("held-out", "train")
+CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
+EVERY = ("episodes", "shots", "split", "conditions", "beams", "zero_shot_texts")  # options that every task reads
+FLIPS = 0.2  # of noisy naming
 
+
+@dataclass(frozen=True)
+class Settings:
+    """How episodes are made; a task reads what concerns it."""
+
+    shots: int = 1  # examples per class in naming tasks, whole examples elsewhere
+    ways: int = 2  # classes
+    repeats: int = 0  # extra copies of each demonstration
+    induction: bool = False  # say the names in a first sentence
+    names: str = "nonsense"  # or "real"
+    split: str = "held-out"  # the default of every evaluation, or "train"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What differs between tasks.
+
+    name       as the command line and the results call it
+    sample     (batch, generator, settings) -> Episodes
+    reads      which of "ways", "repeats", "induction" and "names" it reads of the settings
+    scorings   how it may be scored, first how it is scored unless asked otherwise: "rank", "generate"; or "caption"
+    shots      how many examples are shown unless asked otherwise
+    per_class  shots are counted per class; otherwise they are whole examples
+    ways       the number of classes, where there is no other
+    pooled     examples are independent of each other, so that they may be chosen from a pool (RICES)
+    described  a model that reads text only finds words in the place of pictures
+    prior      (settings, scoring) -> the best accuracy without pictures; by default that of the most common answer
+    ideal      shots -> the accuracy of the ideal observer
+    tokenizer  whose ids the episodes are in; None: the mini-world's
+    """
+
+    name: str
+    sample: Callable[..., Any]
+    reads: tuple[str, ...] = ()
+    scorings: tuple[str, ...] = ("rank", "generate")
+    shots: tuple[int, ...] = (0, 1, 2, 4, 8)
+    per_class: bool = False
+    ways: int | None = None
+    pooled: bool = False
+    described: bool = True
+    prior: Callable[[Settings, str], float] | None = None
+    ideal: Callable[[int], float] | None = None
+    tokenizer: Tokenizer | None = None
+    priors: dict[tuple[Settings, str], float] = field(default_factory=dict, init=False, compare=False)  # once counted
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Everything that an evaluation of it reads, by the names of `Request` and `Settings`."""
+        ranked = ("orders", "per_token") if "rank" in self.scorings else ()
+        scoring = () if self.scorings == ("caption",) else ("scoring",)
+        return (*EVERY, *scoring, *ranked, *self.reads, *(("rices",) if self.pooled else ()))
+
+
+def later(name: str) -> Callable[..., Any]:
+    """A function of a file in this folder, such as "vqa.sample"; the file is imported when it is first called."""
+    file, function = name.split(".")
+    return lambda *given, **how: getattr(importlib.import_module(f"{__name__}.{file}"), function)(*given, **how)
+
+
+def even(settings: Settings, scoring: str) -> float:
+    """Every class is the right one equally often."""
+    return 1 / settings.ways
+
+
+def ranked(settings: Settings, scoring: str) -> float:
+    """The same where candidates are ranked; nobody guesses a whole caption."""
+    return 1 / settings.ways if scoring == "rank" else 0.0
+
+
+NAMING, TO_SIXTEEN, SAID = ("ways", "repeats", "induction"), (0, 1, 2, 4, 8, 16), ("generate", "rank")
 TASKS = {task.name: task for task in (
-    Task("naming", later("naming.sample"), (*NAMING, "names"), per_class=True, prior=even_prior),
-    Task("glyph-naming", later("naming.sample_glyphs"), NAMING, per_class=True, described=False, prior=even_prior),
-    Task("ambiguous-naming", later("ambiguous.sample"), NAMING, shots=TO_SIXTEEN, per_class=True, ways=2,
-         prior=even_prior, ideal=later("ambiguous.ideal")),
-    Task("noisy-naming", later("ambiguous.sample_noisy"), NAMING, shots=TO_SIXTEEN, per_class=True, ways=2,
-         prior=even_prior, ideal=later("ambiguous.noisy_ideal")),
+    Task("naming", later("naming.sample"), (*NAMING, "names"), per_class=True, prior=even),
+    Task("glyph-naming", later("naming.sample_glyphs"), NAMING, per_class=True, described=False, prior=even),
+    Task("ambiguous-naming", later("ambiguous.sample"), NAMING, shots=TO_SIXTEEN, per_class=True, ways=2, prior=even,
+         ideal=later("ambiguous.ideal")),
+    Task("noisy-naming", partial(later("ambiguous.sample"), flips=FLIPS), NAMING, shots=TO_SIXTEEN, per_class=True,
+         ways=2, prior=even, ideal=partial(later("ambiguous.ideal"), flips=FLIPS)),
     Task("vqa", later("vqa.sample"), scorings=SAID, pooled=True),
     Task("induction-vqa", later("vqa.sample_induction"), scorings=SAID, ideal=later("vqa.induction_ideal")),
-    Task("caption", later("caption.sample"), scorings=("caption",), shots=(0, 4, 8), pooled=True, prior=ranked_prior),
+    Task("caption", later("caption.sample"), scorings=("caption",), shots=(0, 4, 8), pooled=True, prior=ranked),
     Task("fast-vqa", later("vqa.sample_fast"), ("ways",), SAID, per_class=True, ways=2),
     Task("easy-vqa", later("easy_vqa.sample"), scorings=SAID, shots=(0, 4), described=False),
 )}  # fmt: skip
 
-# Tasks over pictures that are brought along (`Task.over`): a folder's path; or pictures with names, a real language
-# model's tokenizer, and how a picture and its name stand in text.
-FOLDER = Task("folder", later("folder.sampler"), ("ways",), shots=(0, 1, 4), per_class=True, described=False,
-              prior=even_prior)  # fmt: skip
-REAL = {task.name: task for task in (
-    Task("naming", later("named.naming"), (*NAMING, "names"), shots=(0, 1, 2, 4), per_class=True, prior=ranked_prior,
-         check=later("episodes.check_query")),
-    Task("caption", later("named.captions"), scorings=("generate",), shots=(0,), prior=ranked_prior,
-         check=later("episodes.check_query")),
+# Tasks over pictures that are brought along: `sample` is here a function of them that makes the function.
+FOLDER = Task(
+    "folder", later("folder.sampler"), ("ways",), shots=(0, 1, 4), per_class=True, described=False, prior=even
+)
+REAL = {task.name: task for task in (  # pictures with names, in the ids of a real language model
+    Task("naming", later("named.naming"), (*NAMING, "names"), shots=(0, 1, 2, 4), per_class=True, prior=ranked),
+    Task("caption", later("named.captions"), scorings=("generate",), shots=(0,), prior=ranked),
 )}  # fmt: skip
 
 
@@ -50,7 +122,7 @@ def task_named(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if Path(name).is_dir():
-        return FOLDER.over(Path(name))
+        return replace(FOLDER, name=name, sample=FOLDER.sample(Path(name)))
     raise ValueError(f"unknown task {name!r}: choose from {', '.join(TASKS)}, or name a folder of pictures")
 
 
@@ -58,7 +130,4 @@ def real_task(name: str, data: Named, tokenizer: Tokenizer, form: Form | None = 
     """ "naming" or "caption" over pictures with names. ValueError for another task."""
     if name not in REAL:
         raise ValueError(f"{name}: between real models there are {', '.join(REAL)} and retrieval")
-    return REAL[name].over(data, tokenizer, form, tokenizer=tokenizer)
-
-
-__all__ = ["FOLDER", "REAL", "SPLITS", "TASKS", "Settings", "Task", "real_task", "task_named"]
+    return replace(REAL[name], sample=REAL[name].sample(data, tokenizer, form), tokenizer=tokenizer)

@@ -11,19 +11,20 @@ import functools
 import torch
 from torch import Tensor
 
+from minilmm.evaluation.tasks import Settings
 from minilmm.evaluation.tasks.episodes import Episodes, pairs_of
 from minilmm.evaluation.tasks.naming import assemble, nonsense
-from minilmm.evaluation.tasks.task import Settings
 from minilmm.world.exemplars import arrange
 from minilmm.world.random import choices, integers
 from minilmm.world.scenes import Scenes, same_concept
 from minilmm.world.vocabulary import COLOURS, CYCLE, SHAPES, TEXTURES, held_out
 
-FLIPS = 0.2
-
 
 def sample(batch: int, generator: torch.Generator, settings: Settings, flips: float = 0.0) -> Episodes:
-    """Two-way episodes; ValueError for other ways or real names, which one attribute does not have."""
+    """Two-way episodes, with a share of the demonstrations' names swapped (`flips`).
+
+    ValueError for other ways, or real names, which one attribute does not have.
+    """
     if settings.ways != 2 or settings.names != "nonsense":
         raise ValueError("ambiguous and noisy naming have 2 ways and nonsense names")
     values = _values(batch, generator, pairs_of(settings.split))  # 3 of (B, 2)
@@ -38,11 +39,6 @@ def sample(batch: int, generator: torch.Generator, settings: Settings, flips: fl
     label = torch.where(flipped, 1 - owner, owner)
     label[:, -1] = owner[:, -1]
     return assemble(scenes, order, label, nonsense(batch, settings, generator), settings, generator)
-
-
-def sample_noisy(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-    """The same with a fifth of the demonstrations' names swapped."""
-    return sample(batch, generator, settings, FLIPS)
 
 
 def _values(batch: int, generator: torch.Generator, split: str) -> list[Tensor]:
@@ -87,8 +83,3 @@ def ideal(shots: int, flips: float = 0.0, episodes: int = 20_000) -> float:
     guess = torch.where(one == 0.5, 0.5, (one > 0.5).double())
     truth = drawn.target.double()
     return float((guess * truth + (1 - guess) * (1 - truth)).mean())
-
-
-def noisy_ideal(shots: int) -> float:
-    """The same where a fifth of the names are swapped."""
-    return ideal(shots, FLIPS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from minilmm.evaluation.tasks import Settings
 from minilmm.evaluation.tasks.episodes import Episodes, as_wide, pairs_of
-from minilmm.evaluation.tasks.task import Settings
 from minilmm.world.grammar import ABSENT, REGISTERS, caption, compact, describe
 from minilmm.world.random import integers
 from minilmm.world.scenes import sample_scenes

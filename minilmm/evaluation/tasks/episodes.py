@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.evaluation.tasks.task import SPLITS, Settings, Task
+from minilmm.evaluation.tasks import SPLITS, Settings, Task
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.grammar import ABSENT, compact
 from minilmm.world.render import render, render_glyphs
@@ -32,6 +32,9 @@ class Stored:
     rows: Tensor
 
 
+Pictures = Scenes | Glyphs | Stored | Tensor
+
+
 @dataclass(frozen=True)
 class Episodes:
     """B episodes of n demonstrations and a query, as ids in which -1 marks absent words.
@@ -47,7 +50,7 @@ class Episodes:
     kinds         the names of the groups
     """
 
-    pictures: Scenes | Glyphs | Stored | Tensor
+    pictures: Pictures
     source: Tensor
     texts: Tensor
     descriptions: Tensor
@@ -58,19 +61,14 @@ class Episodes:
     kinds: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, pictures: Scenes | Glyphs | Stored | Tensor, texts: Tensor, candidates: Tensor,
-        target: Tensor | None = None, **others: Tensor | tuple[str, ...] | None,
-    ) -> Episodes:  # fmt: skip
-        """Episodes of which only this is said: each picture is shown once, in order, and none has a description; no
-        first sentence, one group, and the first candidate is right. `others` are further fields.
+    def of(cls, pictures: Pictures, texts: Tensor, candidates: Tensor, **others: Tensor | tuple[str, ...]) -> Episodes:
+        """Unless others say otherwise: each picture is shown once, in order, none has a description, there is no first
+        sentence and one group, and the first candidate is right.
         """
-        B, m = texts.shape[:2]
         nothing, zero = torch.full_like(texts[:, :, :1], ABSENT), torch.zeros_like(texts[:, 0, 0])
-        usual = {"source": torch.arange(B * m, device=texts.device).view(B, m), "descriptions": nothing,
-                 "first": nothing[:, 0, :0], "target": zero, "group": zero}  # fmt: skip
-        given = {name: value for name, value in {"target": target, **others}.items() if value is not None}
-        return cls(pictures=pictures, texts=texts, candidates=candidates, **usual | given)  # type: ignore[arg-type]
+        usual = {"source": torch.arange(nothing.numel(), device=texts.device).view(texts.shape[:2]),
+                 "descriptions": nothing, "first": nothing[:, 0, :0], "target": zero, "group": zero}  # fmt: skip
+        return cls(pictures=pictures, texts=texts, candidates=candidates, **usual | others)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -87,15 +85,36 @@ class Episodes:
 
     def paint(self, generator: torch.Generator, resolution: int) -> Tensor:
         """All pictures, (B, n + 1, 1, 3, R, R) in [0, 1]."""
-        if isinstance(self.pictures, Stored):
-            shown = self.pictures.load(resolution)[self.pictures.rows.cpu()[self.source.cpu()]]
-            return shown[:, :, None].to(generator.device).float() / 255
         pixels = self.pictures
+        if isinstance(pixels, Stored):
+            shown = pixels.load(resolution)[pixels.rows.cpu()[self.source.cpu()]]
+            return shown[:, :, None].to(generator.device).float() / 255
         if isinstance(pixels, Scenes):
             pixels = render(pixels, generator, resolution)
         elif isinstance(pixels, Glyphs):
             pixels = render_glyphs(pixels.classes, generator, resolution)
         return pixels[self.source][:, :, None]
+
+    def check(self, settings: Settings) -> None:
+        """Assert what a split promises: no query picture among the demonstrations; the mini-world's pairs and names."""
+        assert not bool((self.source[:, :-1] == self.source[:, -1:]).any()), "the query is among its demonstrations"
+        if isinstance(self.pictures, Scenes):
+            out = held_out(self.pictures.colour, self.pictures.shape) == (settings.split == "held-out")
+            assert bool(out[self.pictures.present].all()), "a pair of another split"
+        if not isinstance(self.pictures, Tensor):
+            other = names_of("train" if settings.split == "held-out" else "held-out", self.texts.device)
+            assert not bool(torch.isin(self.texts, other).any()), "a name of another split"
+
+
+def most_common_prior(task: Task, settings: Settings, device: torch.device | str) -> float:
+    """How often the most common answer is right, given what question and demonstrations give away without pictures."""
+    key = (settings, str(device))
+    if key not in task.priors:
+        generator = torch.Generator(device).manual_seed(7)
+        blocks = [task.sample(500, generator, settings) for _ in range(8)]
+        answer, group = (torch.cat([getattr(b, name) for b in blocks]) for name in ("target", "group"))
+        task.priors[key] = sum(int(answer[group == g].bincount().max()) for g in group.unique()) / len(answer)
+    return task.priors[key]
 
 
 def pairs_of(split: str) -> str:
@@ -108,35 +127,6 @@ def pairs_of(split: str) -> str:
 def names_of(split: str, device: torch.device) -> Tensor:
     """The ids of the nonsense names of a split: test names are never bound in training."""
     return ids(*(TRAIN_NAMES if split == "train" else TEST_NAMES)).to(device)
-
-
-def check_query(episodes: Episodes, settings: Settings) -> None:
-    """Assert that no query picture stands among the demonstrations."""
-    assert not bool((episodes.source[:, :-1] == episodes.source[:, -1:]).any()), "the query is among its demonstrations"
-
-
-def check_split(episodes: Episodes, settings: Settings) -> None:
-    """Assert what a split promises: its pairs, its names, and no query picture among the demonstrations."""
-    check_query(episodes, settings)
-    if isinstance(episodes.pictures, Scenes):
-        out = held_out(episodes.pictures.colour, episodes.pictures.shape)
-        assert bool((out == (settings.split == "held-out"))[episodes.pictures.present].all()), "a pair of another split"
-    other = names_of("train" if settings.split == "held-out" else "held-out", episodes.texts.device)
-    assert not bool(torch.isin(episodes.texts, other).any()), "a name of another split"
-
-
-def most_common_prior(
-    task: Task, settings: Settings, scoring: str, device: torch.device | str, draws: int = 4000
-) -> float:
-    """How often the most common answer is right, given what question and demonstrations give away without pictures."""
-    key = (settings, str(device))
-    if key not in task.priors:
-        generator = torch.Generator(device).manual_seed(7)
-        blocks = [task.sample(500, generator, settings) for _ in range(draws // 500)]
-        answer, group = (torch.cat([getattr(b, name) for b in blocks]) for name in ("target", "group"))
-        most = [int(answer[group == g].bincount().max()) for g in group.unique()]
-        task.priors[key] = sum(most) / len(answer)
-    return task.priors[key]
 
 
 def table(phrases: Sequence[str], tokenizer: Tokenizer) -> Tensor:
@@ -153,7 +143,7 @@ def as_wide(*phrases: Tensor) -> list[Tensor]:
 
 def joined(*phrases: Tensor) -> Tensor:
     """Phrases (B, m, K) and words that all share (K,) side by side, absent words last: (B, m, K')."""
-    full = next(p for p in phrases if p.dim() == 3)
-    B, m, _ = full.shape
-    whole = torch.cat([p if p.dim() == 3 else p.to(full.device).expand(B, m, -1) for p in phrases], -1)
+    B, m, _ = next(p for p in phrases if p.dim() == 3).shape
+    device = next(p for p in phrases if p.dim() == 3).device
+    whole = torch.cat([p if p.dim() == 3 else p.to(device).expand(B, m, -1) for p in phrases], -1)
     return compact(whole.flatten(0, 1)).view(B, m, -1)

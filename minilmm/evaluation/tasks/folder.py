@@ -12,8 +12,8 @@ from torch import Tensor
 from minilmm.data.folder import BadFolder, read_folder, split_folder
 from minilmm.data.named import alike, unlike
 from minilmm.data.pictures import load_pixels
+from minilmm.evaluation.tasks import Settings
 from minilmm.evaluation.tasks.episodes import Episodes, Stored, table
-from minilmm.evaluation.tasks.task import Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT
 from minilmm.world.scenes import integers
@@ -62,7 +62,8 @@ def sampler(path: Path) -> Callable[[int, torch.Generator, Settings], Episodes]:
         shown = free.argsort(1)[:, :K]
         said = said.to(device)
         blank = torch.full((batch, 1, said.shape[1]), ABSENT, device=device)
-        return Episodes.of(Stored(pictures, torch.arange(len(texts))), torch.cat([said[shown], blank], 1),
-                           said[own][options], target, source=torch.cat([shown, query + own.start], 1))  # fmt: skip
+        shown_texts, source = torch.cat([said[shown], blank], 1), torch.cat([shown, query + own.start], 1)
+        stored = Stored(pictures, torch.arange(len(texts)))
+        return Episodes.of(stored, shown_texts, said[own][options], target=target, source=source)
 
     return sample

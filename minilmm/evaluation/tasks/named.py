@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from minilmm.data import named
-from minilmm.data.named import Named, alike, shown, unlike
+from minilmm.data.named import Form, Named, alike, shown, unlike
+from minilmm.evaluation.tasks import Settings
 from minilmm.evaluation.tasks.episodes import Episodes, joined, table
-from minilmm.evaluation.tasks.naming import Form, lay_out
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks.naming import lay_out
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.exemplars import arrange
 from minilmm.world.scenes import choices, integers
@@ -19,27 +18,27 @@ from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES
 Sample = Callable[[int, torch.Generator, Settings], Episodes]
 
 
-def naming(data: Named, tokenizer: Tokenizer, form: named.Form | None = None) -> Sample:
+def naming(data: Named, tokenizer: Tokenizer, form: Form | None = None) -> Sample:
     """Few-shot naming (Frozen, section 4.2): `ways` things, `shots` pictures of each with its name, and one without.
 
     The query is drawn by another vendor than all that is shown, where there are several. Names are nonsense, of the
     split's own list, or real. No two things of an episode have names that read alike.
     ValueError where a split has fewer such things or names than ways.
     """
-    return _sampler(data, tokenizer, form or named.Form(), captions=False)
+    return _sampler(data, tokenizer, form or Form(), captions=False)
 
 
-def captions(data: Named, tokenizer: Tokenizer, form: named.Form | None = None) -> Sample:
+def captions(data: Named, tokenizer: Tokenizer, form: Form | None = None) -> Sample:
     """`shots` pictures of other things with their real names, and one of a thing that was not shown: what is it?"""
-    return _sampler(data, tokenizer, form or named.Form(), captions=True)
+    return _sampler(data, tokenizer, form or Form(), captions=True)
 
 
-def _sampler(data: Named, tokenizer: Tokenizer, form: named.Form, captions: bool) -> Sample:
+def _sampler(data: Named, tokenizer: Tokenizer, form: Form, captions: bool) -> Sample:
     made = {"train": TRAIN_NAMES, "held-out": TEST_NAMES}
     real = table([f" {name}" for name in data.names], tokenizer)
     nonsense = {split: table([f" {name}" for name in names], tokenizer) for split, names in made.items()}
     groups = {split: alike([data.names[i] for i in data.rows(split)]) for split in made}
-    ids = Form.of(tokenizer, form.before, form.after, form.end, "Answer with", " or", form.end)
+    parts = (form.before, form.after, form.end, "Answer with", " or", form.end)
     stop = torch.tensor(tokenizer.encode("."))
 
     def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -66,6 +65,6 @@ def _sampler(data: Named, tokenizer: Tokenizer, form: named.Form, captions: bool
         assert V == 1 or not bool((vendor[:, :-1] == asked).any()), "a demonstration by the query's vendor"
         pictures, descriptions = shown(data, vendor, row, generator).flatten(0, 1), joined(real.to(device)[row], stop)
         listed = said if settings.induction and not captions else None
-        return lay_out(pictures, descriptions, order, owner, said, ids, listed)
+        return lay_out(pictures, descriptions, order, owner, said, parts, tokenizer, listed)
 
     return sample

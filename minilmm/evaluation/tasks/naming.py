@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, joined, names_of, pairs_of
-from minilmm.evaluation.tasks.task import Settings
+from minilmm.evaluation.tasks import Settings
+from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Pictures, joined, names_of, pairs_of
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.exemplars import arrange
 from minilmm.world.grammar import ABSENT, describe, join, word
@@ -30,28 +29,9 @@ from minilmm.world.vocabulary import (
     unpair,
 )
 
-
-@dataclass(frozen=True)
-class Form:
-    """The ids that stand around names: before and after a picture, behind a name; and around the list of all names."""
-
-    before: Tensor
-    after: Tensor
-    end: Tensor
-    opening: Tensor
-    between: Tensor
-    stop: Tensor
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, *parts: str) -> Form:
-        """The parts in the order of the fields, as text."""
-        return cls(*(torch.tensor(tokenizer.encode(part), dtype=torch.long) for part in parts))
-
-
-@cache
-def world_form() -> Form:
-    """ "answer with dax or blicket . <image> dax . <EOC> <image>"."""
-    return Form.of(tokenizer(), "", "", f". {EOC}", "answer with", "or", ".")
+# What stands in text before and after a picture, and behind its name; then in front of, between and behind all names:
+# "answer with dax or blicket . <image> dax . <EOC> <image>".
+FORM = ("", "", f". {EOC}", "answer with", "or", ".")
 
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
@@ -97,39 +77,38 @@ def assemble(
     generator: torch.Generator,
 ) -> Episodes:  # fmt: skip
     """Naming episodes of the mini-world, with its form and descriptions; the arguments are those of `lay_out`."""
-    if isinstance(pictures, Scenes):
-        descriptions = describe(pictures, full=False).view(*label.shape, -1)
-    else:
-        descriptions = torch.full_like(label[..., None], ABSENT)
-    listed = names
-    if settings.induction:  # in random order
+    nothing, listed = torch.full_like(label[..., None], ABSENT), None
+    descriptions = describe(pictures, full=False).view(*label.shape, -1) if isinstance(pictures, Scenes) else nothing
+    if settings.induction:  # the names in random order
         turn = choices(names.shape[1], names.shape[1], (len(names),), generator)
         listed = names.gather(1, turn[..., None].expand_as(names))
-    return lay_out(pictures, descriptions, order, label, names, world_form(), listed if settings.induction else None)
+    return lay_out(pictures, descriptions, order, label, names, FORM, tokenizer(), listed)
 
 
 def lay_out(
-    pictures: Scenes | Glyphs | Tensor, descriptions: Tensor, order: Tensor, label: Tensor, names: Tensor, form: Form,
-    listed: Tensor | None = None,
+    pictures: Pictures, descriptions: Tensor, order: Tensor, label: Tensor, names: Tensor, form: Sequence[str],
+    tokenizer: Tokenizer, listed: Tensor | None = None,
 ) -> Episodes:  # fmt: skip
     """Naming episodes from M exemplars each, of which the last is the query's.
 
     descriptions (B, M, D); order (B, n) the exemplars shown; label (B, M) which of the names (B, W, A) each exemplar
-    has; listed (B, W, A): the names as a first sentence lists them.
+    has; form: six texts as in FORM; listed (B, W, A): the names as a first sentence lists them.
     """
+    parts = (torch.tensor(tokenizer.encode(part), dtype=torch.long, device=label.device) for part in form)
+    before, after, end, opening, between, stop = parts
     batch, M = label.shape
     index = torch.cat([order, torch.full((batch, 1), M - 1, device=label.device)], 1)  # (B, n + 1)
 
     def of_each(rows: Tensor, place: Tensor) -> Tensor:  # (B, X, K), (B, n + 1) -> (B, n + 1, K)
         return rows.gather(1, place[..., None].expand(-1, -1, rows.shape[-1]))
 
-    texts = joined(form.after, of_each(names, label.gather(1, index)), form.end, form.before)
+    texts = joined(after, of_each(names, label.gather(1, index)), end, before)
     texts[:, -1] = ABSENT
-    texts[:, -1, : len(form.after)] = form.after.to(texts.device)
-    first = form.before.to(label.device).expand(batch, -1)
+    texts[:, -1, : len(after)] = after
+    first = before.expand(batch, -1)
     if listed is not None:
-        said = [part for w in range(listed.shape[1]) for part in (form.between, listed[:, w])][1:]
-        first = join(form.opening, *said, form.stop, form.before)
+        said = [part for w in range(listed.shape[1]) for part in (between, listed[:, w])][1:]
+        first = join(opening, *said, stop, before)
     source = index + (torch.arange(batch, device=label.device) * M)[:, None]
-    return Episodes.of(pictures, texts, joined(names, form.end), label[:, -1], source=source, first=first,
+    return Episodes.of(pictures, texts, joined(names, end), target=label[:, -1], source=source, first=first,
                        descriptions=of_each(descriptions, index))  # fmt: skip

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minilmm.evaluation.tasks import Settings
 from minilmm.evaluation.tasks.episodes import Episodes, Stored, as_wide, joined, names_of, pairs_of, table
-from minilmm.evaluation.tasks.task import Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT, describe, join
 from minilmm.world.questions import (
@@ -88,8 +88,9 @@ def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> E
         return torch.cat([first, last], 1)
 
     candidates, target = _candidates(_options([ANSWERS[name] for name in ATTRIBUTES], kind), answer)
-    return Episodes.of(seen, torch.cat(as_wide(named, asked[:, None]), 1), candidates, target, source=of_each(index),
-                       descriptions=of_each(describe(seen)), group=kind, kinds=ATTRIBUTES)  # fmt: skip
+    texts = torch.cat(as_wide(named, asked[:, None]), 1)
+    return Episodes.of(seen, texts, candidates, target=target, source=of_each(index), group=kind, kinds=ATTRIBUTES,
+                       descriptions=of_each(describe(seen)))  # fmt: skip
 
 
 def examples(
@@ -104,8 +105,8 @@ def examples(
     texts = join(prompt, answer, ids(".", EOC)).view(batch, len(prompt) // batch, -1)
     texts[:, -1, prompt.shape[1] :] = ABSENT
     candidates, target = _candidates(options, answer.view(batch, -1)[:, -1:])
-    descriptions = describe(pictures).view(*texts.shape[:2], -1) if isinstance(pictures, Scenes) else None
-    return Episodes.of(pictures, texts, candidates, target, descriptions=descriptions, group=group, kinds=kinds)
+    words = {"descriptions": describe(pictures).view(*texts.shape[:2], -1)} if isinstance(pictures, Scenes) else {}
+    return Episodes.of(pictures, texts, candidates, target=target, group=group, kinds=kinds, **words)
 
 
 def _options(answers: list[list[str]], kind: Tensor) -> Tensor:

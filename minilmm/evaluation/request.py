@@ -1,0 +1,58 @@
+"""What is asked of a model, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from minilmm.evaluation.tasks import CONDITIONS, Settings, Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model on a task. From beams on, as Flamingo's evaluations do it (appendix A.2)."""
+
+    shots: tuple[int, ...] | None = None  # at which numbers of shots; None: the task's own
+    settings: Settings = field(default_factory=Settings)  # how episodes are made
+    episodes: int = 500  # at each number of shots
+    conditions: tuple[str, ...] = CONDITIONS  # the real pictures, and the controls
+    scoring: str | None = None  # "rank" or "generate"; None: the task's own
+    seed: int = 0  # of episodes, pictures and intervals
+    beams: int = 1  # of a generated answer; the paper has 3
+    orders: int = 1  # of the demonstrations, over which log-likelihoods are averaged; the paper has 6
+    rices: bool = False  # demonstrations of a pool of 1000 whose pictures resemble the query's, the nearest last
+    zero_shot_texts: int = 0  # at zero shots so many examples without their pictures in front; the paper has 2
+    per_token: bool = False  # rank by the mean log-probability per token: real names differ in length
+
+    def check(self, task: Task, sees: bool) -> None:
+        """ValueError for what cannot be measured."""
+        scoring = self.scoring or task.scorings[0]
+        if min(self.shots or (0,)) < 0 or self.episodes < 1:
+            counts = f"shots {self.shots} and episodes {self.episodes}"
+            raise ValueError(f"{counts}: shots must be 0 or more, episodes 1 or more")
+        if scoring not in task.scorings:
+            raise ValueError(f"unknown scoring {scoring!r} for {task.name}: choose {' or '.join(task.scorings)}")
+        if self.rices and not (task.pooled and sees):
+            raise ValueError(f"rices: {task.name} has no pool to choose from, or the model no eyes: use vqa or caption")
+        if (self.orders > 1 or self.per_token) and scoring != "rank":
+            raise ValueError("orders, per token: are of log-likelihoods, which needs scoring by rank")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model did at one number of shots, under one condition, by one metric."""
+
+    shots: int
+    condition: str
+    metric: str
+    value: float
+    low: float  # the 95 % interval
+    high: float
+    prior: float  # of the best guess without pictures
+    ideal: float | None  # of the ideal observer
+    by_kind: dict[str, float] | None  # per kind of question
+
+    def row(self) -> dict[str, Any]:
+        """As JSON, rounded; without what is None."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in given.items()}
