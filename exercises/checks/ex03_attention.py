@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, close, generator, learns, has_shape
+from minilmm.course.checking import check, close, generator, has_shape, learns
 
 
 def slow_attention(q, k, v):

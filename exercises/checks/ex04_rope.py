@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from minilmm.course.checking import check, follows, generator, learns, has_shape
+from minilmm.course.checking import check, follows, generator, has_shape, learns
 
 
 def slow_angles(positions, width, theta):

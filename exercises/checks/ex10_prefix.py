@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, generator, learns, refuses, has_shape
+from minilmm.course.checking import check, generator, has_shape, learns, refuses
 
 
 def slow_prefix(pooled, weight, n):

@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import Wrong, check, close, equal, generator, refuses, same, has_shape
+from minilmm.course.checking import Wrong, check, close, equal, generator, has_shape, refuses, same
 
 
 def looped(query, support, k, own):

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import Wrong, check, close, follows, generator, learns, has_shape
+from minilmm.course.checking import Wrong, check, close, follows, generator, has_shape, learns
 from minilmm.course.own import Composed, own
 
 

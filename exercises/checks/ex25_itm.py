@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import check, close, equal, follows, generator, learns, has_shape
+from minilmm.course.checking import check, close, equal, follows, generator, has_shape, learns
 
 
 def listed(wrong_text, wrong_image):

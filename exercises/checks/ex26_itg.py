@@ -2,7 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, equal, follows, generator, learns, refuses, has_shape
+from minilmm.course.checking import check, equal, follows, generator, has_shape, learns, refuses
 
 CAPTIONS = torch.tensor([[1, 50, 51, 52], [1, 60, 0, 0], [1, 53, 1, 0]])  # [CLS] is 1; a 1 among the words is a word
 

@@ -12,12 +12,11 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from minilmm.course.checking import Check, Failed, Wrong, alike, printable, recording
+from minilmm.course.checking import Check, Failed, Wrong, alike, recording
 from minilmm.course.exercises import Exercise, Mutant, load_checks
 from minilmm.course.isolation import CAN_FORK, ENDED, Learner, Lost, Zygote, describe_exit
-from minilmm.course.submissions import read
+from minilmm.course.submissions import printable, read
 
 TRIES = 3  # of a check whose process is lost
 Attempt = tuple[Exception | None, list[object]]  # what a check raised, and the answers that it compared
@@ -69,6 +68,11 @@ class Grade:
     def total(self) -> int:
         """Points to be had."""
         return sum(r.check.points for r in self.results)
+
+    @property
+    def why_not(self) -> str:
+        """Why it was not graded, or not in full; "" if it was."""
+        return self.reason or next((r.message for r in self.results if not r.graded), "")
 
     def json(self) -> dict[str, object]:
         """Plain data for `--json`."""
@@ -165,7 +169,7 @@ class Grader:
     def grade(self, exercise: Exercise, text: str, chain: dict[str, str] | None = None) -> Grade:
         """Every check of an exercise, each in a fresh process; one that fails costs its own points alone.
 
-        A file that fails while it loads, or is lost, is not tried again. The first failing check tells the known mistake.
+        A file that fails while it loads, or is lost, is not tried again. The first that fails names the known mistake.
         """
         made: list[Attempt] = []
         for check in self.checks(exercise):
