@@ -1,9 +1,6 @@
 """`minilmm notebooks`: build them from their sources, and run them again to see that their outputs hold."""
 
-from __future__ import annotations
-
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,47 +17,39 @@ def build(
     """Execute sources afresh and write their notebooks: the chapters named, or all that changed."""
     from minilmm.course import course_root, notebooks
 
-    console = out_console()
-    chosen = notebooks.sources(course_root("notebooks/src"), chapters)
-    chosen = [source for source in chosen if chapters or every or not notebooks.fresh(source)]
-    if not chosen:
-        console.print("every notebook is built from its source as it is now")
-    failed = 0
-    for source in chosen:
+    sources = notebooks.sources(course_root("notebooks/src"), chapters)
+    sources = [source for source in sources if chapters or every or not notebooks.is_current(source)]
+    failed = False
+    for source in sources:
         start = time.perf_counter()
         try:
-            wrong = notebooks.build(source)
+            lines = [f"  {problem}" for problem in notebooks.build(source)]
+            failed |= bool(lines)
+            size = notebooks.pair(source).stat().st_size / 1000
+            lines.insert(0, f"{source.stem}: {time.perf_counter() - start:.0f} s, {size:.0f} kB")
         except notebooks.BuildError as error:
-            console.print(f"{_name(source)}: not built: {error}", markup=False, soft_wrap=True)
-            failed += 1
-            continue
-        size = notebooks.pair(source).stat().st_size
-        told = f"{_name(source)}: {time.perf_counter() - start:.0f} s, {size / 1000:.0f} kB"
-        console.print(told, markup=False, soft_wrap=True)
-        for problem in wrong:
-            console.print(f"  {problem}", markup=False, soft_wrap=True)
-        failed += bool(wrong)
-    return int(failed > 0)
+            lines, failed = [f"{source.stem}: not built: {error}"], True
+        for line in lines:
+            out_console().print(line, markup=False, soft_wrap=True)
+    if not sources:
+        out_console().print("every notebook is built from its source as it is now")
+    return int(failed)
 
 
 def run(chapters: Chapters = None) -> int:
     """Run notebooks again and compare every output with the one that they show (strict nbval)."""
     from minilmm.course import course_root, notebooks
 
-    console, code = out_console(), 0
-    for source in notebooks.sources(course_root("notebooks/src"), chapters):
+    code = 0
+    for path in map(notebooks.pair, notebooks.sources(course_root("notebooks/src"), chapters)):
         start = time.perf_counter()
-        path = notebooks.pair(source)
         if not path.is_file():
-            raise ValueError(f"{path.name}: not built yet: run minilmm notebooks build {source.stem[:2]}")
-        failed, said = notebooks.verify(path)
+            raise ValueError(f"{path.name}: not built yet: run minilmm notebooks build {path.stem[:2]}")
+        failed, output = notebooks.verify(path)
         if failed:
-            console.print(said, markup=False, soft_wrap=True)
+            out_console().print(output, markup=False, soft_wrap=True)
         result = "outputs differ" if failed else "every output is the same"
-        console.print(f"{path.name}: {result}, {time.perf_counter() - start:.0f} s", markup=False, soft_wrap=True)
+        line = f"{path.name}: {result}, {time.perf_counter() - start:.0f} s"
+        out_console().print(line, markup=False, soft_wrap=True)
         code = max(code, failed)
     return code
-
-
-def _name(source: Path) -> str:
-    return source.stem

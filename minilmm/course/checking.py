@@ -227,11 +227,6 @@ def copy_of(value: Any) -> Any:
     return type(value)(copy_of(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-def printable(text: str) -> str:
-    """A stranger's text in one line that any terminal can take: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def _with_rounding(tolerance: float, value: object) -> float:
     """The tolerance, or four rounding steps of the half precision that a tensor of the value has."""
     halves = [tensor.dtype for tensor in real_tensors(value) if tensor.element_size() == 2]

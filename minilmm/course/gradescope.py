@@ -29,7 +29,8 @@ python="${2:-$base/venv/bin/python}"
 python="$(cd "$(dirname "$python")" && pwd)/$(basename "$python")"
 cd "$base/source" && exec "$python" -m minilmm.course.gradescope "$base"
 """
-PARTS = sorted(path.name for path in Path(__file__).parent.glob("*.py") if path.stem not in ("notebooks", "reader"))
+LEFT_OUT = ("notebooks", "notebook_files", "reader")
+PARTS = sorted(path.name for path in Path(__file__).parent.glob("*.py") if path.stem not in LEFT_OUT)
 PACKAGE = ("__init__.py", *(f"course/{name}" for name in PARTS))
 
 

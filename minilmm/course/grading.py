@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilmm.course.checking import Check, Failed, Wrong, alike, printable, recording
+from minilmm.course.checking import Check, Failed, Wrong, alike, recording
 from minilmm.course.exercises import Exercise, Mutant, load_checks
 from minilmm.course.isolation import CAN_FORK, ENDED, Learner, Lost, Zygote, describe_exit
-from minilmm.course.submissions import read
+from minilmm.course.submissions import printable, read
 
 TRIES = 3  # of a check whose process is lost
 Attempt = tuple[Exception | None, list[object]]  # what a check raised, and the answers that it compared
@@ -68,6 +68,11 @@ class Grade:
     def total(self) -> int:
         """Points to be had."""
         return sum(r.check.points for r in self.results)
+
+    @property
+    def why_not(self) -> str:
+        """Why it was not graded, or not in full; "" if it was."""
+        return self.reason or next((r.message for r in self.results if not r.graded), "")
 
     def json(self) -> dict[str, object]:
         """Plain data for `--json`."""

@@ -1,7 +1,5 @@
 """What chapters print: code under study, from the package itself so that no copy can drift; scores; sizes."""
 
-from __future__ import annotations
-
 import inspect
 import sys
 import textwrap
@@ -20,9 +18,8 @@ def source(*objects: Any) -> None:
     Outside a notebook it prints the same text. ValueError: an object that has no Python source.
     """
     parts, names = [], []
-    for thing in objects:
+    for thing in map(inspect.unwrap, objects):
         try:
-            thing = inspect.unwrap(thing)
             text, file = textwrap.dedent(inspect.getsource(thing)).rstrip(), Path(inspect.getfile(thing)).resolve()
         except (TypeError, OSError):
             raise ValueError(f"{thing!r}: no Python source: pass a function, method, class or module") from None
@@ -48,7 +45,7 @@ def size(*parts: nn.Module) -> str:
 
 def at(result: Mapping[str, Any], shots: int, condition: str = "real") -> Mapping[str, Any]:
     """A result's row at a number of shots, under a condition. LookupError: it has none."""
-    found = [row for row in result["rows"] if (row["shots"], row["condition"]) == (shots, condition)]
-    if not found:
-        raise LookupError(f"no row with {shots} shots and {condition}")
-    return found[0]
+    for row in result["rows"]:
+        if (row["shots"], row["condition"]) == (shots, condition):
+            return row
+    raise LookupError(f"no row with {shots} shots and {condition}")

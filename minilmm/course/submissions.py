@@ -1,9 +1,8 @@
 """What learners hand in, read as text whatever their editor made of it; and why a file is not there."""
 
-from __future__ import annotations
-
 import codecs
 import io
+import itertools
 import os
 import re
 import stat
@@ -16,10 +15,10 @@ MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (code
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 
 
-def folders(everyone: Path) -> list[Path]:
+def list_folders(everyone: Path) -> list[Path]:
     """One folder per learner: hidden ones, what macOS adds to archives, and links are none."""
-    found = [p for p in everyone.iterdir() if p.is_dir() and not p.is_symlink()] if everyone.is_dir() else []
-    return sorted(p for p in found if not p.name.startswith((".", "__")))
+    found = everyone.iterdir() if everyone.is_dir() else ()
+    return sorted(p for p in found if p.is_dir() and not p.is_symlink() and not p.name.startswith((".", "__")))
 
 
 def read(folder: Path, name: str) -> tuple[str | None, str]:
@@ -65,7 +64,7 @@ def _elsewhere(folder: Path, name: str) -> str:
     """Why `name`.py is not in the folder: what lies there that may have been meant."""
     number, title = name.split("_", 1)
     meant = re.compile(rf"({number}(?!\d)|{re.escape(title)})", re.IGNORECASE)
-    for path in _files(folder):
+    for path in itertools.islice(_files(folder), 1000):
         place = path.relative_to(folder)
         if not meant.search(path.stem) or path.suffix.lower() not in (".py", ".ipynb", ".txt"):
             continue
@@ -77,20 +76,21 @@ def _elsewhere(folder: Path, name: str) -> str:
     return "not handed in"
 
 
-def _files(folder: Path, most: int = 1000) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[Path]:
     """The files below a folder, near ones first; no hidden ones, and not through links."""
     for here, inner, files in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith((".", "__")))
-        for name in sorted(files)[:most]:
-            yield Path(here, name)
-        most -= len(files)
-        if most <= 0:
-            return
+        yield from (Path(here, name) for name in sorted(files))
 
 
-def alike(texts: Mapping[str, str]) -> list[list[str]]:
+def group_equal(texts: Mapping[str, str]) -> list[list[str]]:
     """Groups of names whose texts are the same up to white space and comments."""
     groups: dict[str, list[str]] = {}
     for name, text in texts.items():
         groups.setdefault(re.sub(r"#.*|\s+", "", text), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def printable(text: str) -> str:
+    """A stranger's text in one line that any terminal can take: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

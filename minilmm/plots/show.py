@@ -1,11 +1,10 @@
 """A figure in a notebook, followed by what it shows in words: for those who cannot see it, and for comparing runs."""
 
-from __future__ import annotations
-
-import io
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,21 +15,22 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator
 
+from minilmm.plots.style import png_of
+
 _NAMED = 24  # titles or ticks that are listed; the others are counted
 
 
 def show(figure: Figure) -> None:
-    """Displays the figure, where this is a notebook, and prints `described(figure)`."""
+    """Displays the figure, where this is a notebook, and prints `describe(figure)`."""
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
         from IPython.display import Image, display
 
-        png = io.BytesIO()  # drawn here, so that no backend matters
-        figure.savefig(png, format="png", metadata={"Software": None})
-        display(Image(png.getvalue(), alt="figure: the text below it says what it shows"))
-    print(described(figure))
+        picture = png_of(figure, metadata={"Software": None})  # drawn here, so that no backend matters
+        display(Image(picture, alt="figure: the text below it says what it shows"))
+    print(describe(figure))
 
 
-def described(figure: Figure) -> str:
+def describe(figure: Figure) -> str:
     """One line per axes: title, axis labels, the ends and extremes of series, the size of pictures; two digits.
 
     Axes in a row that hold the same become one line with their number and titles: a grid of pictures is one line.
@@ -41,7 +41,7 @@ def described(figure: Figure) -> str:
         titles = [_flat(ax.get_title()) for ax in group]
         named = [title for title in titles if title]
         if len(titles) == 1:
-            lines.append(f"{named[0]}: {content}" if named else content)
+            lines.append(": ".join([*named, content]))
         else:
             lines.append(f"{len(titles)} x {content}" + (f": {_list(named, ' | ')}" if named else ""))
     return "\n".join(lines) or "an empty figure"
@@ -51,19 +51,17 @@ def _content(ax: Axes) -> str:
     """What one axes holds, without its title; empty for a colour bar, and where nothing is drawn."""
     if not ax.get_visible() or ax.get_label() == "<colorbar>":
         return ""
-    parts = [_image(image) for image in ax.images]
     sideways = isinstance(ax.yaxis.get_major_locator(), FixedLocator) and not ax.images  # names on y, numbers on x
-    parts += [_series(str(line.get_label()), "line", line.get_xdata() if sideways else line.get_ydata())
-              for line in ax.lines]  # fmt: skip
-    parts += [
-        _series(str(box.get_label()), "bars", box.datavalues) for box in ax.containers if isinstance(box, BarContainer)
-    ]
-    parts += [_series(str(dots.get_label()), "points", np.asarray(dots.get_offsets())[:, 1])
+    drawn: list[tuple[Any, str, object]]  # an artist, its kind, its values
+    drawn = [(line, "line", line.get_xdata() if sideways else line.get_ydata()) for line in ax.lines]
+    drawn += [(box, "bars", box.datavalues) for box in ax.containers if isinstance(box, BarContainer)]
+    drawn += [(dots, "points", np.asarray(dots.get_offsets())[:, 1])
               for dots in ax.collections if isinstance(dots, PathCollection)]  # fmt: skip
+    parts = [_image(image) for image in ax.images]
+    parts += [_series(str(artist.get_label()), kind, values) for artist, kind, values in drawn]
     parts += [f"text {_list(words, ' | ')}"] if (words := [_flat(text.get_text()) for text in ax.texts]) else []
     axes = [f"{name}: {_axis(axis)}" for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)) if ax.axison and _axis(axis)]
-    counted = {part: parts.count(part) for part in parts}
-    return "; ".join(axes + [f"{n} x {part}" if n > 1 else part for part, n in counted.items()])
+    return "; ".join(axes + [f"{n} x {part}" if n > 1 else part for part, n in Counter(parts).items()])
 
 
 def _axis(axis: Axis) -> str:
@@ -82,8 +80,7 @@ def _image(image: AxesImage) -> str:
         return f"picture {size}"
     if np.isin(values, (0, 1)).all():
         return f"{size} cells, {int(values.sum())} filled"
-    bar = image.colorbar.ax if image.colorbar is not None else None
-    what = (bar.get_ylabel() or bar.get_xlabel()) if bar else ""
+    what = image.colorbar.ax.get_ylabel() if image.colorbar is not None else ""
     return _series("_", f"{size} {what or 'values'}", values.flatten())
 
 
@@ -104,9 +101,7 @@ def _series(label: str, kind: str, values: object) -> str:
 
 def _round(value: float, beside: np.ndarray) -> str:
     """Two significant digits, so that another machine prints the same; what is nothing beside the largest is 0."""
-    if abs(value) < 1e-3 * np.abs(beside).max():
-        return "0"
-    return f"{float(f'{value:.2g}') + 0.0:g}"
+    return "0" if abs(value) < 1e-3 * np.abs(beside).max() else f"{float(f'{value:.2g}') + 0.0:g}"
 
 
 def _flat(text: str) -> str:

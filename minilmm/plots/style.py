@@ -1,15 +1,14 @@
 """One look for every figure: colours that colour-blind eyes tell apart, shapes and dashes that survive grey print."""
 
-from __future__ import annotations
-
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 # Okabe & Ito (2008), the darker hues first; yellow is left out, it is too faint on white.
@@ -26,18 +25,22 @@ RC: dict[Any, Any] = {
 }  # fmt: skip
 
 
+def png_of(figure: Figure, **options: Any) -> bytes:
+    """The figure as a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", **options)
+    return buffer.getvalue()
+
+
 class Plot(Figure):
     """A Figure that belongs to no pyplot state, and that a notebook shows by itself."""
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
+    _repr_png_ = png_of
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within it, new artists take our look; the caller's own settings come back afterwards."""
+    """Within it, or in a function decorated with it, new artists take our look; the caller's settings come back."""
     with matplotlib.rc_context(RC):
         yield
 
@@ -50,7 +53,7 @@ def new_figure(width: float, height: float) -> Plot:
 def new_panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Plot, list[Axes]]:
     """A figure of `count` panels, width x height inches each, at most three in a row (four are two rows of two).
 
-    So that a figure is never wider than a page, and its type stays readable there.
+    So a figure is never wider than a page, and its type stays readable there.
     """
     columns = 2 if count == 4 else min(count, 3)
     rows = -(-count // columns)
@@ -61,21 +64,25 @@ def new_panels(count: int, width: float, height: float, sharey: bool = False) ->
     return figure, axes[:count]
 
 
-def legend_below(figure: Figure, axes: list[Axes]) -> None:
+def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend for all panels, in rows of its own below them; a label that several panels share stands once."""
     entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if entries:
-        widest = max(len(label) for label in entries) * 0.08 + 0.65  # inches per entry at 10 points
+        widest = max(map(len, entries)) * 0.08 + 0.65  # inches per entry at 10 points
         columns = max(1, min(len(entries), int(figure.get_figwidth() // widest)))
         rows = -(-len(entries) // columns)
         columns = -(-len(entries) // rows)  # as few rows, evenly filled
         figure.set_figheight(figure.get_figheight() + 0.22 * rows)
-        figure.legend(
-            list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.8
-        )
+        figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, handlelength=2.8)
+
+
+def colour_bar(figure: Figure, drawn: ScalarMappable, axes: Any, label: str, aspect: int, pad: float) -> None:
+    """A bar that explains the colours of what was drawn."""
+    bar = figure.colorbar(drawn, ax=axes, label=label, aspect=aspect, pad=pad)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -15,10 +15,11 @@ import torch
 from minilmm_cli.main import main
 
 from minilmm.course import gradescope, grading, isolation, sandbox
-from minilmm.course.checking import Check, Failed, Wrong, check, close, equal, learns, printable, refuses
+from minilmm.course.checking import Check, Failed, Wrong, check, close, equal, learns, refuses
 from minilmm.course.exercises import load_manifest
 from minilmm.course.grading import Grader
 from minilmm.course.messages import HEAD, decode, encode
+from minilmm.course.submissions import printable
 
 MANIFEST = """
 [[exercise]]

@@ -14,11 +14,12 @@ import pytest
 from minilmm_cli.main import main
 
 from minilmm.course import notebooks
+from minilmm.course.notebook_files import IGNORE, SETUP, pair, problems
 from minilmm.course.reader import source
 from minilmm.evaluation.statistics import Interval, bootstrap_interval
 
 HOME = Path(__file__).parents[2] / "notebooks"
-COMMITTED = sorted({*HOME.glob("*.ipynb"), *map(notebooks.pair, notebooks.sources(HOME.parent))})
+COMMITTED = sorted({*HOME.glob("*.ipynb"), *map(pair, notebooks.sources(HOME.parent))})
 SANITIZE = (HOME / "sanitize.cfg").read_text()
 FIRST = "# 07 · Tiny\n\nA paragraph.\n\n**Goals**\n- none\n\n**Time** 1 minute\n\n**Before** nothing"
 LAST = "## Break it yourself\n\n## Exercises\n[code](../code.py#L3), [web](https://a.b/c)\n\n## What to read next"
@@ -26,7 +27,7 @@ TINY = f"""# %% [markdown]
 {chr(10).join(f"# {line}".rstrip() for line in FIRST.splitlines())}
 
 # %% tags=["setup"]
-{notebooks.SETUP}
+{SETUP}
 
 # %% [markdown]
 # **Predict.** One or two?
@@ -57,7 +58,7 @@ def course(place):
 
 
 def test_the_committed_notebooks_have_no_problems():
-    assert {path.name: found for path in COMMITTED if (found := notebooks.problems(path))} == {}
+    assert {path.name: found for path in COMMITTED if (found := problems(path))} == {}
 
 
 @pytest.mark.slow
@@ -90,7 +91,7 @@ ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceba
 GOOD = {
     "cells": [
         cell(FIRST),
-        cell(notebooks.SETUP, tags=["setup"], count=1),
+        cell(SETUP, tags=["setup"], count=1),
         cell("**Predict.** One or two?"),
         cell("found = draw()\nassert found", png(700), stream("two lines"), count=2),
         cell("fail()", ERROR, tags=["raises-exception"], count=3),
@@ -127,7 +128,7 @@ DAMAGES = {
     "a warning": (lambda b: b["cells"][3]["outputs"].append(stream("hm", "stderr")), "cell [2] writes to stderr"),
     "too large": (lambda b: b["cells"][5]["outputs"].append(stream("x" * 1_500_000)), "more than 1.5 MB"),
     "much ignored": (
-        lambda b: b["cells"][5].update(source="x = 5\nassert x > 3", metadata={"tags": [notebooks.IGNORE]}),
+        lambda b: b["cells"][5].update(source="x = 5\nassert x > 3", metadata={"tags": [IGNORE]}),
         "2 of 8 code cells ignore",
     ),
     "no assert": (text(9, "assert loss", "print"), "cell [8] ignores its output and asserts nothing"),
@@ -165,28 +166,28 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", ["none", *DAMAGES])
 def test_every_damage_is_reported_and_nothing_else(tmp_path, name):
-    path = notebooks.pair(course(tmp_path))
+    path = pair(course(tmp_path))
     book = copy.deepcopy(GOOD)
     book["metadata"]["minilmm"]["source_sha256"] = hashlib.sha256(TINY.encode()).hexdigest()
     damage, expected = DAMAGES.get(name, (lambda b: None, None))
     damage(book)
     path.write_text(json.dumps(book))
-    found = notebooks.problems(path)
+    found = problems(path)
     assert found == [] if expected is None else len(found) == 1 and expected in found[0], found
 
 
 def test_a_notebook_and_its_source_need_each_other(tmp_path):
     path = course(tmp_path)
-    assert "cannot be read" in notebooks.problems(notebooks.pair(path))[0]
-    notebooks.pair(path).write_text(json.dumps(GOOD))
+    assert "cannot be read" in problems(pair(path))[0]
+    pair(path).write_text(json.dumps(GOOD))
     path.unlink()
-    assert notebooks.problems(notebooks.pair(path)) == ["has no source src/07_tiny.py"]
+    assert problems(pair(path)) == ["has no source src/07_tiny.py"]
 
 
 @pytest.mark.slow
 def test_build_and_run_a_tiny_course(tmp_path, monkeypatch, capsys):
     path = course(tmp_path)
-    book = notebooks.pair(path)
+    book = pair(path)
     monkeypatch.chdir(tmp_path / "notebooks")
     monkeypatch.setenv("MPLBACKEND", "Agg")
     assert main(["notebooks", "run"]) == 1 and "not built yet" in capsys.readouterr().err
@@ -215,12 +216,12 @@ def test_build_and_run_a_tiny_course(tmp_path, monkeypatch, capsys):
 )
 def test_a_cell_that_fails_is_one_line_and_the_old_notebook_stays(tmp_path, monkeypatch, capsys, code, error):
     path = course(tmp_path)
-    notebooks.pair(path).write_text("old")
+    pair(path).write_text("old")
     path.write_text(f"{TINY}\n# %%\n{code}\n")
     monkeypatch.chdir(tmp_path)
     assert main(["notebooks", "build"]) == 1
     assert capsys.readouterr().out == f"07_tiny: not built: {error}\n"
-    assert notebooks.pair(path).read_text() == "old"
+    assert pair(path).read_text() == "old"
     assert sorted(file.name for file in path.parent.parent.iterdir()) == ["07_tiny.ipynb", "sanitize.cfg", "src"]
 
 
@@ -254,10 +255,10 @@ def test_without_the_package_the_first_cell_installs_the_clone_or_asks_for_one(t
     monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append((command, check)))
     monkeypatch.chdir(course(tmp_path).parent.parent)
     with pytest.raises(FileNotFoundError, match="clone the repository"):
-        exec(notebooks.SETUP, {})
+        exec(SETUP, {})
     assert not calls
     (tmp_path / "pyproject.toml").touch()
-    exec(notebooks.SETUP, {})
+    exec(SETUP, {})
     assert calls == [([sys.executable, "-m", "pip", "install", "--quiet", "--editable", ".."], True)]
 
 
