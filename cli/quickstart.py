@@ -47,15 +47,11 @@ What each line means:
 """
 
 
-def make_room(out: Path, resume: bool, force: bool) -> None:
+def make_room(out: Path, force: bool) -> None:
     """Takes an earlier quickstart away by its names if told to; ValueError where it would overwrite something."""
     from minilmm.checkpoints.files import erase
     from minilmm.checkpoints.saving import RUN
 
-    if resume and force:
-        raise ValueError("--resume and --force: give one of them")
-    if resume:
-        return
     folders = [out / name for name in (*BRIDGES, FIRST)]
     for path in (*(folder / name for folder in folders for name in RUN), *(out / name for name in WRITTEN)):
         if path.exists() and not force:
@@ -77,15 +73,18 @@ def quickstart(
     force: Annotated[bool, typer.Option("--force", help="Erase an earlier one in the same folder.")] = False,
 ) -> None:
     """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
+    if resume and force:
+        raise ValueError("--resume and --force: give one of them")
+    device = common.device_named(device)
     from minilmm.checkpoints.files import held
     from minilmm.checkpoints.saving import load
 
-    device = common.device_named(device)
     load(lm)  # a missing or damaged one shows before anything is written
     common.writable_folder(out)
     recipe = {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
-        make_room(out, resume, force)
+        if not resume:
+            make_room(out, force)
         try:
             make(out, recipe, resume, episodes, device)
         except (KeyboardInterrupt, Stopped):
