@@ -76,7 +76,7 @@ def mask(out: Path) -> None:
     for name, allowed in masks.items():
         images = ["".join(str(n + 1) for n in range(3) if row[n]) or "-" for row in allowed[0]]
         say(f"  {name}:")
-        tell("  ".join(f"{word}:{seen}" for word, seen in zip(words, images, strict=True)))
+        tell("  ".join(map(":".join, zip(words, images, strict=True))))
 
 
 def qformer_masks(out: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from . import common
 from .common import Device, Episodes, Seed, Steps, Stopped, new_table, out_console, say, share
@@ -47,15 +49,11 @@ What each line means:
 """
 
 
-def make_room(out: Path, resume: bool, force: bool) -> None:
+def make_room(out: Path, force: bool) -> None:
     """Takes an earlier quickstart away by its names if told to; ValueError where it would overwrite something."""
     from minilmm.checkpoints.files import erase
     from minilmm.checkpoints.saving import RUN
 
-    if resume and force:
-        raise ValueError("--resume and --force: give one of them")
-    if resume:
-        return
     folders = [out / name for name in (*BRIDGES, FIRST)]
     for path in (*(folder / name for folder in folders for name in RUN), *(out / name for name in WRITTEN)):
         if path.exists() and not force:
@@ -77,15 +75,18 @@ def quickstart(
     force: Annotated[bool, typer.Option("--force", help="Erase an earlier one in the same folder.")] = False,
 ) -> None:
     """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
+    if resume and force:
+        raise ValueError("--resume and --force: give one of them")
+    device = common.device_named(device)
     from minilmm.checkpoints.files import held
     from minilmm.checkpoints.saving import load
 
-    device = common.device_named(device)
     load(lm)  # a missing or damaged one shows before anything is written
     common.writable_folder(out)
     recipe = {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
-        make_room(out, resume, force)
+        if not resume:
+            make_room(out, force)
         try:
             make(out, recipe, resume, episodes, device)
         except (KeyboardInterrupt, Stopped):
@@ -142,11 +143,10 @@ def train_bridge(
     from minilmm.checkpoints.saving import read_card
 
     training = importlib.import_module(f"minilmm.training.{kind}")
-    stages: list[tuple[Path, Any, dict[str, Any]]] = [(out / kind, training.preset, changes)]
+    stages: list[tuple[Path, Callable, dict[str, Any]]] = [(out / kind, training.preset, changes)]
     if kind == "blip2":
-        first, alone = out / FIRST, {name: value for name, value in changes.items() if name != "lm"}
-        stages = [(first, lambda name: training.preset(name, 1), alone),
-                  (out / kind, lambda name: training.preset(name, 2), changes | {"start": str(first)})]  # fmt: skip
+        one, two = (partial(training.preset, stage=stage) for stage in (1, 2))
+        stages = [(out / FIRST, one, changes | {"lm": None}), (out / kind, two, changes | {"start": str(out / FIRST)})]
     sizes, seconds = [], []
     for place, preset, asked in stages:
         recipe = decide(preset, "quick", "quick", place, resume, asked)
@@ -165,14 +165,13 @@ def draw(results: dict[str, Any], logs: dict[str, list[dict[str, Any]]], out: Pa
     """few_shot.png, the controls of the last bridge with it, and training.png."""
     from minilmm import plots
 
-    panels = {
-        title: [series for name in results for series in plots.series_of(results[name][title], name, name == "BLIP-2")]
-        for title, *_ in PANELS
-    }
+    panels: dict[str, list[plots.Series]] = {title: [] for title, *_ in PANELS}
+    for name, result in results.items():
+        for title, series in panels.items():
+            series += plots.series_of(result[title], name, controls=name == "BLIP-2")
     plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
     key, label = "naming_5way_real", "naming, 5 ways"
-    probes = {name: [row | {label: row[key]} for row in log if key in row] for name, log in logs.items()}
-    probes = {name: rows for name, rows in probes.items() if rows}
+    probes = {name: [row | {label: row[key]} for row in log] for name, log in logs.items() if key in log[0]}
     plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
 
 
@@ -191,7 +190,7 @@ def by_shots(results: dict[str, Any]) -> dict[str, dict[int, float]]:
     return {name: lines[name] for name in names if name in lines}
 
 
-def summary(results: dict[str, Any]) -> Any:
+def summary(results: dict[str, Any]) -> Table:
     """The results as a table of at most 80 columns."""
     shots = sorted({k for *_, shots in PANELS for k in shots})
     view = new_table("accuracy at shots", "", *map(str, shots), left=2)

@@ -57,6 +57,7 @@ def trace(
     chosen(what, ("frozen",), "trace")
     if run is not None:
         known_run(run)
+    device, console = device_named(device), out_console()
     import torch
 
     from minilmm.checkpoints.saving import load
@@ -67,7 +68,6 @@ def trace(
     from minilmm.world.scenes import sample_scenes
     from minilmm.world.vocabulary import tokenizer
 
-    device, console = device_named(device), out_console()
     run = run or ("frozen-nano" if "frozen-nano" in shipped() else None)
     model, card = load(of_the_mini_world(run), device) if run else (untrained(seed).to(device).eval(), {})
     if card.get("kind", "frozen") != "frozen":

@@ -41,12 +41,35 @@ WRONG = [
     "ask frozn-nano --prompt moon",
     "ask frozen-nano --prompt moon --choices dax",
     "ask frozen-nano --prompt moon --max-tokens 10000000000000000000000",
+    "eval frozen-nano --task naming --json .",
+    "curve frozen-nano --task naming --json .",
+    "ask frozen-nano --prompt moon --device tpu",
     "show moon",
     "show attention",
+    "show gates a b",
+    "show training",
+    "show training frozn-nano",
+    "show mask flamingo-nano",
+    "show world flamingo-nano",
     "trace blip2",
+    "trace frozen --run frozn-nano",
+    "trace frozen --device tpu",
     "claims lst",
     "claims run gating --seeds many",
+    "claims report --figure a.txt",
     "params frozn-nano",
+    "quickstart --device tpu",
+    "quickstart --resume --force",
+    "quickstart --steps 0",
+    "train frozen --lr nan",
+    "train flamingo --latents 100000",
+    "train blip2",
+    "pretrain lm --smear 1000",
+    "assets get moon",
+    "convert",
+    "exercises start 99",
+    "exercises hint 03 4",
+    "notebooks run 99",
 ]
 CODE = """
 import sys
@@ -71,3 +94,11 @@ def test_no_torch(lines):
 
 def test_every_command_is_asked_for_its_help():
     assert len(HELPS) > 30 and "train blip2 --help" in HELPS
+
+
+def test_doctor_says_what_it_can_where_torch_is_broken():
+    code = "import sys; sys.modules['torch'] = None; from minilmm_cli.main import main; sys.exit(main(['doctor']))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    first, second, *_ = told.stdout.splitlines()
+    assert told.returncode == 1 and not told.stderr
+    assert "Python 3" in first and "torch" in second and first[0] != second[0]
