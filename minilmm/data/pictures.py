@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageFile
+from PIL.Image import Transpose
 from torch import Tensor
 
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # what makes a picture upright, by the orientation that its EXIF names  # fmt: skip
+TURNS = {  # what makes a picture upright, by the orientation that its EXIF names
+    2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+}  # fmt: skip
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # of an animation, the first frame; no format that starts a program
 
 
@@ -81,8 +81,7 @@ def fingerprint(path: str | Path) -> str:
 
 def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
     """Decodes to upright RGB; a JPEG may be decoded smaller, but with at least twice the pixels asked for."""
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise BadPicture(path, "no such file", "check the path")
     try:
         with warnings.catch_warnings():
@@ -93,7 +92,10 @@ def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
                 packed = picture.tile[0][3] if picture.tile else None  # how the file packs its samples
                 picture.load()
                 _mark_transparent(picture, path, packed)
-                return _rgb(_upright(picture))
+                turn = None
+                with suppress(Exception):  # a malformed EXIF says nothing; readers of it raise nearly anything
+                    turn = TURNS.get(picture.getexif().get(0x0112, 1))
+                return _rgb(picture if turn is None else picture.transpose(turn))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise BadPicture(path, f"more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", "save it smaller") from None
     except PermissionError:
@@ -105,15 +107,7 @@ def _read(path: str | Path, at_least: int | None = None) -> Image.Image:
         raise BadPicture(path, f"damaged or cut short ({error})", "save or download it again") from None
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF says; a malformed EXIF says nothing."""
-    turn = None
-    with suppress(Exception):  # readers of EXIF raise nearly anything
-        turn = TURNS.get(picture.getexif().get(0x0112, 1))
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _mark_transparent(picture: ImageFile.ImageFile, path: Path, packed: object) -> None:
+def _mark_transparent(picture: ImageFile.ImageFile, path: str | Path, packed: object) -> None:
     """The transparent colour of a PNG where Pillow misses it, since its samples have 2, 4 or 16 bits in the file."""
     clear = picture.info.get("transparency")
     if packed in ("L;2", "L;4") and isinstance(clear, int) and clear < 16:
