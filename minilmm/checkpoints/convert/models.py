@@ -94,12 +94,9 @@ def plan(config: dict[str, Any]) -> tuple[nn.Module, weights.Pairs]:
 
 def table_of(config: dict[str, Any], model: nn.Module) -> names.Table:
     """The table of names for a model that `build` made of the configuration."""
-    architecture, c = architecture_of(config["theirs"]), their_config(config["theirs"])
-    if architecture == IDEFICS:
-        return names.idefics(c)
-    if architecture == STAGE_1:
-        return names.blip2_stage1(c)
-    return names.blip2(c, isinstance(getattr(model, "lm", None), EncoderDecoder))
+    if architecture_of(config["theirs"]) == IDEFICS:
+        return names.idefics(their_config(config["theirs"]))
+    return names.BLIP2_T5 if isinstance(getattr(model, "lm", None), EncoderDecoder) else names.BLIP2_LM
 
 
 def convert_model(theirs: Any, image_id: int | None = None) -> nn.Module:
