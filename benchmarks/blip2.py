@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.checkpoints.convert import filled
+from minilmm.checkpoints.convert.models import convert_model
 from minilmm.interface.document import Batch
 from minilmm.training.loop import loss_of
 
@@ -81,7 +81,7 @@ class Contest:
         kind = {1: "Blip2ForImageTextRetrieval", 2: "Blip2ForConditionalGeneration"}[stage]
         self.size, self.stage = size, stage
         self.theirs: Any = theirs(size, kind).to(device)
-        self.ours: Any = filled(self.theirs).to(device).train()
+        self.ours: Any = convert_model(self.theirs).to(device).train()
         for model, parts in ((self.ours, ("qformer", "to_lm", "itm")), (self.theirs, self.TRAINED)):
             for name, p in model.named_parameters():
                 p.requires_grad_(any(name.startswith(part) for part in parts) and "vision" not in name)

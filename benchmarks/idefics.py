@@ -79,9 +79,9 @@ def idefics(size: Size, every: int = 1, attention: str = "sdpa") -> Any:
 
 def ours_from(theirs: Any) -> Flamingo:
     """Our Flamingo with Idefics' weights and parts; features of pictures come from outside."""
-    from minilmm.checkpoints.convert import filled
+    from minilmm.checkpoints.convert.models import convert_model
 
-    model: Any = filled(theirs, IMAGE)
+    model: Any = convert_model(theirs, IMAGE)
     model.encoder = Eyes(theirs.config.vision_config.embed_dim)
     return model.eval()
 

@@ -79,17 +79,19 @@ def ranked(model: Any, batch: Any, choices: list[list[int]]) -> list[float]:
 
 def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> tuple[Any, ...]:
     """A checkpoint of transformers in our modules and the words of its own tokenizer: as `ours`."""
-    from minilmm.checkpoints.convert import transformers
-    from minilmm.checkpoints.convert.asking import Reader
+    from minilmm.checkpoints.hub import require_transformers
     from minilmm.checkpoints.opening import load
+    from minilmm.data.pictures import load_stretched
 
-    transformers.logging.set_verbosity_error()
+    require_transformers()
+    from minilmm.checkpoints.convert.asking import Reader
+
     reader = Reader(run)
-    batch = reader.batch(prompt, paths)
+    batch = reader.batch(prompt, [load_stretched(path, reader.resolution) for path in paths])
     words = reader.tokenizer
 
     def encode(choice: str) -> list[int]:
-        return [*words(f" {choice}", add_special_tokens=False)["input_ids"], reader.stop]
+        return [*words(f" {choice}", add_special_tokens=False)["input_ids"], reader.stop[0]]
 
     def decode(ids: list[int]) -> str:
         return words.decode(ids, skip_special_tokens=True).strip()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,26 +17,24 @@ def list_() -> None:
     """What there is: version, size, licence, credit, and where it lies."""
     from minilmm.checkpoints.assets import ASSETS, GROUPS, SYSTEM, cache, folder, state
 
-    console = out_console()
+    console, home = out_console(), str(Path.home())
+
+    def tell(title: str, asset: Any, place: str) -> None:
+        console.print(title, soft_wrap=True)
+        place = place.replace(home, "~", 1) if place.startswith(home) else place
+        for line, style in ((f"{asset.what} ({asset.package})", ""), (asset.credit, "dim"), (place, "")):
+            console.print(f"  {escape(line)}", soft_wrap=True, style=style)
+
     for name, asset in ASSETS.items():
-        size = f"{asset.megabytes:g} MB"
-        console.print(f"[bold]{name}[/] {asset.version}  {size}  {asset.licence}", soft_wrap=True)
         found = state(name)
-        lies = str(folder(name)) if found == "here" else f"{found}: minilmm assets get {name}"
-        _tell(console, f"{asset.what} ({asset.package})", asset.credit, lies)
+        place = str(folder(name)) if found == "here" else f"{found}: minilmm assets get {name}"
+        tell(f"[bold]{name}[/] {asset.version}  {asset.megabytes:g} MB  {asset.licence}", asset, place)
     for name, system in SYSTEM.items():
-        console.print(f"[bold]{name}[/]  {system.licence}", soft_wrap=True)
-        lies = str(system.place) if system.place.exists() else f"missing: apt-get install {system.package}"
-        _tell(console, f"{system.what} ({system.package})", system.credit, lies)
+        place = str(system.place) if system.place.exists() else f"missing: apt-get install {system.package}"
+        tell(f"[bold]{name}[/]  {system.licence}", system, place)
     groups = "; ".join(f"{name} is {', '.join(members)}" for name, members in GROUPS.items() if name != "all")
     console.print(f"{groups}; all is everything", style="dim")
     console.print(f"cache (MINILMM_CACHE): {cache()}", soft_wrap=True, style="dim")
-
-
-def _tell(console: Console, *lines: str) -> None:
-    for i, line in enumerate(lines):
-        shown = line.replace(str(Path.home()), "~", 1) if line.startswith(str(Path.home())) else line
-        console.print(f"  {escape(shown)}", soft_wrap=True, style="" if i != 1 else "dim")
 
 
 def get(
@@ -45,16 +44,11 @@ def get(
     from minilmm.checkpoints import assets
 
     console, progress = out_console(), Console(stderr=True)
-    for name in assets.named(names):
-        there = assets.state(name) == "here"
-        if there:
-            place = assets.folder(name)
-        elif progress.is_terminal:
-            with progress.status(f"{name}: {assets.ASSETS[name].megabytes:g} MB"):
-                place = assets.get(name)
-        else:
+    for name in assets.expand(names):
+        asset, there = assets.ASSETS[name], assets.state(name) == "here"
+        waits = progress.is_terminal and not there
+        with progress.status(f"{name}: {asset.megabytes:g} MB") if waits else contextlib.nullcontext():
             place = assets.get(name)
         console.print(f"{name} {'is already in' if there else 'unpacked into'} {place}", soft_wrap=True)
         if not there:
-            asset = assets.ASSETS[name]
             console.print(f"  {asset.licence}: {asset.credit}", soft_wrap=True, style="dim")

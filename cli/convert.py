@@ -15,12 +15,13 @@ def convert(
     to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
 ) -> None:
     """BLIP-2 or IDEFICS in our own modules: `minilmm convert Salesforce/blip2-opt-2.7b --to runs/blip2`, and back."""
-    from minilmm.checkpoints.convert import convert as converted
-    from minilmm.checkpoints.convert import transformers
+    from minilmm.checkpoints.hub import require_transformers
     from minilmm.checkpoints.saving import CARD, read_card
 
-    transformers.logging.set_verbosity_error()
-    architecture = converted(source, to, command_line())
+    require_transformers()
+    from minilmm.checkpoints.convert import folders
+
+    architecture = folders.convert(source, to, command_line())
     console = out_console()
     if not (to / CARD).is_file():
         console.print(f"{to}: {architecture}, for from_pretrained", soft_wrap=True, markup=False)

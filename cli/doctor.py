@@ -7,7 +7,6 @@ import importlib.util
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -15,19 +14,19 @@ import typer
 from .common import cores, device_named, out_console
 from .errors import explain
 
-EXTRAS = {
-    "easy-vqa": ("easy_vqa", 'pip install "minilmm[easy-vqa]"'),
-    "real models": ("transformers", 'pip install "minilmm[real]"'),
-    "notebooks": ("jupyterlab", 'pip install "minilmm[notebooks]"'),
-}
+EXTRAS = (  # what for, the module that shows that it is here, the extra that brings it
+    ("easy-vqa", "easy_vqa", "easy-vqa"),
+    ("real models", "transformers", "real"),
+    ("notebooks", "jupyterlab", "notebooks"),
+)
 
 
 def python_version() -> str:
     """Python and minilmm."""
     import minilmm
 
-    machine = f"{platform.system()} {platform.machine()}"
-    return f"Python {platform.python_version()}, minilmm {minilmm.__version__}, {machine}"
+    python = f"Python {platform.python_version()}"
+    return f"{python}, minilmm {minilmm.__version__}, {platform.system()} {platform.machine()}"
 
 
 def torch_version() -> str:
@@ -41,7 +40,8 @@ def torch_version() -> str:
 
 def checkpoints() -> str:
     """Every shipped checkpoint loads, its hash right."""
-    from minilmm.checkpoints.saving import load, shipped
+    from minilmm.checkpoints.opening import load
+    from minilmm.checkpoints.saving import shipped
 
     names = shipped()
     for name in names:
@@ -61,8 +61,8 @@ def forward() -> str:
     from .trace import untrained
 
     model = untrained(0).eval()
-    resolution = model.config.vision.resolution
-    batch = collate([[Image(torch.full((3, resolution, resolution), 0.5)), Text("dax .")]], tokenizer())
+    side = model.config.vision.resolution
+    batch = collate([[Image(torch.full((3, side, side), 0.5)), Text("dax .")]], tokenizer())
     with torch.no_grad():
         logits = model(batch)  # (1, L, V)
     if not bool(logits.isfinite().all()):
@@ -88,21 +88,24 @@ def homework() -> str:
     return held + (f"; it can still {', '.join(doors)}: grade strangers in a container" if doors else "")
 
 
+CHECKS = (python_version, torch_version, forward, checkpoints, disk, homework)
+
+
 def doctor() -> None:
     """Check the installation; exit code 0 when all is well."""
     console, failed = out_console(), 0
-    checks: list[Callable[[], str]] = [python_version, torch_version, forward, checkpoints, disk, homework]
-    for one in checks:
+    for check in CHECKS:
         try:
-            console.print(f"[green]✓[/] {one()}")
+            console.print(f"[green]✓[/] {check()}")
         except Exception as error:
             failed += 1
             console.print(f"[red]✗[/] {explain(error)}", soft_wrap=True)
-    for name, (module, remedy) in EXTRAS.items():
+    for name, module, extra in EXTRAS:
         if importlib.util.find_spec(module) is not None:
             version = importlib.metadata.version(module.replace("_", "-"))
             console.print(f"[green]✓[/] extra {name}: {module} {version}")
         else:
+            remedy = f'pip install "minilmm[{extra}]"'
             console.print(f"- extra {name} not installed (not needed by the mini-world): {remedy}", markup=False)
-    console.print("all is well" if not failed else f"{failed} of {len(checks)} checks failed")
+    console.print(f"{failed} of {len(CHECKS)} checks failed" if failed else "all is well")
     raise typer.Exit(int(bool(failed)))

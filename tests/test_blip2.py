@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1, hard_negatives
-from minilmm.checkpoints.convert import filled
+from minilmm.checkpoints.convert.models import convert_model
 from minilmm.interface.document import Batch, left_padded
 from minilmm.interface.model import Keep
 from minilmm.language import CausalLM, LMConfig
@@ -71,7 +71,7 @@ def batch(*lengths):
 @pytest.mark.parametrize("name", sorted(MASKS))
 def test_states_and_gradients_are_transformers_under_every_mask(name):
     model = theirs()
-    ours = filled(model)
+    ours = convert_model(model)
     x_f, ids, real = batch(6, 3, 8)
     mask = MASKS[name](C.queries, real)
     queries, text = ours.qformer(x_f, ids, mask)
@@ -100,7 +100,7 @@ def test_states_and_gradients_are_transformers_under_every_mask(name):
 
 def test_similarities_and_matches_are_those_of_the_retrieval_model():
     model = theirs()
-    ours = filled(model)
+    ours = convert_model(model)
     _, ids, real = batch(6, 3, 8)
     pixels = torch.randn(3, 3, 4, 4)
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_the_whole_of_stage_2_is_transformers_over_opt():
                                  max_position_embeddings=64, word_embed_proj_dim=20, bos_token_id=1, eos_token_id=2,
                                  dropout=0.0)  # fmt: skip
     model = theirs("Blip2ForConditionalGeneration", text_config=opt.to_dict(), image_token_index=59)
-    ours = filled(model)
+    ours = convert_model(model)
     rows, pixels = [[1, 59, 5, 6, 7], [1, 59, 8]], torch.rand(2, 3, 4, 4)
     batch = Batch.of(torch.tensor([[*r, *[0] * (5 - len(r))] for r in rows]), pixels[:, None, None], image=59)
     mine = ours(left_padded(batch))
@@ -155,7 +155,7 @@ def test_stage_2_leaves_the_half_of_the_text_alone():
 def test_the_whole_of_stage_2_is_transformers_over_t5():
     t5 = test_encdec.theirs().config
     model = theirs("Blip2ForConditionalGeneration", text_config=t5.to_dict(), image_token_index=59)
-    ours, pixels = filled(model), torch.rand(2, 3, 4, 4)
+    ours, pixels = convert_model(model), torch.rand(2, 3, 4, 4)
     batch = test_encdec.documents(([1, 59, 5, 6], [7, 8, 2]), ([1, 59, 9], [10, 2]))
     batch = Batch.of(batch.ids, pixels[:, None, None], image=59, loss_mask=batch.loss_mask)
     mine = ours(batch)

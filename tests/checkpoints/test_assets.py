@@ -74,7 +74,7 @@ def one_line(capsys, *arguments, code=1):
 def test_only_named_files_are_unpacked_and_only_once(toy, cache):
     assert assets.state("toy") == "missing"
     place = assets.get("toy")
-    assert place == cache / "toy-1.0" == assets.located("toy")
+    assert place == cache / "toy-1.0" == assets.locate("toy")
     found = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
     licence = {"toy-1.0.dist-info/LICENSE", "toy-1.0.dist-info/METADATA"}
     assert found == {"toy/data/a.txt", "toy/data/deep/b.txt", assets.RECORD} | licence  # no program, nothing else
@@ -97,7 +97,7 @@ def test_what_is_damaged_is_said_and_fetched_again(toy, cache, harm):
         (place / assets.RECORD).write_text(json.dumps({**record, "sha256": "0" * 64}))
     assert assets.state("toy") == "damaged"
     with pytest.raises(AssetError, match=r"damaged in .*: minilmm assets get toy"):
-        assets.located("toy")
+        assets.locate("toy")
     assets.get("toy")
     assert assets.state("toy") == "here" and toy.calls == 2 and os.listdir(cache) == ["toy-1.0"]
 
@@ -184,11 +184,11 @@ def test_a_disk_that_fills_while_unpacking(toy, cache, monkeypatch, capsys):
 
 
 def test_names_and_groups(toy, capsys):
-    assert assets.named(["emoji", "twemoji"]) == ["twemoji", "openmoji", "emoji-data"]
+    assert assets.expand(["emoji", "twemoji"]) == ["twemoji", "openmoji", "emoji-data"]
     assert "choose from smollm2" in one_line(capsys, "assets", "get", "clip")[1]
     assert "apt-get install tuxpaint-stamps-default" in one_line(capsys, "assets", "get", "tuxpaint")[1]
     with pytest.raises(AssetError, match="the asset toy is not here: minilmm assets get toy"):
-        assets.located("toy")
+        assets.locate("toy")
 
 
 def test_get_tells_whose_it_is(toy, cache, capsys):

@@ -20,9 +20,12 @@ from tiny import assert_near
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 
-from minilmm.checkpoints.convert import asking, convert, weights
+from minilmm.checkpoints.convert import asking, weights
 from minilmm.checkpoints.convert import models as parts
-from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.convert.folders import convert
+from minilmm.checkpoints.opening import load, open_run
+from minilmm.checkpoints.saving import unique_state
+from minilmm.data.pictures import load_stretched
 from minilmm.interface.document import Batch
 from minilmm.language.adapter import TransformersLM, TransformersT5
 from minilmm.language.encdec import EncoderDecoder
@@ -208,7 +211,7 @@ def test_at_full_size_every_weight_has_its_place(theirs, billions):
     config = {"theirs": theirs, "image": None, "image_id": 32001, "tied": False}
     with torch.device("meta"):
         ours = parts.build(config)
-    stored, same, shapes = weights.unique(ours), weights.aliases(skeleton), skeleton.state_dict()
+    stored, same, shapes = unique_state(ours), weights.aliases(skeleton), skeleton.state_dict()
     placed = weights.pairs(ours, parts.table_of(config, ours))
     assert sum(t.numel() for t in stored.values()) / 1e9 == pytest.approx(billions, abs=0.01)
     assert all(stored[name].numel() == sum(shapes[n].numel() for n in names) for name, names in placed.items())
@@ -285,8 +288,8 @@ def test_ask_speaks_as_transformers_does(name, saved, tmp_path, capsys):
     assert answer
     pil = transformers.models.blip.image_processing_pil_blip.BlipImageProcessorPil(size={"height": 28, "width": 28})
     pixels = pil(Image.open(path), return_tensors="pt").pixel_values
-    reader = asking.Reader(str(run))
-    mine = load(run)[0].encoder.normalised(reader.batch("<image>", [path]).media[0, 0])
+    opened = open_run(run)
+    mine = opened.model.encoder.normalised(opened.reader.batch("<image>", [load_stretched(path, 28)]).media[0, 0])
     assert_near(mine, pixels)
     if name == "idefics":
         mark = "<fake_token_around_image>"
@@ -307,10 +310,10 @@ def test_prompts_are_written_as_each_family_writes_them(saved, tmp_path):
         convert(str(saved(name, words=True)[1]), tmp_path / f"{name}-ours")
     opt, flan, idefics = (asking.Reader(str(tmp_path / f"{n}-ours")) for n in ("opt", "flan-t5", "idefics"))
     assert opt.blip2("<image> a cat") == [IMAGE, 1, 9, 11] and flan.blip2("<image> a cat") == [IMAGE, 9, 11, 2]
-    assert opt.stop == (2,) and opt.text(torch.tensor([11, 2, 9])) == "cat"
+    assert opt.stop == (2,) and opt.decode(torch.tensor([11, 2, 9])) == "cat"
     (tmp_path / "opt-ours" / "transformers" / "generation_config.json").write_text('{"eos_token_id": [2, 9]}')
     several = asking.Reader(str(tmp_path / "opt-ours"))
-    assert several.stop == (2, 9) and several.text(torch.tensor([11, 9, 11])) == "cat"
+    assert several.stop == (2, 9) and several.decode(torch.tensor([11, 9, 11])) == "cat"
     assert idefics.idefics("a <image><image> cat <image>") == [1, 9, 50, 51, 50, 51, 50, 11, 50, 51, 50]
     silent = idefics.batch("a cat", [])
     assert silent.media.shape == (1, 1, 1, 3, 28, 28) and not silent.media_mask.any()
@@ -437,6 +440,6 @@ def test_runs_that_cannot_go_back_or_cannot_be_asked_say_so(saved, tmp_path, fai
 
 def test_what_memory_held_before_does_not_matter():
     """Weights that are not drawn are 0, not what was there: trunc_normal_ draws until all is within its bounds."""
-    with parts.unfilled():
+    with parts.ZerosForRandom():
         for draw in (nn.init.trunc_normal_, nn.init.normal_, nn.init.kaiming_uniform_, nn.init.xavier_uniform_):
             assert not draw(torch.full((3, 4), 7.0)).any()

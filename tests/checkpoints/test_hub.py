@@ -7,12 +7,10 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from minilmm.checkpoints import hub
-from minilmm.checkpoints.convert import folder_of
-from minilmm.checkpoints.models import lm_named
-from minilmm.vision.adapter import encoder_named
+from minilmm.checkpoints.convert.folders import folder_of
 
 
-@pytest.mark.parametrize("load", [lm_named, encoder_named, folder_of])
+@pytest.mark.parametrize("load", [hub.load_lm, hub.load_encoder, folder_of])
 @pytest.mark.parametrize("offline", [True, False])
 def test_without_the_hub_one_line_comes_at_once(load, offline, monkeypatch, capfd):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
@@ -36,4 +34,4 @@ def test_what_the_cache_holds_needs_no_hub(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     assert folder_of("some/llama") == folder / "snapshots" / "c0ffee"
     with pytest.raises(hub.HubError, match=r"no causal language model .*check the name"):
-        lm_named(str(folder / "snapshots" / "c0ffee"))  # a model, and no tokenizer
+        hub.load_lm(str(folder / "snapshots" / "c0ffee"))  # a model, and no tokenizer

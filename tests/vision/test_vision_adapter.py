@@ -15,10 +15,11 @@ from tiny import assert_near
 from torch import nn
 from torch.nn import functional as F
 
+from minilmm.checkpoints import hub
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.vision import VisionConfig
-from minilmm.vision.adapter import CLIP, HALF, IMAGENET, encoder_named, torchvision_encoder, transformers_encoder
+from minilmm.vision.adapter import CLIP, HALF, IMAGENET, torchvision_encoder, transformers_encoder
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 FEED = {"intermediate_size": 24}
@@ -86,16 +87,16 @@ def test_by_name_with_the_checkpoints_own_normalisation(tmp_path, monkeypatch):
     model = random("siglip")
     model.save_pretrained(tmp_path)
     images = torch.rand(1, 3, 28, 28)
-    assert_near(encoder_named(str(tmp_path))(images), transformers_encoder(model)(images))
+    assert_near(hub.load_encoder(str(tmp_path))(images), transformers_encoder(model)(images))
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 4]}')
-    own = encoder_named(str(tmp_path))
+    own = hub.load_encoder(str(tmp_path))
     assert own.get_buffer("mean").flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
     (tmp_path / "preprocessor_config.json").write_text("{")
     for bad in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(ValueError, match="no vision encoder"):
-            encoder_named(str(bad))
+            hub.load_encoder(str(bad))
     with pytest.raises(ValueError, match="no vision encoder"):
-        encoder_named("no/such-encoder")
+        hub.load_encoder("no/such-encoder")
 
 
 def test_frozen_sees_through_any_encoder():
@@ -138,4 +139,4 @@ def test_torchvision_up_to_its_grid(monkeypatch):
 def test_a_missing_or_broken_torchvision_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(ValueError, match=r"torchvision cannot be imported .*: pip install"):
-        encoder_named("torchvision:resnet50")
+        hub.load_encoder("torchvision:resnet50")

@@ -47,15 +47,13 @@ def flamingo_of(c: Any, image: dict[str, Any], image_id: int, tied: bool) -> Fla
     p, v = c.perceiver_config, c.vision_config
     refuse(c)
     v._attn_implementation = "sdpa"
-    encoder: Any = BorrowedEncoder(IdeficsVisionTransformer(v), square(v), (image["mean"], image["std"]))
+    encoder, sizes = encoder_of(IdeficsVisionTransformer, v, v.embed_dim, image)
     lm = CausalLM(LMConfig(
         c.vocab_size + c.additional_vocab_size, c.hidden_size, c.num_hidden_layers, c.num_attention_heads,
         c.num_attention_heads, c.intermediate_size, c.max_position_embeddings, theta=c.rope_parameters["rope_theta"],
         norm_eps=c.rms_norm_eps, tied=tied,
     ))  # fmt: skip
-    eyes = VisionConfig("vit", v.image_size, patch=v.patch_size, vit_width=v.embed_dim, layers=v.num_hidden_layers,
-                        heads=v.num_attention_heads)  # fmt: skip
-    config = FlamingoConfig(lm.config, eyes, p.resampler_n_latents, p.resampler_depth, 1, c.cross_layer_interval,
+    config = FlamingoConfig(lm.config, sizes, p.resampler_n_latents, p.resampler_depth, 1, c.cross_layer_interval,
                             frames=1, image_id=image_id)  # fmt: skip
     model = Flamingo(config, lm, encoder)
     model.config = replace(config, heads=p.resampler_n_heads)
@@ -64,11 +62,13 @@ def flamingo_of(c: Any, image: dict[str, Any], image_id: int, tied: bool) -> Fla
     return model
 
 
-def square(v: Any) -> int:
-    """The pixels per side that eyes expect. CheckpointError where sides differ."""
-    if not isinstance(v.image_size, int) or not isinstance(v.patch_size, int):
-        raise CheckpointError(f"pictures of {v.image_size} in patches of {v.patch_size}: ours are squares")
-    return v.image_size
+def encoder_of(kind: Any, c: Any, width: int, image: dict[str, Any]) -> tuple[Any, VisionConfig]:
+    """Their vision encoder behind the adapter, and its sizes. CheckpointError where pictures are no squares."""
+    if not isinstance(c.image_size, int) or not isinstance(c.patch_size, int):
+        raise CheckpointError(f"pictures of {c.image_size} in patches of {c.patch_size}: ours are squares")
+    sizes = {"patch": c.patch_size, "layers": c.num_hidden_layers, "heads": c.num_attention_heads}
+    encoder = BorrowedEncoder(kind(c), c.image_size, (image["mean"], image["std"]))
+    return encoder, VisionConfig("vit", c.image_size, vit_width=width, **sizes)
 
 
 def refuse(c: Any) -> None:
@@ -109,10 +109,10 @@ def resample_as_idefics(resampler: PerceiverResampler, width: int, p: Any) -> No
 
 def gated(c: Any) -> UngatedText:
     """A gated layer with Idefics' norms, its SwiGLU and its gates, one per layer or one per channel."""
-    width, heads, seen = c.hidden_size, c.num_attention_heads, c.vision_config.embed_dim
-    layer = UngatedText(width, seen, heads)
+    width, heads, context = c.hidden_size, c.num_attention_heads, c.vision_config.embed_dim
+    layer = UngatedText(width, context, heads)
     norms = tuple(nn.RMSNorm(width // heads, c.rms_norm_eps) for _ in range(2 if c.qk_layer_norms else 0))
-    layer.attention = cross_attention(width, seen, heads, width // heads, norms)
+    layer.attention = cross_attention(width, context, heads, width // heads, norms)
     layer.norm = nn.RMSNorm(width, c.rms_norm_eps)  # type: ignore[assignment]
     layer.ffw = nn.Sequential(nn.RMSNorm(width, c.rms_norm_eps), SwiGLU(width, c.intermediate_size))
     if c.alpha_type == "vector":

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from minilmm.checkpoints.convert.names import Table, theirs_of
-from minilmm.checkpoints.saving import MODEL, CheckpointError
+from minilmm.checkpoints.saving import MODEL, CheckpointError, unique_state
 
 INDEX = "model.safetensors.index.json"
 BUFFERS = r"(position_ids|rotary_emb\.inv_freq|masked_bias)$"  # older versions stored what is computed
@@ -28,7 +28,9 @@ class Shards:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.files, self.at = folder, {}, {}  # type: tuple[Path, dict[str, Any], dict[str, str]]
+        self.folder = folder
+        self.files: dict[str, Any] = {}
+        self.at: dict[str, str] = {}  # in which file a tensor is
         for name in self._files():
             path = folder / name
             if not path.is_file():
@@ -42,22 +44,21 @@ class Shards:
                     raise CheckpointError(f"{path}: holds {key}, and so does {self.at[key]}: delete what is not of it")
 
     def _files(self) -> list[str]:
-        if (self.folder / INDEX).is_file():
+        folder = self.folder
+        if (folder / INDEX).is_file():
             try:
-                found = sorted(set(json.loads((self.folder / INDEX).read_text())["weight_map"].values()))
-                if not found or any(not isinstance(name, str) or Path(name).name != name for name in found):
-                    raise ValueError
+                found = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
+                if found and all(Path(name).name == name for name in found):
+                    return found
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise CheckpointError(f"{self.folder / INDEX}: no index of shards: download it again") from None
-            return found
-        if (self.folder / MODEL).is_file():
+                pass
+            raise CheckpointError(f"{folder / INDEX}: no index of shards: download it again")
+        if (folder / MODEL).is_file():
             return [MODEL]
-        if any(self.folder.glob("*.bin")) or any(self.folder.glob("*.pt*")):
-            raise CheckpointError(
-                f"{self.folder}: its weights are pickles, which can run programs and are never read here: "
-                "save them with save_pretrained in safetensors"
-            )
-        raise CheckpointError(f"{self.folder}: holds neither {MODEL} nor {INDEX}: name a checkpoint's folder")
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
+            pickles = "its weights are pickles, which can run programs and are never read here"
+            raise CheckpointError(f"{folder}: {pickles}: save them with save_pretrained in safetensors")
+        raise CheckpointError(f"{folder}: holds neither {MODEL} nor {INDEX}: name a checkpoint's folder")
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of a tensor, read from the header alone."""
@@ -71,81 +72,66 @@ class Shards:
         return self.files[self.at[name]].get_tensor(name)
 
 
-def unique(model: nn.Module) -> dict[str, Tensor]:
-    """What is stored of a model, each shared tensor under its first name, and empty ones; on the meta device too."""
-    seen: set[int] = set()
-    found = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen or not tensor.numel():
-            seen.add(id(tensor))
-            found[name] = tensor
-    return found
-
-
-def aliases(theirs: nn.Module) -> dict[str, list[str]]:
-    """For every name of their model all names of the same tensor, the first one first."""
+def aliases(model: nn.Module) -> dict[str, list[str]]:
+    """For every name of a model all names of the same tensor, the first one first."""
     same: dict[int, list[str]] = {}
-    for name, tensor in theirs.state_dict(keep_vars=True).items():
+    for name, tensor in model.state_dict(keep_vars=True).items():
         same.setdefault(id(tensor), []).append(name)
     return {name: group for group in same.values() for name in group}
 
 
 def tied(shards: Shards, names: dict[str, list[str]], head: str | None) -> bool:
     """Are the words their head too? Their model says so, unless the checkpoint has two different matrices."""
-    group = names.get(head or "", [])
-    if len(group) < 2:
+    if head is None or len(names[head]) < 2:
         return False
-    stored = [name for name in group if name in shards.at and name != head]
-    return head not in shards.at or all(torch.equal(shards.tensor(head or ""), shards.tensor(n)) for n in stored)
+    stored = [name for name in names[head] if name in shards.at and name != head]
+    return head not in shards.at or all(torch.equal(shards.tensor(head), shards.tensor(name)) for name in stored)
 
 
 def pairs(ours: nn.Module, table: Table) -> Pairs:
     """The names of theirs for every stored tensor of ours; empty ones have none."""
-    return {name: theirs_of(name, table) for name, tensor in unique(ours).items() if tensor.numel()}
+    return {name: theirs_of(name, table) for name, tensor in unique_state(ours).items() if tensor.numel()}
 
 
-def check(shards: Shards, found: Pairs, names: dict[str, list[str]], theirs: nn.Module) -> dict[str, str]:
+def check(shards: Shards, pairs: Pairs, names: dict[str, list[str]], theirs: nn.Module) -> dict[str, str]:
     """Every name of theirs that is needed -> the name under which the checkpoint has it.
 
     CheckpointError where one is missing, of another shape than the configuration says, or not known at all.
     """
-    state, at = theirs.state_dict(), {}
-    for name in (name for group in found.values() for name in group):
-        options = [name, *names[name]]
-        at[name] = next((option for option in options if option in shards.at), "")
-        if not at[name]:
-            raise CheckpointError(f"{shards.folder}: {name} is missing from the weights: download the checkpoint again")
-        if shards.shape(at[name]) != tuple(state[name].shape):
-            raise CheckpointError(
-                f"{shards.folder}: {at[name]} is {shards.shape(at[name])}, but config.json makes it "
-                f"{tuple(state[name].shape)}: the weights belong to another configuration"
-            )
-    needless = getattr(theirs, "_keys_to_ignore_on_load_unexpected", None) or []
-    known = set(names) | set(at.values())
-    strange = [n for n in shards.at if n not in known and not any(re.search(p, n) for p in (BUFFERS, *needless))]
+    state, stored, folder = theirs.state_dict(), {}, shards.folder
+    for name in (name for group in pairs.values() for name in group):
+        at = next((option for option in (name, *names[name]) if option in shards.at), None)
+        if at is None:
+            raise CheckpointError(f"{folder}: {name} is missing from the weights: download the checkpoint again")
+        found, expected = shards.shape(at), tuple(state[name].shape)
+        if found != expected:
+            told = f"{at} is {found}, but config.json makes it {expected}"
+            raise CheckpointError(f"{folder}: {told}: the weights belong to another configuration")
+        stored[name] = at
+    needless = (BUFFERS, *(getattr(theirs, "_keys_to_ignore_on_load_unexpected", None) or ()))
+    known = {*names, *stored.values()}
+    strange = [n for n in shards.at if n not in known and not any(re.search(pattern, n) for pattern in needless)]
     if strange:
-        raise CheckpointError(f"{shards.folder}: {len(strange)} weights that its model does not have, as {strange[0]}")
-    return at
+        raise CheckpointError(f"{folder}: {len(strange)} weights that its model does not have, as {strange[0]}")
+    return stored
 
 
-def to_ours(found: Pairs, ours: nn.Module, get: Callable[[str], Tensor]) -> dict[str, Tensor]:
+def to_ours(pairs: Pairs, ours: nn.Module, get: Callable[[str], Tensor]) -> dict[str, Tensor]:
     """Their tensors under our names and in our shapes; what can stay where it lies is not copied."""
     state = {}
-    for name, empty in unique(ours).items():
-        parts = [get(part) for part in found.get(name, ())]
+    for name, empty in unique_state(ours).items():
+        parts = [get(part) for part in pairs.get(name, ())]
         whole = torch.zeros(empty.shape) if not parts else parts[0] if len(parts) == 1 else torch.cat(parts)
         state[name] = whole.view(empty.shape)
     return state
 
 
-def to_theirs(found: Pairs, shapes: Mapping[str, Any], get: Callable[[str], Tensor]) -> dict[str, Tensor]:
+def to_theirs(pairs: Pairs, shapes: Mapping[str, Tensor], get: Callable[[str], Tensor]) -> dict[str, Tensor]:
     """Our tensors under their names and in their shapes: the way back through the same pairs."""
     state = {}
-    for name, parts in found.items():
-        whole, start = get(name), 0
-        for part in parts:
-            shape = shapes[part].shape
-            rows = shape[0] if len(parts) > 1 else len(whole)
-            state[part] = whole[start : start + rows].view(shape)
-            start += rows
+    for name, parts in pairs.items():
+        whole = get(name)
+        rows = [shapes[part].shape[0] for part in parts] if len(parts) > 1 else [len(whole)]
+        for part, block in zip(parts, whole.split(rows), strict=True):
+            state[part] = block.view(shapes[part].shape)
     return state
