@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named, new_table, out_console, share
 from .names import known_run
+
+if TYPE_CHECKING:
+    from minilmm.interface.document import Batch, Document
+    from minilmm.nn.decoding import MultimodalLM
+
+# A model, the prompt as it reads it, the tokens that end an answer, how answers become ids, and ids text.
+Asked = tuple["MultimodalLM", "Batch", tuple[int, ...], Callable[[str], list[int]], Callable[[list[int]], str]]
 
 
 def ask(
@@ -37,48 +46,37 @@ def ask(
         raise ValueError(f"--choices {choices[:40]!r}: give two or more different answers, such as dax,blicket")
     known_run(run)
     where = device_named(device)
-    said, ranked = answered(run, prompt, paths, answers, max_tokens, where)
+    from minilmm.checkpoints.saving import REAL, read_card
+
+    kind = read_card(run)["kind"]
+    read = read_converted if kind.endswith("-converted") else read_own
+    model, batch, stop, encode, decode = read(run, prompt, paths, where, kind.startswith(REAL))
+    if batch.ids.shape[1] > LONGEST_PROMPT:
+        raise ValueError(f"a prompt of {batch.ids.shape[1]} tokens: at most {LONGEST_PROMPT}")
     if not answers:
-        typer.echo(said)
+        ids = model.generate(batch.to(where), max_tokens, stop)[0].tolist()
+        typer.echo(decode(list(takewhile(lambda i: i not in stop, ids))))
         return
     view = new_table("answer", "probability among these")
-    for answer, probability in sorted(zip(answers, ranked, strict=True), key=lambda pair: -pair[1]):
+    shares = probabilities(model, batch.to(where), [encode(choice) for choice in answers])
+    for answer, probability in sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1]):
         view.add_row(answer, share(probability))
     out_console().print(view)
 
 
-def answered(
-    run: str, prompt: str, paths: list[Path], choices: list[str], max_tokens: int, device: str
-) -> tuple[str, list[float]]:
-    """What the run says, or with choices the probability of each among them, summing to 1."""
-    from minilmm.checkpoints.saving import REAL, read_card
-
-    kind = read_card(run)["kind"]
-    read = converted if kind.endswith("-converted") else ours
-    model, batch, stop, encode, decode = read(run, prompt, paths, device, kind.startswith(REAL))
-    length = batch.ids.shape[1]
-    if length > LONGEST_PROMPT:
-        raise ValueError(f"a prompt of {length} tokens: at most {LONGEST_PROMPT}")
-    if choices:
-        return "", ranked(model, batch.to(device), [encode(choice) for choice in choices])
-    answer = model.generate(batch.to(device), max_tokens, stop)[0].tolist()
-    return decode(answer[: answer.index(stop)] if stop in answer else answer), []
-
-
-def ranked(model: Any, batch: Any, choices: list[list[int]]) -> list[float]:
-    """The probability of each continuation among those given, by its summed log-probability."""
+def probabilities(model: MultimodalLM, batch: Batch, choices: list[list[int]]) -> list[float]:
+    """The probability of each continuation among those given, by its summed log-probability; they sum to 1."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
-    rows = [torch.tensor(choice) for choice in choices]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)[None].to(batch.ids.device)  # (1, C, K)
-    mask = torch.arange(ids.shape[2], device=ids.device) < torch.tensor([len(row) for row in rows])[:, None].to(
-        ids.device
-    )
-    return model.score(batch, ids, mask[None]).float().softmax(-1)[0].tolist()
+    rows = [torch.tensor(choice, device=batch.ids.device) for choice in choices]
+    ids = pad_sequence(rows, batch_first=True)[None]  # (1, C, K)
+    mask = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)[None]
+    return model.score(batch, ids, mask).float().softmax(-1)[0].tolist()
 
 
-def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> tuple[Any, ...]:
-    """A checkpoint of transformers in our modules and the words of its own tokenizer: as `ours`."""
+def read_converted(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> Asked:
+    """A checkpoint of transformers in our modules, asked in the words of its own tokenizer."""
     from minilmm.checkpoints.hub import require_transformers
     from minilmm.checkpoints.opening import load
     from minilmm.data.pictures import load_stretched
@@ -88,57 +86,51 @@ def converted(run: str, prompt: str, paths: list[Path], device: str, real: bool)
 
     reader = Reader(run)
     batch = reader.batch(prompt, [load_stretched(path, reader.resolution) for path in paths])
-    words = reader.tokenizer
+    tokenizer = reader.tokenizer
 
     def encode(choice: str) -> list[int]:
-        return [*words(f" {choice}", add_special_tokens=False)["input_ids"], reader.stop[0]]
+        return [*tokenizer(f" {choice}", add_special_tokens=False)["input_ids"], reader.stop[0]]
 
     def decode(ids: list[int]) -> str:
-        return words.decode(ids, skip_special_tokens=True).strip()
+        return tokenizer.decode(ids, skip_special_tokens=True).strip()
 
     return load(run, device)[0], batch, reader.stop, encode, decode
 
 
-def ours(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> tuple[Any, ...]:
-    """A run of this course, in the words of the mini-world, or of a real language model: the model, the prompt as a
-    batch, the token that ends an answer, how answers become ids, and ids text.
+def read_own(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> Asked:
+    """A run of this course, in the words of the mini-world, or of a real language model.
 
-    Without words of one's own the real one is asked as it was trained: "Picture:<image> Name:".
+    A real one that is asked nothing in words is asked as it was trained: "Picture:<image> Name:".
     """
     from minilmm.checkpoints.opening import load, open_run
     from minilmm.data.pictures import load_picture
-    from minilmm.interface.document import Document, Image, Text, collate
+    from minilmm.interface.document import Image, Text, collate
     from minilmm.interface.tokenizer import EOC, IMAGE, Tokenizer
     from minilmm.training.real import form_of
-    from minilmm.world.vocabulary import tokenizer
+    from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
-    words: Tokenizer = tokenizer()
+    tokenizer: Tokenizer = world_tokenizer()
     model: Any
     before, end = "", f" . {EOC}"  # around an answer
     if real:
-        model, words, card = open_run(run, device)
+        model, tokenizer, card = open_run(run, device)
         form = form_of(card["config"]["data"])
         before, end = " ", form.end
         prompt = f"{form.before}{IMAGE}{form.after}" if prompt.strip() == IMAGE else prompt
     else:
-        words.encode(prompt)  # unknown words are refused before anything is loaded
+        tokenizer.encode(prompt)  # unknown words are refused before anything is loaded
         model, card = load(run, device)
     if not hasattr(model, "generate"):
         raise ValueError(f"{run}: a {card['kind']} run says nothing: name a language model or a bridge")
     if paths and not model.sees:
         raise ValueError(f"{run}: reads text only: leave --image out, or choose a run that sees")
-    pictures = [load_picture(path, model.config.vision.resolution) for path in paths]
-    document: Document = []
-    for i, part in enumerate(prompt.split(IMAGE)):
-        if i:
-            document.append(Image(pictures[i - 1]))
-        if part.strip():
-            document.append(Text(part))
-
-    def encode(choice: str) -> list[int]:
-        return words.encode(f"{before}{choice}{end}")
-
-    def decode(ids: list[int]) -> str:
-        return words.decode(ids).strip() if real else words.decode(ids)
-
-    return model, collate([document], words), words.convert_tokens_to_ids(EOC), encode, decode
+    first, *others = prompt.split(IMAGE)
+    document: Document = [Text(first)]
+    for path, text in zip(paths, others, strict=True):
+        document += [Image(load_picture(path, model.config.vision.resolution)), Text(text)]
+    document = [part for part in document if not isinstance(part, Text) or part.text.strip()]
+    return (
+        model, collate([document], tokenizer), (tokenizer.convert_tokens_to_ids(EOC),),
+        lambda choice: tokenizer.encode(f"{before}{choice}{end}"),
+        lambda ids: tokenizer.decode(ids).strip() if real else tokenizer.decode(ids),
+    )  # fmt: skip

@@ -1,9 +1,11 @@
 """The shipped checkpoints: sound files, and what they have learned, with margins that noise cannot cross."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from minilmm_cli.main import main
 
 from minilmm.checkpoints.saving import MODEL, ZOO, digest, load, shipped
 from minilmm.evaluation.fewshot import Request, evaluate
@@ -13,6 +15,7 @@ from minilmm.training.vision import retrieval, zero_shot
 
 pytestmark = pytest.mark.slow
 EPISODES = 200
+EVALS = sorted((Path(__file__).parent / "data" / "evals").glob("*.json"))  # of each checkpoint, by task
 
 
 def scores(run, task, shots, conditions=("real", "blank_images"), episodes=EPISODES, **settings):
@@ -128,3 +131,22 @@ def test_the_eyes_retrieve_and_classify():
         assert found[name]["low"] > 20 * found[name]["chance"]
     assert found["TR@5"]["value"] > found["TR@1"]["value"]
     assert zero_shot(model, 200)["low"] > 0.25
+
+
+@pytest.mark.parametrize("path", EVALS, ids=lambda path: path.stem)
+def test_evaluations_come_out_as_they_were_recorded(path, tmp_path, monkeypatch):
+    """Everything that `eval --json` says but the seconds, and numbers up to what processors round differently."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    near = lambda number: pytest.approx(float(number), abs=1e-4)  # noqa: E731
+    for task, expected in json.loads(path.read_text(), parse_float=near).items():
+        how = ["--task", task, "--episodes", "20", "--device", "cpu", "--json", str(tmp_path / "result.json")]
+        if task != "retrieval":
+            how += ["--shots", "0,1", "--conditions", "real,shuffled_images"]
+        assert main(["eval", path.stem, *how]) == 0
+        result = json.loads((tmp_path / "result.json").read_text())
+        assert result.pop("seconds") > 0 and len(result["rows"]) > 3
+        assert result == expected and list(result) == list(expected)
+
+
+def test_every_checkpoint_has_recorded_evaluations():
+    assert {path.stem for path in EVALS} == set(shipped())

@@ -87,7 +87,7 @@ def test_options_of_a_task_that_read_alike_are_one_answer(generator):
     model = Says(lambda prompt, option: 0.0)
     model.score = lambda b, c, m: (c[:, :, 0] == torch.tensor(list(wanted.values()))[:, None]).float()
     assert all(rank(model, [(batch, doubled)], WORDS, Request()))
-    task = Task("doubled", lambda *_: replace(doubled, group=drawn.group), check=lambda *_: None)
+    task = Task("doubled", lambda *_: replace(doubled, group=drawn.group))
     result = evaluate(model, task, Request((1,), episodes=40, conditions=("real",)))
     share = (drawn.target == 0).double().mean().item()
     assert result["chance"] == pytest.approx((1 + share) / 4, abs=1e-4)  # of four options two are right, or one
