@@ -13,9 +13,10 @@ import hashlib
 import json
 import re
 import shutil
+import typing
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,7 +32,6 @@ from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.nn.parallel import first
-from minilmm.nn.qformer import QFormerConfig
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 
@@ -42,6 +42,8 @@ LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in 
 RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
 TRAINING = "minilmm-training"  # the format of a checkpoint
 REAL = "real-"  # how the kinds of bridges between real models begin
+RENAMED = {"seen": "feature_width"}  # what fields were called in cards of earlier versions
+T = TypeVar("T")
 
 
 class CheckpointError(ValueError):
@@ -186,11 +188,11 @@ def refuse_nan(path: Path, tensors: dict[str, Tensor]) -> None:
 def build(kind: str, config: dict[str, Any]) -> nn.Module:
     """A model from a card's kind and configuration, at random weights."""
     if kind == "lm":
-        return CausalLM(LMConfig(**config))
+        return CausalLM(from_json(LMConfig, config))
     if kind == "t5":
-        return EncoderDecoder(EncDecConfig(**config))
+        return EncoderDecoder(from_json(EncDecConfig, config))
     if kind == "vision":
-        return DualEncoder(_vision(config["vision"]), **{k: v for k, v in config.items() if k != "vision"})
+        return DualEncoder(**{**config, "vision": from_json(VisionConfig, config["vision"])})
     c = bridge_config(kind, config)
     if isinstance(c, FrozenConfig):
         return Frozen(c)
@@ -201,22 +203,32 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
 
 def bridge_config(kind: str, config: dict[str, Any]) -> FrozenConfig | FlamingoConfig | Blip2Config:
     """The configuration of a bridge from its JSON. KeyError for another kind of model."""
-    if kind in ("frozen", "flamingo"):
-        parts = {**config, "lm": LMConfig(**config["lm"]), "vision": _vision(config["vision"])}
-        return FrozenConfig(**parts) if kind == "frozen" else FlamingoConfig(**parts)
-    if kind in ("blip2-stage1", "blip2"):
-        lm = _lm(config["lm"]) if config["lm"] is not None else None
-        parts = {"qformer": QFormerConfig(**config["qformer"]), "vision": _vision(config["vision"]), "lm": lm}
-        return Blip2Config(**{**config, **parts})
-    raise KeyError(f"unknown kind of model {kind!r}")
+    kinds = {"frozen": FrozenConfig, "flamingo": FlamingoConfig, "blip2-stage1": Blip2Config, "blip2": Blip2Config}
+    return from_json(kinds[kind], config)
 
 
-def _lm(config: dict[str, Any]) -> LMConfig | EncDecConfig:
-    return EncDecConfig(**config) if "buckets" in config else LMConfig(**config)
+def from_json(cls: type[T], values: Any) -> T:
+    """A dataclass from the JSON of its `dataclasses.asdict`: nested dataclasses are filled, lists become tuples.
+
+    Of a field that may hold one of several dataclasses, it is the first that has all the names. TypeError where a name
+    is unknown or missing, or where a dataclass is no JSON object.
+    """
+    if not isinstance(values, dict):
+        raise TypeError(f"{cls.__name__} is {str(values)[:20]!r}, expected a JSON object")
+    hints = typing.get_type_hints(cls)
+    for name in values.keys() - hints.keys():
+        told = f"is called {RENAMED[name]!r} now: rename it" if name in RENAMED else "is unknown"
+        raise TypeError(f"{name!r} of {cls.__name__} {told}")
+    return cls(**{name: _from_json(hints[name], value) for name, value in values.items()})
 
 
-def _vision(config: dict[str, Any]) -> VisionConfig:
-    return VisionConfig(**config)
+def _from_json(hint: Any, value: Any) -> Any:
+    kinds: list[Any] = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+    if not kinds or value is None:
+        return tuple(value) if isinstance(value, list) else value
+    names = set(value) if isinstance(value, dict) else set()
+    fits = [kind for kind in kinds if names <= {field.name for field in dataclasses.fields(kind)}]
+    return from_json((fits or kinds)[0], value)
 
 
 def save_training(
