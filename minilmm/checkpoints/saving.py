@@ -31,7 +31,7 @@ from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
-from minilmm.nn.parallel import first
+from minilmm.nn.parallel import is_main_process
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 
@@ -68,7 +68,7 @@ def unique_state(model: nn.Module) -> dict[str, Tensor]:
 
 def save(directory: Path, model: nn.Module, kind: str, **facts: Any) -> None:
     """Write model.safetensors, then card.json with its hash and the facts given. Only the first process does."""
-    if not first():
+    if not is_main_process():
         return
     write_tensors(directory / MODEL, {k: v.cpu() for k, v in unique_state(model).items()}, {"format": "minilmm"})
     write_card(directory, kind, **facts)
@@ -173,14 +173,14 @@ def fitting(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: does not fit its card ({reason}): restore {CARD}, or train again") from None
 
 
-def finite(tensors: Iterable[Tensor]) -> Tensor:
+def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     """Are all numbers of the tensors finite? One bool, on their device, which is not waited for."""
     return torch.stack([t.detach().isfinite().all() for t in tensors]).all()
 
 
 def refuse_nan(path: Path, tensors: dict[str, Tensor]) -> None:
     """CheckpointError where a number of the tensors, which came from `path`, is not finite."""
-    if tensors and not bool(finite(tensors.values())):
+    if tensors and not bool(all_finite(tensors.values())):
         name = next(name for name, t in tensors.items() if not bool(t.isfinite().all()))
         raise CheckpointError(f"{path}: {name} is not finite (NaN or infinity): train again with a smaller --lr")
 
@@ -215,7 +215,7 @@ def from_json(cls: type[T], values: Any) -> T:
     """
     if not isinstance(values, dict):
         raise TypeError(f"{cls.__name__} is {str(values)[:20]!r}, expected a JSON object")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, localns={c.__name__: c for c in (LMConfig, EncDecConfig, VisionConfig)})
     for name in values.keys() - hints.keys():
         told = f"is called {RENAMED[name]!r} now: rename it" if name in RENAMED else "is unknown"
         raise TypeError(f"{name!r} of {cls.__name__} {told}")
@@ -229,6 +229,20 @@ def _from_json(hint: Any, value: Any) -> Any:
     names = set(value) if isinstance(value, dict) else set()
     fits = [kind for kind in kinds if names <= {field.name for field in dataclasses.fields(kind)}]
     return from_json((fits or kinds)[0], value)
+
+
+def trained_prefixes(model: nn.Module, name: str = "") -> list[str]:
+    """How the names of what trains begin, and of nothing else: what a card says under "trains"; [""] is all."""
+    wanted = [p.requires_grad for p in model.parameters()]
+    if not any(wanted) or all(wanted):
+        return [name] * any(wanted)
+    own = [f"{name}{n}" for n, p in model.named_parameters(recurse=False) if p.requires_grad]
+    return own + [p for n, part in model.named_children() for p in trained_prefixes(part, f"{name}{n}.")]
+
+
+def trained_names(card: dict[str, Any], names: Iterable[str]) -> set[str]:
+    """Which of a model's parameters its run trained, as the card says; a converted checkpoint's none."""
+    return {name for name in names if name.startswith(tuple(card.get("trains", ())))}
 
 
 def save_training(
@@ -268,7 +282,7 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
         raise CheckpointError(
             f"{path}: damaged (its SHA-256 is another than when it was saved): begin anew with --force"
         )
-    if told["recipe"] != recipe_json(recipe):
+    if not same_recipe(told["recipe"], recipe):
         raise CheckpointError(
             f"{path}: belongs to another recipe: resume with that run's options, or use another --out"
         )
@@ -308,3 +322,10 @@ def read_log(path: Path, *, empty: bool = False) -> list[dict[str, Any]]:
 def recipe_json(recipe: Any) -> str:
     """A recipe as canonical JSON."""
     return json.dumps(dataclasses.asdict(recipe), sort_keys=True)
+
+
+def same_recipe(stored: str, recipe: Any) -> bool:
+    """Is this the JSON of the recipe? Fields that recipes did not have yet count as their defaults."""
+    with contextlib.suppress(TypeError, ValueError):
+        return from_json(type(recipe), json.loads(stored)) == recipe
+    return False
