@@ -231,20 +231,6 @@ def _from_json(hint: Any, value: Any) -> Any:
     return from_json((fits or kinds)[0], value)
 
 
-def trained_prefixes(model: nn.Module, name: str = "") -> list[str]:
-    """How the names of what trains begin, and of nothing else: what a card says under "trains"; [""] is all."""
-    wanted = [p.requires_grad for p in model.parameters()]
-    if not any(wanted) or all(wanted):
-        return [name] * any(wanted)
-    own = [f"{name}{n}" for n, p in model.named_parameters(recurse=False) if p.requires_grad]
-    return own + [p for n, part in model.named_children() for p in trained_prefixes(part, f"{name}{n}.")]
-
-
-def trained_names(card: dict[str, Any], names: Iterable[str]) -> set[str]:
-    """Which of a model's parameters its run trained, as the card says; a converted checkpoint's none."""
-    return {name for name in names if name.startswith(tuple(card.get("trains", ())))}
-
-
 def save_training(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: Any, seconds: float
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,3 +136,17 @@ def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Gen
 def fast_halves(device: torch.device) -> bool:
     """Are matrix products about twice as fast in bfloat16 here: on a GPU, or a CPU with instructions for them?"""
     return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+
+
+def trained_prefixes(model: nn.Module, name: str = "") -> list[str]:
+    """How the names of what trains begin, and of nothing else: what a card says under "trains"; [""] is all."""
+    wanted = [p.requires_grad for p in model.parameters()]
+    if not any(wanted) or all(wanted):
+        return [name] * any(wanted)
+    own = [f"{name}{n}" for n, p in model.named_parameters(recurse=False) if p.requires_grad]
+    return own + [p for n, part in model.named_children() for p in trained_prefixes(part, f"{name}{n}.")]
+
+
+def trained_names(card: dict[str, Any], names: Iterable[str]) -> set[str]:
+    """Which of a model's parameters its run trained, as the card says; a converted checkpoint's none."""
+    return {name for name in names if name.startswith(tuple(card.get("trains", ())))}

@@ -31,10 +31,9 @@ from minilmm.checkpoints.saving import (
     read_log,
     save,
     save_training,
-    trained_prefixes,
 )
 from minilmm.nn.parallel import anyone, averaged, is_main_process, processes, whole
-from minilmm.training.job import Job, Metrics, generator_for, rate
+from minilmm.training.job import Job, Metrics, generator_for, rate, trained_prefixes
 
 Report = Callable[[int, Metrics], None]
 CHECKPOINT_SECONDS = 30.0
