@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from minilmm.nn.parallel import same_noise, shard
 from minilmm.training.recipes import Optimisation
 
 Metrics = dict[str, Any]
+Sample = Callable[[Any, torch.Generator, int], Any]  # what a step of a recipe reads
 Drawn = list[tuple[float, Batch]]  # what a step reads: data sets, each with the weight of its loss
 
 
@@ -24,7 +26,7 @@ class Draw:
     """What every step of a recipe reads, a function of seed and step: sample(recipe, generator, step)."""
 
     recipe: Any
-    sample: Callable[[Any, torch.Generator, int], Any]
+    sample: Sample
     device: torch.device | str = "cpu"
 
     @torch.no_grad()
@@ -46,6 +48,8 @@ class Job:
     saved           what is saved, where that is not the whole model
     half            products in bfloat16, as always on a GPU: for models so large that products take the time
     ahead           on a CPU of several cores one of them draws the next step
+    snapshot        snapshot(out, rows) keeps more than a row of the log, behind so many rows
+    complete        complete(out) puts more into the folder of a finished run
     seconds, note   how long it took to make ready, and what was done
     """
 
@@ -53,7 +57,7 @@ class Job:
     kind: str
     model: nn.Module
     config: dict[str, Any]
-    sample: Callable[[Any, torch.Generator, int], Any]
+    sample: Sample
     loss: Callable[[Any], Tensor]
     probe: Callable[[], Metrics] | None = None
     probe_every: int = 100
@@ -61,6 +65,8 @@ class Job:
     saved: nn.Module | None = None
     half: bool = False
     ahead: bool = False
+    snapshot: Callable[[Path, int], None] | None = None
+    complete: Callable[[Path], None] | None = None
     seconds: float = 0.0
     note: str = ""
 

@@ -154,13 +154,15 @@ def refuse_nan(step: int, recent: list[Tensor], weights: list[nn.Parameter]) -> 
         raise ArithmeticError(f"a weight is not finite after step {step}: lower --lr")
 
 
-def measured_row(job: Job, row: Metrics) -> Metrics:
-    """A row of the log with what the probe measures."""
+def measure(job: Job, out: Path, rows: int) -> Metrics:
+    """What the probe says now, behind so many rows of the log."""
     if job.probe is None or not is_main_process():
-        return row
+        return {}
     job.model.eval()
     with torch.no_grad():
-        return row | job.probe()
+        if job.snapshot is not None:
+            job.snapshot(out, rows)
+        return job.probe()
 
 
 def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) -> list[Metrics]:
@@ -208,7 +210,7 @@ def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) ->
                 refuse_nan(done, unseen, parameters)
                 row = {"step": done, "seconds": round(files.seconds(), 1)}
                 row |= {"loss": float(torch.stack(list(running)).mean()), "gradient_norm": float(norm)}
-                row = measured_row(job, row)
+                row |= measure(job, out, len(files.rows))
                 files.add(row)
             if is_main_process():
                 report(done, row)
@@ -234,6 +236,8 @@ def train(
         job = replace(job, probe_every=probe_every)
     out.mkdir(parents=True, exist_ok=True)
     rows = fit(job, out, resume=resume, report=report)
+    if job.complete is not None and is_main_process():
+        job.complete(out)
     save(out, job.saved or job.model, job.kind, config=job.config, recipe=asdict(job.recipe), seed=job.recipe.seed,
          metrics=rows[-1], command=command, device=str(job.device), trains=trained_prefixes(job.model))  # fmt: skip
     return job.model
