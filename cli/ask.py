@@ -107,7 +107,7 @@ def ours(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> t
     from minilmm.data.pictures import load_picture
     from minilmm.interface.document import Document, Image, Text, collate
     from minilmm.interface.tokenizer import EOC, IMAGE, Tokenizer
-    from minilmm.training.real import form_of
+    from minilmm.training.named import form_of
     from minilmm.world.vocabulary import tokenizer
 
     words: Tokenizer = tokenizer()

@@ -83,7 +83,7 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     from minilmm import plots
     from minilmm.checkpoints.saving import find
     from minilmm.evaluation.looks import query_looks
-    from minilmm.training.blip2 import LOOKS, STAGE_1
+    from minilmm.checkpoints.saving import LOOKS, STAGE_1
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
 
@@ -210,7 +210,7 @@ def first_gradients(model: Any) -> dict[str, str]:
     import torch
 
     from minilmm.evaluation.looks import gates_at
-    from minilmm.training.loop import loss_of
+    from minilmm.training.job import loss_of
     from minilmm.training.mixture import pages
 
     model.lm.requires_grad_(False)

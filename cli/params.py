@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -23,67 +22,44 @@ FLAMINGO = {
     "flamingo-80b": ((6, 1536, 16), (12, 8192, 64), (80, 8192, 64), "every 7th", (70_000, 435, 10_000, 194, 80_000)),
 }
 PRESETS = tuple(f"{part}-{size}" for part in ("lm", "vision", "frozen", "flamingo") for size in ("nano", "small"))
+TRAINS = {"lm": [""], "vision": [""], "frozen": ["to_prefix.", "encoder."], "flamingo": ["resampler.", "xattn."]}
 LATENTS, FRAMES, WORDS = 64, 8, 32_000  # section 2.1; frames of training; Chinchilla's vocabulary
 
 
-def trained_names(kind: str, recipe: dict[str, Any], names: Iterable[str]) -> set[str]:
-    """Which parameters a run of this recipe trains: all of a half's; of Frozen's, those its variant and eyes say.
-
-    A converted checkpoint has no recipe and trains none.
-    """
-    from minilmm.nn.qformer import in_text_half
-
-    if kind.endswith("-converted"):
-        return set()
-    if kind == "flamingo":
-        return {name for name in names if not name.startswith(("lm.", "encoder."))}
-    if kind == "blip2-stage1":
-        return {name for name in names if not name.startswith("encoder.")}
-    if kind == "blip2":
-        return {
-            n for n in names if n.startswith(("to_lm.", "qformer.")) and not in_text_half(n.removeprefix("qformer."))
-        }
-    if kind != "frozen":
-        return set(names)
-    parts = ["to_prefix."]
-    parts += ["encoder."] if recipe.get("eyes", "scratch") != "kept" else []
-    parts += ["lm."] if recipe.get("variant", "frozen") in ("finetuned", "scratch") else []
-    return {name for name in names if name.startswith(tuple(parts))}
-
-
-def described(name: str) -> tuple[str, dict[str, Any], dict[str, Any], str]:
-    """Kind, configuration, recipe and origin of a run, a shipped checkpoint, or a preset ("lm-small")."""
+def described(name: str) -> tuple[str, dict[str, Any], list[str], str]:
+    """Kind, configuration, what trains and origin of a run, a shipped checkpoint, or a preset ("lm-small")."""
     from dataclasses import asdict
 
     from minilmm.checkpoints.saving import CheckpointError, read_card
     from minilmm.flamingo import FlamingoConfig
     from minilmm.frozen import FrozenConfig
+    from minilmm.data.world import TEXT_LENGTH
     from minilmm.training import flamingo, frozen, lm, vision
     from minilmm.world.vocabulary import tokenizer
 
     try:
         card = read_card(name)
-        return card["kind"], card["config"], card.get("recipe", {}), "as its card says"
+        return card["kind"], card["config"], card.get("trains", []), "as its card says"
     except CheckpointError:
         if name not in PRESETS:
             raise
         part, _, preset = name.partition("-")
     if part == "lm":
         text = lm.preset(preset)
-        return part, asdict(text.model), asdict(text), "as its preset says"
+        return part, asdict(text.model), TRAINS[part], "as its preset says"
     if part == "vision":
         eyes = vision.preset(preset)
-        words, length = len(tokenizer()), vision.TEXT_LENGTH
+        words, length = len(tokenizer()), TEXT_LENGTH
         config = {"vision": asdict(eyes.model), "vocabulary": words, "embed": eyes.embed, "text_length": length}
-        return part, config, asdict(eyes), "as its preset says"
+        return part, config, TRAINS[part], "as its preset says"
     if part == "flamingo":
         recipe = flamingo.preset(preset)
         sizes = {size: getattr(recipe, size) for size in ("latents", "resampler_layers", "heads", "every")}
         config = asdict(FlamingoConfig(lm.preset("nano").model, **sizes))
-        return part, config, asdict(recipe), "as its preset says, over lm-nano"
+        return part, config, TRAINS[part], "as its preset says, over lm-nano"
     bridge = frozen.preset(preset)
     whole = FrozenConfig(lm.preset("nano").model, bridge.encoder, bridge.prefix_tokens, bridge.kept, bridge.noise)
-    return part, asdict(whole), asdict(bridge), "as its preset says, over lm-nano"
+    return part, asdict(whole), TRAINS[part], "as its preset says, over lm-nano"
 
 
 def group(name: str) -> str:
@@ -202,6 +178,7 @@ def params(
 
     from minilmm.checkpoints.opening import build
     from minilmm.checkpoints.saving import REAL
+    from minilmm.training.job import trained_names
 
     console = out_console()
     if name == "frozen-7b":
@@ -215,7 +192,7 @@ def params(
         return paper_qformer()
     if name in FLAMINGO:
         return paper_flamingo(name)
-    kind, config, recipe, origin = described(name)
+    kind, config, trains, origin = described(name)
     if kind.startswith(REAL):  # other people's models: their sizes are known when they are loaded
         from minilmm.checkpoints.opening import open_run
 
@@ -225,9 +202,7 @@ def params(
         with torch.device("meta"):
             model = build(kind, config)
     sizes = {n: p.numel() for n, p in model.named_parameters()}
-    trained = trained_names(kind, recipe, sizes)
-    if kind.startswith(REAL):
-        trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    trained = trained_names({"trains": trains}, sizes)
     view = new_table("part", "parameters", "share", "trained", title=f"{name}: {kind}, {origin}")
     total, learns = sum(sizes.values()), sum(sizes[n] for n in trained)
     for part in dict.fromkeys(map(group, sizes)):

@@ -22,8 +22,8 @@ from .common import (
     writable_folder,
 )
 from .fewshot import few_shot
-from .runs import decide, finish, finished, go_on, rebuild, run, sigterm_as_ctrl_c, training_folder
-from .train import Steps
+from .options import Steps
+from .runs import decide, finish, finished, go_on, run, sigterm_as_ctrl_c, training_folder
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
@@ -102,7 +102,7 @@ def make(out: Path, seed: int, where: str, steps: int | None, episodes: int, lm:
     start, console = time.perf_counter(), out_console()
     for number, kind in enumerate(BRIDGES, 1):
         console.print(f"{number}. {BRIDGES[kind]} through {lm}, which stays frozen")
-        bridge(kind, out, {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}, resume, where)
+        bridge(kind, out, {"steps": steps, "lm": lm, "seed": seed}, resume, where)
     trained = time.perf_counter()
     runs = {name: kind for kind, name in BRIDGES.items()} | {"BLIP-2, stage 1": FIRST}
     logs = {name: read_log(out / kind / LOG) for name, kind in runs.items()}
@@ -151,21 +151,21 @@ def bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: 
             out_console().print(f"  {place}: has trained already", soft_wrap=True)
             continue
         with training_folder(place, resume):
-            run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
+            run(recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
         finish(place)
 
 
 def differences(out: Path) -> list[tuple[str, ...]]:
     """What changes from bridge to bridge, a row each: (title, Frozen, Flamingo, BLIP-2)."""
-    from minilmm.checkpoints.saving import read_card
-    from minilmm.training import blip2, flamingo, frozen
-    from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe, FrozenRecipe
+    from minilmm.checkpoints.saving import load, read_card
+    from minilmm.training.job import trained_names
 
-    def trained(name: str, kind: Any, module: Any) -> int:
-        return sum(p.numel() for p in module.compose(rebuild(kind, read_card(out / name)["recipe"]))[1])
+    def trained(name: str) -> int:
+        model, card = load(out / name)
+        parameters = dict(model.named_parameters())
+        return sum(parameters[name].numel() for name in trained_names(card, parameters))
 
-    sizes = [trained("frozen", FrozenRecipe, frozen), trained("flamingo", FlamingoRecipe, flamingo)]
-    both = [trained(name, Blip2Recipe, blip2) for name in (FIRST, "blip2")]
+    sizes, both = [trained("frozen"), trained("flamingo")], [trained(FIRST), trained("blip2")]
     seconds = [read_card(out / name)["metrics"]["seconds"] for name in (*BRIDGES, FIRST)]
     return [
         *CHANGED,

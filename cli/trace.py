@@ -8,7 +8,6 @@ import typer
 
 from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console
 from .names import known_run
-from .params import trained_names
 
 
 def untrained(seed: int) -> Any:
@@ -47,7 +46,7 @@ def trace(
 
     from minilmm.checkpoints.saving import load, shipped
     from minilmm.interface.document import Batch, Document, Image, Text, collate
-    from minilmm.training.frozen import loss_of
+    from minilmm.training.job import loss_of, trained_names
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
     from minilmm.world.vocabulary import tokenizer
@@ -55,7 +54,7 @@ def trace(
     where, console = device_named(device), out_console()
     if run is None and "frozen-nano" in shipped():
         run = "frozen-nano"
-    card: dict[str, Any] = {"kind": "frozen"}
+    card: dict[str, Any] = {"kind": "frozen", "trains": ["to_prefix.", "encoder."]}
     if run:
         model, card = load(of_the_mini_world(run), where)
     else:
@@ -98,7 +97,7 @@ def trace(
     for b in range(len(batch)):
         console.print("  " + spliced_words(model, batch, b), markup=False)
     console.print("\n[bold]Gradients of the loss[/]")
-    trained = trained_names("frozen", card.get("recipe", {}), [n for n, _ in model.named_parameters()])
+    trained = trained_names(card, [n for n, _ in model.named_parameters()])
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     loss = loss_of(model, batch)

@@ -87,7 +87,11 @@ class Job:
 
     def optimizer(self) -> torch.optim.Optimizer:
         """A new optimiser of what trains."""
-        return self.make_optimizer() if self.make_optimizer is not None else adamw(self.parameters, self.recipe.optimisation)
+        return (
+            self.make_optimizer()
+            if self.make_optimizer is not None
+            else adamw(self.parameters, self.recipe.optimisation)
+        )
 
     def precision(self) -> torch.autocast:
         """Products in bfloat16, or as they are."""

@@ -67,7 +67,9 @@ def prefetched(draw: Callable[[int], Any], start: int, stop: int, workers: int) 
     steps = range(start, stop)
     if not workers:
         return map(draw, steps)
-    return iter(DataLoader(_Steps(draw, stop), None, sampler=steps, num_workers=workers, worker_init_fn=_ignore_signals))
+    return iter(
+        DataLoader(_Steps(draw, stop), None, sampler=steps, num_workers=workers, worker_init_fn=_ignore_signals)
+    )
 
 
 @contextlib.contextmanager
@@ -225,7 +227,13 @@ def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) ->
 
 
 def train(
-    job: Job, out: Path, *, resume: bool = False, report: Report = quiet, command: str = "", probe_every: int | None = None
+    job: Job,
+    out: Path,
+    *,
+    resume: bool = False,
+    report: Report = quiet,
+    command: str = "",
+    probe_every: int | None = None,
 ) -> Any:
     """Train a job and save it under `out`: the model. probe_every: steps between two rows of the log, 0 for the last
     alone and nothing measured; the job's own unless given.
