@@ -81,9 +81,8 @@ def queries(run: str, model: Any, out: Path, seed: int) -> None:
     from safetensors.torch import load_file
 
     from minilmm import plots
-    from minilmm.checkpoints.saving import find
+    from minilmm.checkpoints.saving import LOOKS, STAGE_1, find
     from minilmm.evaluation.looks import query_looks
-    from minilmm.checkpoints.saving import LOOKS, STAGE_1
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
 

@@ -80,7 +80,11 @@ def check_fit(recipe: type, given: dict[str, Any], real: bool, real_alone: tuple
     """ValueError where an option was given that runs between real models do not have, or those of the mini-world."""
     for field in dataclasses.fields(recipe):
         value, only = given.get(field.name), field.metadata.get("only")
-        if value is None or only in (None, "real" if real else "world") or (real and value == field.metadata.get("usual")):
+        if (
+            value is None
+            or only in (None, "real" if real else "world")
+            or (real and value == field.metadata.get("usual"))
+        ):
             continue
         if real:
             raise ValueError(f"{_flag(field)}: is for the mini-world alone: leave it out between real models")

@@ -31,9 +31,9 @@ def described(name: str) -> tuple[str, dict[str, Any], list[str], str]:
     from dataclasses import asdict
 
     from minilmm.checkpoints.saving import CheckpointError, read_card
+    from minilmm.data.world import TEXT_LENGTH
     from minilmm.flamingo import FlamingoConfig
     from minilmm.frozen import FrozenConfig
-    from minilmm.data.world import TEXT_LENGTH
     from minilmm.training import flamingo, frozen, lm, vision
     from minilmm.world.vocabulary import tokenizer
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from .common import (
-    Log, Stopped, check_memory, command_line, device_named, launched, out_console, share, short, writable_folder,
+    Log,
+    Stopped,
+    check_memory,
+    command_line,
+    device_named,
+    launched,
+    out_console,
+    share,
+    short,
+    writable_folder,
 )  # fmt: skip
 
 # Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.

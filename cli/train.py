@@ -140,7 +140,9 @@ def train_blip2(**given: Any) -> None:
     given["objectives"] = tuple(given["objectives"].split(",")) if given["objectives"] else None
     given["variant"] = bug if stage == 1 else None
     given["lm"] = LMS.get(given["lm"] or "", given["lm"])
-    if real and start is not None:  # stage 2 looks through the encoder of stage 1, at its pictures, unless told otherwise
+    if (
+        real and start is not None
+    ):  # stage 2 looks through the encoder of stage 1, at its pictures, unless told otherwise
         from minilmm.checkpoints.saving import read_card
 
         before = read_card(start)["config"]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1, hard_negatives
 from minilmm.checkpoints.convert import filled
+from minilmm.data.world import prefixed
 from minilmm.interface.document import Batch, left_padded
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.attention import Keep
@@ -27,8 +28,8 @@ from minilmm.nn.qformer import (
     in_text_half,
     unimodal_mask,
 )
-from minilmm.training.blip2 import baselines, prefixed, preset
-from minilmm.training.loop import loss_of
+from minilmm.training.blip2 import baselines, preset
+from minilmm.training.job import loss_of
 from minilmm.vision import VisionConfig
 
 C = QFormerConfig(seen=24, vocab_size=50, width=32, layers=4, heads=4, hidden=40, queries=5, embed=16, context=12)

@@ -9,7 +9,7 @@ from torch import nn
 from minilmm.checkpoints.convert import fill, names
 from minilmm.interface.document import Batch, left_padded
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, bucket, halves
-from minilmm.training.loop import loss_of
+from minilmm.training.job import loss_of
 
 C = EncDecConfig(vocab_size=60, width=32, layers=2, heads=4, hidden=40, buckets=8, distance=20)
 

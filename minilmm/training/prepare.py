@@ -19,14 +19,13 @@ from minilmm.training.recipes import (
     VisionRecipe,
 )
 
-OF = {
-    LMRecipe: lm.prepare, T5Recipe: t5.prepare, VisionRecipe: vision.prepare,
-    FrozenRecipe: frozen.prepare, FlamingoRecipe: flamingo.prepare, Blip2Recipe: blip2.prepare,
+MODULES = {
+    LMRecipe: lm, T5Recipe: t5, VisionRecipe: vision, FrozenRecipe: frozen, FlamingoRecipe: flamingo, Blip2Recipe: blip2,
 }  # fmt: skip
 
 
 def prepare(recipe: Recipe, device: torch.device | str = "cpu") -> Job:
     """The job of a recipe. ValueError or CheckpointError for parts that are missing or do not fit."""
     start = time.perf_counter()
-    job = OF[type(recipe)](recipe, device)
+    job = MODULES[type(recipe)].prepare(recipe, device)  # type: ignore[attr-defined]
     return replace(job, seconds=time.perf_counter() - start)

@@ -53,6 +53,7 @@ from minilmm.plots import (
 )
 from minilmm.plots.show import described
 from minilmm.checkpoints.saving import load
+from minilmm.data.world import TEXT_LENGTH
 from minilmm.evaluation.retrieval import retrieval, zero_shot
 from minilmm.vision import VisionConfig, build_encoder
 from minilmm.vision.contrastive import DualEncoder, info_nce
