@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from minilmm.checkpoints.convert.models import convert_model
 from minilmm.interface.document import Batch
-from minilmm.training.loop import loss_of
+from minilmm.training.job import loss_of
 
 VOCABULARY, IMAGE = 512, 3
 

@@ -37,7 +37,7 @@ from minilmm.interface.tokenizer import BOS, EOC, IMAGE
 from minilmm.language import CausalLM
 from minilmm.training import frozen as frozen_training
 from minilmm.training import lm as lm_training
-from minilmm.training.loop import adamw
+from minilmm.training.job import adamw, loss_of
 from minilmm.world.corpus import sample_text
 from minilmm.world.random import integers
 from minilmm.world.render import RESOLUTION, render
@@ -200,7 +200,7 @@ class Bench:
         fixed = caption_batch(1, n, render(scenes, g)[:, None, None])
 
         def step(batch: Batch) -> None:
-            frozen_training.loss_of(model, batch).backward()
+            loss_of(model, batch).backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -227,7 +227,7 @@ class Bench:
             model.eval().score(batch, options, every)
 
         def learn(batch: Batch) -> None:
-            frozen_training.loss_of(model.train(), batch).backward()
+            loss_of(model.train(), batch).backward()
             model.zero_grad(set_to_none=True)
 
         for name, work in (("scored", rank), ("trained", learn)):

@@ -14,7 +14,7 @@ from .names import known_run
 
 if TYPE_CHECKING:
     from minilmm.interface.document import Batch, Document
-    from minilmm.nn.decoding import MultimodalLM
+    from minilmm.interface.model import MultimodalLM
 
 # A model, the prompt as it reads it, the tokens that end an answer, how answers become ids, and ids text.
 Asked = tuple["MultimodalLM", "Batch", tuple[int, ...], Callable[[str], list[int]], Callable[[list[int]], str]]
@@ -106,7 +106,7 @@ def read_own(run: str, prompt: str, paths: list[Path], device: str, real: bool) 
     from minilmm.data.pictures import load_picture
     from minilmm.interface.document import Image, Text, collate
     from minilmm.interface.tokenizer import EOC, IMAGE, Tokenizer
-    from minilmm.training.real import form_of
+    from minilmm.training.named import form_of
     from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
     tokenizer: Tokenizer = world_tokenizer()

@@ -21,7 +21,7 @@ from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.flamingo import Flamingo, last_image, media_mask
 from minilmm.nn.qformer import bidirectional_mask, causal_mask, unimodal_mask
 from minilmm.training.flamingo import gates as gates_of
-from minilmm.training.loop import loss_of
+from minilmm.training.job import loss_of
 from minilmm.training.mixture import pages
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes

@@ -107,15 +107,14 @@ def check_scoring(task: tasks.Task, given: dict[str, Any]) -> None:
 def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> dict[str, Any]:
     """Retrieval or zero-shot classification with a dual encoder, in the shape of a few-shot result."""
     from minilmm.blip2 import Blip2, Stage1
-    from minilmm.training import blip2
-    from minilmm.training.vision import retrieval, zero_shot
+    from minilmm.evaluation.retrieval import first_stage, retrieval, zero_shot
 
     matches = isinstance(model, Stage1 | Blip2)
     if not hasattr(model, "encode_text") and not (matches and task == "retrieval"):
         raise ValueError(f"{run}: {task} needs a dual encoder such as vision-nano: name one, or choose another task")
     start, count = time.perf_counter(), max(2, count + count % 2)
     if matches:
-        rows = blip2.retrieval(blip2.first_stage(run).to(device), count, seed, device)
+        rows = retrieval(first_stage(run).to(device), count, seed, device)
     else:
         rows = retrieval(model, count, seed, device) if task == "retrieval" else [zero_shot(model, count, seed, device)]
     return retrieval_result(run, task, {"pictures": count, "seed": seed}, rows, time.perf_counter() - start, device)

@@ -23,6 +23,7 @@ FLAMINGO = {
     "flamingo-9b": ((6, 1536, 16), (10, 4096, 32), (40, 4096, 32), "every 4th", (7100, 435, 1600, 194, 9300)),
     "flamingo-80b": ((6, 1536, 16), (12, 8192, 64), (80, 8192, 64), "every 7th", (70_000, 435, 10_000, 194, 80_000)),
 }
+TRAINS = {"lm": [""], "vision": [""], "frozen": ["to_prefix.", "encoder."], "flamingo": ["resampler.", "xattn."]}
 LATENTS, FRAMES, VOCABULARY = 64, 8, 32_000  # section 2.1; frames of training; Chinchilla's
 FLAMINGO_NOTES = (
     "Counted from the layers and widths that the paper prints; nothing is fitted.",
@@ -43,31 +44,6 @@ QFORMER = (  # what it is called, how its parameters are named, what stage 2 doe
     ("words and positions", ("qformer.words", "qformer.positions", "word_bias"), "left out"),
     ("heads of ITC, ITM and ITG", ("_proj.weight", "_proj.bias", "itm_head", "transform", "temperature"), "left out"),
 )
-
-
-def trained_names(kind: str, recipe: dict[str, Any], names: Iterable[str]) -> set[str]:
-    """Which parameters a run of this recipe trains: all of a half's; of Frozen's, those its variant and eyes say.
-
-    A converted checkpoint has no recipe and trains none.
-    """
-    from minilmm.nn.qformer import in_text_half
-
-    if kind.endswith("-converted"):
-        return set()
-    if kind == "flamingo":
-        return {name for name in names if not name.startswith(("lm.", "encoder."))}
-    if kind == "blip2-stage1":
-        return {name for name in names if not name.startswith("encoder.")}
-    if kind == "blip2":
-        return {
-            n for n in names if n.startswith(("to_lm.", "qformer.")) and not in_text_half(n.removeprefix("qformer."))
-        }
-    if kind != "frozen":
-        return set(names)
-    parts = ["to_prefix."]
-    parts += ["encoder."] if recipe.get("eyes", "scratch") != "kept" else []
-    parts += ["lm."] if recipe.get("variant", "frozen") in ("finetuned", "scratch") else []
-    return {name for name in names if name.startswith(tuple(parts))}
 
 
 def show(
@@ -143,10 +119,11 @@ def show_qformer() -> None:
     show("blip2-qformer: 12 blocks of 768, over ViT-g", (*PARTS, "stage 1", "stage 2"), rows, totals, [note])
 
 
-def preset(name: str) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Configuration, recipe and origin of a preset ("lm-small")."""
+def preset(name: str) -> tuple[dict[str, Any], str]:
+    """Configuration and origin of a preset ("lm-small")."""
     from dataclasses import asdict
 
+    from minilmm.data.world import TEXT_LENGTH
     from minilmm.flamingo import FlamingoConfig
     from minilmm.frozen import FrozenConfig
     from minilmm.training import flamingo, frozen, lm, vision
@@ -154,20 +131,19 @@ def preset(name: str) -> tuple[dict[str, Any], dict[str, Any], str]:
 
     part, _, size = name.partition("-")
     recipe: Any = {"lm": lm, "vision": vision, "frozen": frozen, "flamingo": flamingo}[part].preset(size)  # type: ignore[attr-defined]
-    origin, own, under = "as its preset says", asdict(recipe), lm.preset("nano").model
+    origin, under = "as its preset says", lm.preset("nano").model
     if part == "lm":
-        return own["model"], own, origin
+        return asdict(recipe.model), origin
     if part == "vision":
-        text = {"vocabulary": len(tokenizer()), "text_length": vision.TEXT_LENGTH}
-        return {"vision": own["model"], "embed": recipe.embed, **text}, own, origin
+        text = {"vocabulary": len(tokenizer()), "text_length": TEXT_LENGTH}
+        return {"vision": asdict(recipe.model), "embed": recipe.embed, **text}, origin
     config: Any
     if part == "flamingo":
-        config = FlamingoConfig(
-            under, **{size: own[size] for size in ("latents", "resampler_layers", "heads", "every")}
-        )
+        sizes = {size: getattr(recipe, size) for size in ("latents", "resampler_layers", "heads", "every")}
+        config = FlamingoConfig(under, **sizes)
     else:
         config = FrozenConfig(under, recipe.encoder, recipe.prefix_tokens, recipe.kept, recipe.noise)
-    return asdict(config), own, f"{origin}, over lm-nano"
+    return asdict(config), f"{origin}, over lm-nano"
 
 
 def group(name: str) -> str:
@@ -183,14 +159,16 @@ def show_model(name: str) -> None:
 
     from minilmm.checkpoints.opening import build, load
     from minilmm.checkpoints.saving import REAL, CheckpointError, read_card
+    from minilmm.training.job import trained_names
 
     try:
         card = read_card(name)
-        kind, config, recipe, origin = card["kind"], card["config"], card.get("recipe", {}), "as its card says"
+        kind, config, trains, origin = card["kind"], card["config"], card.get("trains", []), "as its card says"
     except CheckpointError:
         if name not in PRESETS:
             raise
-        kind, (config, recipe, origin) = name.partition("-")[0], preset(name)
+        kind, (config, origin) = name.partition("-")[0], preset(name)
+        trains = TRAINS[kind]
     model: Any
     if kind.startswith(REAL):  # other people's models: their sizes are known when they are loaded
         model, config = load(name)[0], config["model"]
@@ -198,9 +176,7 @@ def show_model(name: str) -> None:
         with torch.device("meta"):
             model = build(kind, config)
     sizes = {n: p.numel() for n, p in model.named_parameters()}
-    trained = trained_names(kind, recipe, sizes)
-    if kind.startswith(REAL):
-        trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    trained = trained_names({"trains": trains}, sizes)
     total, rows = sum(sizes.values()), []
     for part in dict.fromkeys(map(group, sizes)):
         inside = [n for n in sizes if group(n) == part]

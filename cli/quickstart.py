@@ -140,7 +140,8 @@ def train_bridge(
     kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str
 ) -> tuple[list[str], list[str]]:
     """Train one bridge by its quick recipe, BLIP-2 in its two stages: of each, parameters trained and seconds."""
-    from minilmm.checkpoints.saving import read_card
+    from minilmm.checkpoints.opening import load
+    from minilmm.training.job import trained_names
 
     training = importlib.import_module(f"minilmm.training.{kind}")
     stages: list[tuple[Path, Callable, dict[str, Any]]] = [(out / kind, training.preset, changes)]
@@ -154,10 +155,12 @@ def train_bridge(
             say(f"  {place}: has trained already")
         else:
             with training_folder(place, resume):
-                run(training.train, recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
+                run(recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
             finish(place)
-        sizes.append(f"{sum(p.numel() for p in training.compose(recipe)[1]) / 1e6:.2f}M")
-        seconds.append(f"{read_card(place)['metrics']['seconds']:.0f}")
+        model, card = load(place)
+        parameters = dict(model.named_parameters())
+        sizes.append(f"{sum(parameters[n].numel() for n in trained_names(card, parameters)) / 1e6:.2f}M")
+        seconds.append(f"{card['metrics']['seconds']:.0f}")
     return sizes, seconds
 
 

@@ -7,65 +7,71 @@ import dataclasses
 import json
 import signal
 import threading
-import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .common import Log, Stopped, check_memory, command_line, launched, out_console, share, short, writable_folder
+from .common import (
+    Log,
+    Stopped,
+    check_memory,
+    command_line,
+    device_named,
+    launched,
+    out_console,
+    share,
+    short,
+    writable_folder,
+)  # fmt: skip
 
 # Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.
 MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
 
 
-def rebuild(kind: Any, values: dict[str, Any]) -> Any:
-    """A dataclass from its JSON: nested ones and tuples come back."""
-    hints = typing.get_type_hints(kind)
-    again = {}
-    for key, value in values.items():
-        inside = dataclasses.is_dataclass(hints[key])
-        again[key] = rebuild(hints[key], value) if inside else tuple(value) if isinstance(value, list) else value
-    return kind(**again)
-
-
 def unfinished(out: Path, kind: Any) -> Any:
-    """The recipe of the checkpoint in `out`, None where there is none. CheckpointError where it cannot be read."""
+    """The recipe of the checkpoint in `out`, None where there is none.
+
+    CheckpointError where it cannot be read, or is of an earlier version that this one cannot go on from.
+    """
     from safetensors import SafetensorError, safe_open
 
-    from minilmm.checkpoints.saving import CHECKPOINT, CheckpointError
+    from minilmm.checkpoints.saving import CHECKPOINT, CheckpointError, from_json
 
     path = out / CHECKPOINT
     if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
-            return rebuild(kind, json.loads((file.metadata() or {})["recipe"]))
+            stored = json.loads((file.metadata() or {})["recipe"])
+        if "views" in stored and stored.keys() < {field.name for field in dataclasses.fields(kind)} | stored.keys():
+            earlier = "a run between real models of an earlier version: end it there, or begin anew with --force"
+            raise CheckpointError(f"{path}: {earlier}")
+        return from_json(kind, stored)
+    except CheckpointError:
+        raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
         raise CheckpointError(f"{path}: damaged, or of another kind of run: delete it to begin anew") from None
 
 
 def finished(out: Path, kind: Any) -> Any:
     """The recipe of the run that was finished in `out`, None where there is none. CheckpointError for another kind."""
-    from minilmm.checkpoints.saving import CARD, CheckpointError, read_card
+    from minilmm.checkpoints.saving import CARD, CheckpointError, from_json, read_card
 
     if not (out / CARD).is_file():
         return None
     card = read_card(out)
     try:
         float(card["metrics"]["seconds"])
-        return rebuild(kind, card["recipe"])
+        return from_json(kind, card["recipe"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CheckpointError(f"{out / CARD}: of another kind of run, or edited: choose another --out") from None
 
 
 def changed(recipe: Any, changes: dict[str, Any]) -> Any:
-    """The recipe with the options that were given: None leaves a value, a dict goes one level down."""
-    given: dict[str, Any] = {}
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            given[key] = changed(getattr(recipe, key), value)
-        elif value is not None:
-            given[key] = value
+    """The recipe with the options that were given, wherever it has them; None leaves a value as it is."""
+    own = {field.name for field in dataclasses.fields(recipe)}
+    given = {name: value for name, value in changes.items() if name in own and value is not None}
+    given |= {name: changed(getattr(recipe, name), changes) for name in {"optimisation", "model"} & own}
     if given.get("steps"):  # a short run warms up for a fifth of its steps at most
         given["warmup"] = min(recipe.warmup, max(1, given["steps"] // 5))
     return dataclasses.replace(recipe, **given)
@@ -89,8 +95,7 @@ def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Pa
     stored = (unfinished(out, type(fresh)) or finished(out, type(fresh))) if resume else None
     if stored is None:
         return changed(fresh, changes)
-    if changes["optimisation"]["steps"] is None:
-        changes = {**changes, "optimisation": {**changes["optimisation"], "steps": stored.optimisation.steps}}
+    changes = changes | {"steps": changes.get("steps") or stored.optimisation.steps}
     if told := unlike(changed(fresh if name else stored, changes), stored):
         raise ValueError(
             f"{out}: its run has another recipe ({', '.join(told[:4])}): resume with its options, or change --out"
@@ -100,11 +105,9 @@ def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Pa
 
 def check_step_memory(recipe: Any, device: str) -> None:
     """ValueError where a step of the recipe needs more memory than there is, by a rough estimate from below."""
-    from minilmm.training.recipes import RealRecipe
-
     sizes = {name: getattr(recipe, name, 0) for name in MIB_OF}
     pictures = sum(MIB_OF[name] * size for name, size in sizes.items())
-    needed = pictures * (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if isinstance(recipe, RealRecipe) else 1)
+    needed = pictures * (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if getattr(recipe, "views", 0) else 1)
     told = ", ".join(f"{name} {size}" for name, size in sizes.items() if size)
     check_memory(needed * 2**20, f"{told}: a step", device)
 
@@ -183,11 +186,37 @@ def go_on() -> str:
     return command_line("--resume").replace(" --force", "")
 
 
-def run(train: Callable, recipe: Any, out: Path, resume: bool, device: str, **more: Any) -> None:
-    """Train a recipe under a progress bar."""
+def run(recipe: Any, out: Path, resume: bool, device: str, *, minutes: float | None = None, **more: Any) -> None:
+    """Train a recipe under a progress bar; in minutes, where they are given and the run has not begun."""
+    from minilmm.training import loop
+    from minilmm.training.prepare import prepare
+
     check_step_memory(recipe, device)
-    with Log(out.name, recipe.optimisation.steps) as log:
-        train(recipe, out, device=device, resume=resume, report=log.report, command=command_line(), **more)
+    going = unfinished(out, type(recipe)) is not None
+    job, console = prepare(recipe, device), out_console()
+    if job.note:
+        console.print(f"{job.note}, {job.seconds:.0f} s", soft_wrap=True)
+    if minutes is not None and not going:
+        job = loop.within(job, minutes)
+        n = job.recipe.optimisation.steps
+        console.print(f"{minutes:g} minutes hold {n} steps here; the recipe says --steps {n} from now on")
+    with Log(out.name, job.recipe.optimisation.steps) as log:
+        loop.train(job, out, resume=resume, report=log.report, command=command_line(), **more)
+
+
+def carry_out(preset: Callable[[str], Any], given: dict[str, Any], name: str) -> Any:
+    """Decide on a recipe from a command's options, train it, say what came of it: the recipe."""
+    resume, minutes, out = given["resume"], given.get("minutes"), given["out"] or Path(f"runs/{name}")
+    if given["steps"] is not None and minutes is not None:
+        raise ValueError("--steps and --minutes: give one of them")
+    if minutes is not None and launched()[1] > 1:
+        raise ValueError("--minutes: times a single process: give --steps to torchrun")
+    device = device_named(given["device"])
+    recipe = decide(preset, given["preset"], "nano", out, resume, given)
+    with training_folder(out, resume, given["force"]):
+        run(recipe, out, resume, device, minutes=minutes)
+    finish(out)
+    return recipe
 
 
 def finish(out: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console, say
 from .names import known_run, shipped
-from .params import trained_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,15 +61,19 @@ def trace(
 
     from minilmm.checkpoints.saving import load
     from minilmm.interface.document import Image, Text, collate
-    from minilmm.training.frozen import loss_of
+    from minilmm.training.job import loss_of, trained_names
     from minilmm.training.ledger import fingerprints, ledger
     from minilmm.world.render import render
     from minilmm.world.scenes import sample_scenes
     from minilmm.world.vocabulary import tokenizer
 
     run = run or ("frozen-nano" if "frozen-nano" in shipped() else None)
-    model, card = load(of_the_mini_world(run), device) if run else (untrained(seed).to(device).eval(), {})
-    if card.get("kind", "frozen") != "frozen":
+    card: dict[str, Any] = {"kind": "frozen", "trains": ["to_prefix.", "encoder."]}
+    if run:
+        model, card = load(of_the_mini_world(run), device)
+    else:
+        model = untrained(seed).to(device).eval()
+    if card["kind"] != "frozen":
         raise ValueError(f"{run}: is a {card['kind']} run: name one of Frozen with --run")
     generator = torch.Generator().manual_seed(seed)
     pictures = render(sample_scenes(4, generator), generator, model.config.vision.resolution)  # (4, 3, R, R)
@@ -87,7 +90,7 @@ def trace(
     for ids, mask in zip(batch.ids, batch.attention_mask, strict=True):
         say("  " + tokenizer().decode(ids[mask].tolist()).replace("<image>", f"[{prefix}]"))
     console.print("\n[bold]Gradients of the loss[/]")
-    trained = trained_names("frozen", card.get("recipe", {}), [n for n, _ in model.named_parameters()])
+    trained = trained_names(card, [n for n, _ in model.named_parameters()])
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     loss = loss_of(model, batch)

@@ -14,7 +14,7 @@ import torch
 from minilmm.checkpoints.opening import open_run
 from minilmm.interface.document import Image, Text, collate
 from minilmm.interface.tokenizer import EOC
-from minilmm.training import real
+from minilmm.training import named
 
 THINGS = 40
 
@@ -23,7 +23,7 @@ THINGS = 40
 def main(run: str, file: Path) -> None:
     """Write rows of {"name", "vendor", "said"}."""
     model, words, card = open_run(run)
-    data, form = real.data_named(card["config"]["data"], model.config.vision.resolution), real.form_of("emoji")
+    data, form = named.data_named(card["config"]["data"], model.config.vision.resolution), named.form_of("emoji")
     end, rows = words.convert_tokens_to_ids(EOC), []
     for vendor, pictures in zip(data.vendors, data.pictures, strict=True):
         for i in data.rows("held-out")[:THINGS].tolist():

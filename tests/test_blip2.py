@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from minilmm.ablations import variant
 from minilmm.blip2 import Blip2, Blip2Config, Stage1, hard_negatives
 from minilmm.checkpoints.convert.models import convert_model
+from minilmm.data.world import prefixed
 from minilmm.interface.document import Batch, left_padded
 from minilmm.interface.model import Keep
 from minilmm.language import CausalLM, LMConfig
@@ -27,8 +28,8 @@ from minilmm.nn.qformer import (
     in_text_half,
     unimodal_mask,
 )
-from minilmm.training.blip2 import baselines, prefixed, preset
-from minilmm.training.loop import loss_of
+from minilmm.training.blip2 import baselines, preset
+from minilmm.training.job import loss_of
 from minilmm.vision import VisionConfig
 
 C = QFormerConfig(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -25,10 +26,11 @@ from minilmm.interface.document import Batch, left_padded
 from minilmm.interface.model import Keep
 from minilmm.language import LMConfig
 from minilmm.training import flamingo as training
-from minilmm.training import lm as lm_training
 from minilmm.training import loop, mixture
-from minilmm.training import vision as vision_training
+from minilmm.training.job import Draw
 from minilmm.training.ledger import fingerprints, ledger
+from minilmm.training.loop import train
+from minilmm.training.prepare import prepare
 from minilmm.training.recipes import FlamingoRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import TEST_NAMES, VERBS, ids, tokenizer
@@ -270,17 +272,17 @@ def recipe(tmp_path_factory):
     text = LMConfig(len(tokenizer()), 16, 2, 2, 2, 32, smear=2)
     for name in ("lm", "eyes"):
         (folder / name).mkdir()
-    lm_training.pretrain(
-        LMRecipe(text, Optimisation(1, 1e-3), lengths=(16, 24, 32), tokens=128), folder / "lm", probe_every=9
+    train(
+        prepare(LMRecipe(text, Optimisation(1, 1e-3), lengths=(16, 24, 32), tokens=128)), folder / "lm", probe_every=9
     )
-    vision_training.pretrain(VisionRecipe(eyes, Optimisation(1, 1e-3), batch=8), folder / "eyes")
+    train(prepare(VisionRecipe(eyes, Optimisation(1, 1e-3), batch=8)), folder / "eyes")
     return FlamingoRecipe(Optimisation(4, 1e-2, 1), lm=str(folder / "lm"), vision=str(folder / "eyes"), every=1,
                           first=1, pages=3, pairs=4, videos=0, asked=0.0, galleries=0.0)  # fmt: skip
 
 
 def test_training_opens_the_gates_and_changes_no_byte_of_the_frozen_halves(recipe, tmp_path):
     before = fingerprints(training.compose(recipe)[0])
-    model = training.train(recipe, tmp_path, probe_every=9)
+    model = train(prepare(recipe), tmp_path, probe_every=9)
     changed = {line.part: line.changed for line in ledger(model, before, depth=1)}
     assert changed == {"lm": False, "encoder": False, "resampler": True, "xattn": True}
     assert all(float(layer.alpha_xattn.detach().abs()) > 0 for layer in model.xattn.values())
@@ -292,7 +294,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path, monkeypatch
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
-    expected = fingerprints(training.train(recipe, whole, probe_every=9))
+    expected = fingerprints(train(prepare(recipe), whole, probe_every=9))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     calls, original = [], mixture.captions
 
@@ -304,8 +306,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(recipe, tmp_path, monkeypatch
 
     monkeypatch.setattr(mixture, "captions", stops)
     with pytest.raises(KeyboardInterrupt):
-        training.train(recipe, broken, probe_every=9)
-    assert fingerprints(training.train(recipe, broken, resume=True, probe_every=9)) == expected
+        train(prepare(recipe), broken, probe_every=9)
+    assert fingerprints(train(prepare(recipe), broken, resume=True, probe_every=9)) == expected
 
 
 def said(page):
@@ -348,7 +350,7 @@ def test_pages_that_look_ahead_have_their_text_in_front():
 
 def test_round_robin_takes_one_data_set_after_the_other(recipe):
     every = replace(recipe, first=0, questions=9, videos=2)
-    turn = mixture.Feed(replace(every, mixing="round-robin"), lambda images: images.flatten(2), 16, "cpu")
+    turn = Draw(replace(every, mixing="round-robin"), partial(mixture.sample, lambda images: images.flatten(2), 16))
     weights = [[weight for weight, *_ in turn(step)] for step in range(4)]
     assert weights == [[0.5], [1.0], [0.1], [0.5]]
     at_once = replace(turn, recipe=every)(2)

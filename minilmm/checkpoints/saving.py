@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import minilmm
 from minilmm.checkpoints.files import digest, replacing, write_tensors
-from minilmm.nn.parallel import first
+from minilmm.nn.parallel import is_main_process
 
 ZOO = Path(minilmm.__file__).parent / "zoo"
 MODEL, CARD, CHECKPOINT, LOG = "model.safetensors", "card.json", "checkpoint.safetensors", "log.jsonl"
@@ -64,7 +64,7 @@ def unique_state(model: nn.Module) -> dict[str, Tensor]:
 
 def save(directory: Path, model: nn.Module, kind: str, **facts: Any) -> None:
     """Write model.safetensors, then card.json with its hash and the facts given. Only the first process does."""
-    if not first():
+    if not is_main_process():
         return
     write_tensors(directory / MODEL, {k: v.cpu() for k, v in unique_state(model).items()}, {"format": "minilmm"})
     write_card(directory, kind, **facts)
@@ -144,14 +144,14 @@ def fitting(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: does not fit its card ({reason}): restore {CARD}, or train again") from None
 
 
-def finite(tensors: Iterable[Tensor]) -> Tensor:
+def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     """Are all numbers of the tensors finite? One bool, on their device, which is not waited for."""
     return torch.stack([t.detach().isfinite().all() for t in tensors]).all()
 
 
 def refuse_nan(path: Path, tensors: dict[str, Tensor]) -> None:
     """CheckpointError where a number of the tensors, which came from `path`, is not finite."""
-    if tensors and not bool(finite(tensors.values())):
+    if tensors and not bool(all_finite(tensors.values())):
         name = next(name for name, t in tensors.items() if not bool(t.isfinite().all()))
         raise CheckpointError(f"{path}: {name} is not finite (NaN or infinity): train again with a smaller --lr")
 
@@ -186,6 +186,13 @@ def _from_json(hint: Any, value: Any) -> Any:
 def recipe_json(recipe: Any) -> str:
     """A recipe as canonical JSON."""
     return json.dumps(dataclasses.asdict(recipe), sort_keys=True)
+
+
+def same_recipe(stored: str, recipe: Any) -> bool:
+    """Is this the JSON of the recipe? Fields that recipes did not have yet count as their defaults."""
+    with contextlib.suppress(TypeError, ValueError):
+        return from_json(type(recipe), json.loads(stored)) == recipe
+    return False
 
 
 # --- unfinished runs -------------------------------------------------------------------------------------------------
@@ -227,7 +234,7 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
         wrong = "not a minilmm training checkpoint: delete it to begin anew"
     elif facts.pop("sha256", "") != _digest(tensors, facts):
         wrong = "damaged (its SHA-256 is another than when it was saved): begin anew with --force"
-    elif facts["recipe"] != recipe_json(recipe):
+    elif not same_recipe(facts["recipe"], recipe):
         wrong = "belongs to another recipe: resume with that run's options, or use another --out"
     if wrong:
         raise CheckpointError(f"{path}: {wrong}")

@@ -10,46 +10,72 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from minilmm.blip2 import Stage1
 from minilmm.checkpoints.files import replacing
-from minilmm.checkpoints.saving import recipe_json
-from minilmm.claims.claim import Arm, Claim, Measure, Recipe
+from minilmm.claims.claim import Arm, Claim, Measure, Recipe, Stages
 from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.retrieval import retrieval
 from minilmm.evaluation.tasks import Settings
 from minilmm.flamingo import Flamingo
-from minilmm.training import blip2, flamingo
-from minilmm.training.recipes import FlamingoRecipe
+from minilmm.training.flamingo import gates
+from minilmm.training.loop import train
+from minilmm.training.prepare import prepare
+from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe
 
 Row = dict[str, Any]
 EPISODES = 200
 
 
+def decisive(recipe: Recipe | Blip2Recipe) -> dict[str, Any]:
+    """A recipe as JSON, without what only real models read."""
+    if isinstance(recipe, Stages):
+        return {"first": decisive(recipe.first) if recipe.first else None, "second": decisive(recipe.second)}
+    facts = asdict(recipe)
+    return {field.name: facts[field.name] for field in fields(recipe) if field.metadata.get("only") != "real"}
+
+
 def digest(claim: Claim, recipe: Recipe) -> str:
     """Names a run: its recipe and what is measured of it."""
-    measured = sorted(m.name for m in claim.measures)
-    return hashlib.sha256(f"{recipe_json(recipe)} {measured} {EPISODES}".encode()).hexdigest()[:16]
+    measures = sorted(m.name for m in claim.measures)
+    told = f"{json.dumps(decisive(recipe), sort_keys=True)} {measures} {EPISODES}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def trained(recipe: Recipe, folder: Path, device: str, losses: list[float]) -> tuple[Any, Stage1 | None]:
-    """The model of a recipe, and BLIP-2's first stage where it has one; losses get those of the last training."""
+def train_alone(recipe: FlamingoRecipe | Blip2Recipe, folder: Path, device: str) -> tuple[Any, list[float]]:
+    """The model of a recipe, and the loss of every step."""
+    job = prepare(recipe, device)
+    losses: list[float] = []
+
+    def recorded(drawn: Any) -> Tensor:
+        total = compute(drawn)
+        losses.append(float(total.detach()))
+        return total
+
+    compute, job.loss = job.loss, recorded
+    return train(job, folder, probe_every=0), losses
+
+
+def train_recipe(recipe: Recipe, folder: Path, device: str) -> tuple[Any, Stage1 | None, list[float]]:
+    """The model of a recipe, BLIP-2's first stage where it has one, and the losses of the last training."""
     if isinstance(recipe, FlamingoRecipe):
-        return flamingo.train(recipe, folder, device=device, losses=losses, probe_every=0), None
+        model, losses = train_alone(recipe, folder, device)
+        return model, None, losses
     first, second = None, recipe.second
     if recipe.first is not None:
-        (folder / "first").mkdir()
-        seeing = blip2.train(recipe.first, folder / "first", device=device, probe_every=0)
-        first = seeing if isinstance(seeing, Stage1) else None
+        first, _ = train_alone(recipe.first, folder / "first", device)
         second = replace(second, start=str(folder / "first"))
-    return blip2.train(second, folder, device=device, losses=losses, probe_every=0), first
+    model, losses = train_alone(second, folder, device)
+    return model, first, losses
 
 
-def measured(claim: Claim, model: Any, first: Stage1 | None, seed: int, device: str) -> dict[str, float]:
+def measure(claim: Claim, model: Any, first: Stage1 | None, seed: int, device: str) -> dict[str, float]:
     """What a claim asks of a model, by the measures' names."""
     found: dict[str, float] = {}
     ranked: list[Row] = []
@@ -67,7 +93,7 @@ def measured(claim: Claim, model: Any, first: Stage1 | None, seed: int, device: 
             ]
             found[m.name] = round(accuracies[0] - sum(accuracies[1:]), 4)
         elif first is not None:
-            ranked = ranked or blip2.retrieval(first, EPISODES, seed, device)
+            ranked = ranked or retrieval(first, EPISODES, seed, device)
             at_one = [row["value"] for row in ranked if row["metric"] in (f"TR@1, {m.by}", f"IR@1, {m.by}")]
             found[m.name] = round(sum(at_one) / len(at_one), 4)
     return found
@@ -78,17 +104,16 @@ def one(claim: Claim, arm: Arm, seed: int, device: str) -> Row:
     recipe = arm.recipe(claim.base, seed)
     torch.set_num_threads(1)
     start = time.perf_counter()
-    losses: list[float] = []
     row: Row = {"arm": arm.name, "seed": seed, "digest": digest(claim, recipe)}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            model, first = trained(recipe, Path(folder), device, losses)
+            model, first, losses = train_recipe(recipe, Path(folder), device)
         except ArithmeticError as error:
             return row | {"diverged": str(error), "seconds": round(time.perf_counter() - start)}
-    row["values"] = measured(claim, model, first, seed, device)
+    row["values"] = measure(claim, model, first, seed, device)
     row |= {"loss": round(sum(losses[-50:]) / min(50, len(losses)), 4), "spikes": spikes(losses)}
     if isinstance(model, Flamingo):
-        row["gates"] = {name: round(float(gate.detach().tanh()), 3) for name, gate in flamingo.gates(model).items()}
+        row["gates"] = {name: round(float(gate.detach().tanh()), 3) for name, gate in gates(model).items()}
     return row | {"seconds": round(time.perf_counter() - start)}
 
 
@@ -124,17 +149,17 @@ def write_results(folder: Path, claim: Claim, rows: list[Row], device: str) -> N
     """results/claims/NAME.json: the claim as it was written down, and a row per arm and seed."""
     told = {"claim": claim.name, "says": claim.says, "source": claim.source, "measure": claim.measure.name,
             "episodes": EPISODES, "detects": claim.detects, "note": claim.note, "torch": torch.__version__,
-            "device": device, "recipe": json.loads(recipe_json(claim.base)),
-            "arms": {arm.name: told_of(arm) for arm in claim.arms}}  # fmt: skip
+            "device": device, "recipe": decisive(claim.base),
+            "arms": {arm.name: arm_facts(arm) for arm in claim.arms}}  # fmt: skip
     ordered = sorted(rows, key=lambda row: ([arm.name for arm in claim.arms].index(row["arm"]), row["seed"]))
     lines = ",\n ".join(json.dumps(row) for row in ordered)
     with replacing(folder / f"{claim.name}.json") as path:
         path.write_text(json.dumps(told, indent=1)[:-2] + f',\n "rows": [\n {lines}\n ]\n}}\n')
 
 
-def told_of(arm: Arm) -> dict[str, Any]:
+def arm_facts(arm: Arm) -> dict[str, Any]:
     """An arm as JSON."""
-    more = {"base": json.loads(recipe_json(arm.base))} if arm.base is not None else {}
+    more = {"base": decisive(arm.base)} if arm.base is not None else {}
     return {"lr": arm.lr, **arm.changes, **more} | ({"reads": arm.reads} if arm.reads else {})
 
 

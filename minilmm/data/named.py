@@ -111,8 +111,11 @@ def look(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -
 
 
 def batched(documents: list[Document], features: Tensor | None, tokenizer: Tokenizer, device: torch.device) -> Batch:
-    """Documents with the features of their pictures, if there are any."""
-    batch = collate(documents, tokenizer).to(device)
+    """Documents to train on, with the features of their pictures, if any. ValueError where nothing is to be learned."""
+    batch = collate(documents, tokenizer)
+    if not bool(batch.loss_mask.any()):
+        raise ValueError("every label of the batch is masked: nothing to learn from")
+    batch = batch.to(device)
     return batch if features is None else replace(batch, features=features[:, :, None])  # an image is one frame
 
 
@@ -165,3 +168,9 @@ def pairs(data: Named, split: str, vendor: str) -> tuple[Tensor, list[str]]:
         raise ValueError(f"unknown vendor {vendor!r}: choose from {', '.join(data.vendors)}")
     rows = data.rows(split)
     return data.pictures[data.vendors.index(vendor), rows], [data.names[i] for i in rows.tolist()]
+
+
+def name_texts(names: Sequence[str], tokenizer: Tokenizer, context: int) -> Tensor:
+    """ "[CLS] alarm clock <EOC>", as BLIP-2's first stage reads it: (N, L) ids, 0 pads, cut behind the context."""
+    rows = [[tokenizer.bos_token_id, *tokenizer.encode(f"{name} {EOC}")][:context] for name in names]
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)

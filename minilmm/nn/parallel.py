@@ -1,6 +1,6 @@
 """Data-parallel training: processes that torchrun started train together what one process would train alone.
 
-Every process draws the whole batch of a step, which is a function of seed and step, keeps its share of the rows, and
+Every process draws the whole batch of a step, which is a function of seed and step, keeps its shard of the rows, and
 weighs its loss so that the mean over processes, which DistributedDataParallel takes of the gradients, is the whole
 batch's. With one process nothing here does anything.
 """
@@ -26,7 +26,7 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Is this the process that writes, prints and measures?"""
     return processes() == 1 or dist.get_rank() == 0
 
@@ -60,16 +60,16 @@ def first_to_fail() -> bool:
     return store.add("failed", 1) == 1
 
 
-def refuse(what: str) -> None:
+def require_single_process(what: str) -> None:
     """ValueError, where several processes train, for what cannot be split."""
     if processes() > 1:
         raise ValueError(f"{what}, and cannot be split over {processes()} processes: train it without torchrun")
 
 
-def share(counted: Tensor) -> tuple[Rows, float | Tensor]:
+def shard(counted: Tensor) -> tuple[Rows, float | Tensor]:
     """This process's rows of a batch, and the weight of its mean loss. counted (B, K) bool: what a loss averages over.
 
-    The mean over processes of weight times loss is the whole batch's loss, however unlike the shares are. A process
+    The mean over processes of weight times loss is the whole batch's loss, however unlike the shards are. A process
     without rows, or with none that count, reads a row that does and gives it no weight: every process has gradients.
     """
     if processes() == 1:
@@ -119,15 +119,15 @@ def gathered(x: Tensor, rows: Rows, batch: int) -> Tensor:
 
 
 class _Loss(nn.Module):
-    def __init__(self, model: nn.Module, compute: Callable[[Any, int], Tensor]):
+    def __init__(self, model: nn.Module, compute: Callable[[Any], Tensor]):
         super().__init__()
         self.model, self.compute = model, compute
 
-    def forward(self, drawn: Any, step: int) -> Tensor:
-        return self.compute(drawn, step)
+    def forward(self, drawn: Any) -> Tensor:
+        return self.compute(drawn)
 
 
-def averaged(model: nn.Module, compute_loss: Callable[[Any, int], Tensor]) -> Callable[[Any, int], Tensor]:
+def averaged(model: nn.Module, compute_loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     """The loss as given; of several processes, which begin with the first's weights, the gradients are averaged.
 
     The whole loss is what is wrapped: a model may run several times in it, or in parts. Parameters that a step leaves

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minilmm.ablations import variant
-from minilmm.checkpoints.saving import CheckpointError, load, save
+from minilmm.checkpoints.opening import load, load_encoder, load_lm
+from minilmm.checkpoints.saving import CheckpointError
+from minilmm.data.named import Named
 from minilmm.flamingo import Flamingo, FlamingoConfig
-from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import CausalLM
-from minilmm.nn.parallel import refuse
+from minilmm.nn.parallel import require_single_process
+from minilmm.training import named
 from minilmm.training.frozen import probe
-from minilmm.training.loop import Report, adamw, fit, loss_of, quiet
-from minilmm.training.mixture import Feed, mixture
-from minilmm.training.recipes import FlamingoRecipe, Optimisation, RealFlamingoRecipe
-from minilmm.vision import VisionConfig
-from minilmm.vision.contrastive import DualEncoder
+from minilmm.training.job import Job, adamw, weighted_loss
+from minilmm.training.mixture import mixture, sample
+from minilmm.training.recipes import MIXING, FlamingoRecipe, Optimisation
+from minilmm.world.vocabulary import tokenizer
 
-MIXING = ("accumulate", "round-robin")
+OPEN = 0.3  # alpha of a large model's gates, where training begins
 
 
 def preset(name: str) -> FlamingoRecipe:
@@ -37,33 +39,43 @@ def preset(name: str) -> FlamingoRecipe:
     raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
 
 
-def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, list[nn.Parameter]]:
-    """The model of a recipe and the parameters that it trains. CheckpointError for a wrong kind of part."""
+def real_preset(name: str) -> FlamingoRecipe:
+    """Between real models; a large language model has thirty blocks. "nano": a quarter of an hour on 2 CPU cores.
+    "small": one GPU.
+    """
+    pairs, steps = named.sizes(name, 16, 300)
+    return FlamingoRecipe(Optimisation(steps, lr=1e-3), **named.PARTS, latents=8, resampler_layers=1, every=5,
+                          first=100, pairs=pairs, pages=pairs // 4, videos=0, weights=(1.0, 1.0), loud=1.0)  # fmt: skip
+
+
+def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
+    """The model of a recipe, of which what trains wants gradients, and the tokenizer of its text.
+
+    CheckpointError for a wrong kind of part.
+    """
     if recipe.mixing not in MIXING:
         raise ValueError(f"mixing {recipe.mixing!r}: choose from {', '.join(MIXING)}")
-    mixture(recipe, 0, recipe.first)  # unknown data, or none, show before anything is loaded
-    torch.manual_seed(recipe.seed)
+    if not recipe.views:
+        mixture(recipe, 0, recipe.first)  # unknown data, or none, show before anything is loaded
     if recipe.start:
         model, _ = load(recipe.start)
         if not isinstance(model, Flamingo):
             raise CheckpointError(f"{recipe.start}: is no Flamingo to start from: name one with --start")
+        words: Tokenizer = tokenizer()
     else:
-        lm, _ = load(recipe.lm)
-        dual, card = load(recipe.vision)
-        if not isinstance(lm, CausalLM):
-            raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
-        if not isinstance(dual, DualEncoder):
-            raise CheckpointError(f"{recipe.vision}: is no vision encoder: name one with --vision")
+        lm, words = load_lm(recipe.lm)
+        encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
         sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
+        loud = units(lm, recipe.loud, documents=2 if recipe.views else 16)
+        tag = words.convert_tokens_to_ids(IMAGE)
+        config = FlamingoConfig(lm.config, vision, **sizes, units=loud, image_id=tag)
         torch.manual_seed(recipe.seed)
-        config = FlamingoConfig(lm.config, VisionConfig(**card["config"]["vision"]), **sizes,
-                                units=units(lm, recipe.loud))  # fmt: skip
-        model = variant(Flamingo, recipe.variant)(config, lm, dual.vision)
+        model = variant(Flamingo, recipe.variant)(config, lm, encoder)
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
-    for block in model.lm.layers[model.config.lm.layers :]:  # what grafting adds
+    for block in [] if recipe.views else model.lm.layers[model.config.lm.layers :]:  # what grafting adds
         block.requires_grad_(True)
-    return model, [p for p in model.parameters() if p.requires_grad]
+    return model, words
 
 
 @torch.no_grad()
@@ -73,16 +85,16 @@ def units(lm: CausalLM, loud: float, documents: int = 16) -> tuple[float, ...]:
     """
     if not loud:
         return ()
-    found: list[float] = []
+    sizes: list[float] = []
 
-    def measured(block: int, y: Tensor) -> Tensor:
+    def measure(block: int, y: Tensor) -> Tensor:
         size = float(y.square().mean(-1).sqrt().median())
-        found.append(2.0 ** round(math.log2(loud * size)))
+        sizes.append(2.0 ** round(math.log2(loud * size)))
         return y
 
     words = torch.randint(lm.config.vocab_size, (documents, 128), generator=torch.Generator().manual_seed(0))
-    lm.hidden(lm.embed(words), in_front=measured)
-    return tuple(found)
+    lm.hidden(lm.embed(words), in_front=measure)
+    return tuple(sizes)
 
 
 def gates(model: Flamingo) -> dict[str, Tensor]:
@@ -90,7 +102,7 @@ def gates(model: Flamingo) -> dict[str, Tensor]:
     return {name: p for name, p in model.xattn.named_parameters() if "alpha" in name}
 
 
-def optimizer_of(model: Flamingo, recipe: FlamingoRecipe | RealFlamingoRecipe) -> torch.optim.AdamW:
+def optimizer_of(model: Flamingo, recipe: FlamingoRecipe) -> torch.optim.AdamW:
     """AdamW with the paper's groups: no weight decay on the resampler (appendix B.1); the gates have their own rate."""
     special = {id(p) for p in (*model.resampler.parameters(), *gates(model).values())}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in special]
@@ -102,43 +114,41 @@ def optimizer_of(model: Flamingo, recipe: FlamingoRecipe | RealFlamingoRecipe) -
     return optimizer
 
 
-def train(
-    recipe: FlamingoRecipe,
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    resume: bool = False,
-    report: Report = quiet,
-    command: str = "",
-    probe_every: int = 100,
-    losses: list[float] | None = None,
-) -> Flamingo:
-    """Train Flamingo and save it under `out`. The log also has tanh(alpha) of every gate.
-
-    probe_every: 0 never measures on the way. losses: gets the loss of every step. ValueError where several processes
-    cannot share a mistake.
+@torch.no_grad()
+def begin_centred(model: Flamingo, seen: Named) -> None:
+    """The resampler begins by leaving out what all pictures share: its time embeddings are the mean feature, negative,
+    and its norms weigh channels by one over their deviation. Cross-attention begins slightly open (`OPEN`), where the
+    paper has it closed: trainings of minutes hardly open it.
     """
+    assert seen.features is not None
+    x = seen.features[:, :, 0].flatten(0, 2).float()  # (M S, D)
+    model.resampler.time_embeddings.copy_(-x.mean(0).expand_as(model.resampler.time_embeddings))
+    for name, weight in model.resampler.context_norm.named_parameters():
+        if name.endswith("weight"):
+            weight.copy_((x.std(0).mean() / (x.std(0) + 1e-6)).clamp(max=3.0))
+    for name, gate in gates(model).items():
+        if "xattn" in name:
+            gate.fill_(OPEN)
+
+
+def openings(model: Flamingo) -> dict[str, float]:
+    """tanh(alpha) of every gate, for the log."""
+    return {f"tanh {name}": round(float(gate.detach().tanh()), 4) for name, gate in gates(model).items()}
+
+
+def prepare(recipe: FlamingoRecipe, device: torch.device | str = "cpu") -> Job:
+    """Flamingo, ready to train. ValueError where several processes cannot share a mistake."""
     if recipe.variant == "time-embedding-per-image":
-        refuse(f"{recipe.variant} numbers all pictures of a batch")
-    model, parameters = compose(recipe)
+        require_single_process(f"{recipe.variant} numbers all pictures of a batch")
+    model, words = compose(recipe)
     model.to(device)
-    resolution = model.config.vision.resolution
-
-    def loss(drawn: list[tuple[float | Tensor, Batch]], step: int) -> Tensor:
-        """Weighted, over all that the step reads: so their gradients go into one update."""
-        total = torch.stack([w * loss_of(model, b) for w, b in drawn]).sum()
-        if losses is not None:
-            losses.append(float(total.detach()))
-        return total
-
-    def probed() -> dict[str, float]:
-        opened = {f"tanh {name}": round(float(gate.tanh()), 4) for name, gate in gates(model).items()}
-        return probe(model, device, resolution) | opened
-
-    rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
-               evaluate=probed if probe_every else None, evaluate_every=probe_every or recipe.optimisation.steps,
-               optimizer=optimizer_of(model, recipe),
-               draw=Feed(recipe, model.encoder, resolution, device))  # fmt: skip
-    save(out, model, "flamingo", config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed,
-         metrics=rows[-1], command=command, device=str(device))  # fmt: skip
-    return model
+    if recipe.views:
+        job: Job = named.prepare(recipe, "flamingo", model, words, lambda seen: begin_centred(model, seen))
+        measure = job.probe
+    else:
+        resolution = model.config.vision.resolution
+        measure = partial(probe, model, device, resolution)
+        job = Job(recipe, "flamingo", model, asdict(model.config), partial(sample, model.encoder, resolution),
+                  lambda drawn: weighted_loss(model, drawn), ahead=True)  # fmt: skip
+    assert measure is not None
+    return replace(job, probe=lambda: measure() | openings(model), make_optimizer=lambda: optimizer_of(model, recipe))

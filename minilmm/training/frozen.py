@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from minilmm.checkpoints.saving import CheckpointError, load, save
+from minilmm.checkpoints.opening import load_encoder, load_lm
 from minilmm.data import easy_vqa, folder
+from minilmm.data.named import Named, batched
+from minilmm.data.world import captions
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.frozen import Frozen, FrozenConfig
-from minilmm.interface.document import Batch, collate
 from minilmm.interface.model import MultimodalLM
-from minilmm.interface.tokenizer import BOS, IMAGE
+from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import CausalLM
-from minilmm.nn.parallel import same_noise, share
-from minilmm.training.loop import Report, fit, loss_of, quiet
-from minilmm.training.recipes import FrozenRecipe, Optimisation
+from minilmm.training import named
+from minilmm.training.job import Drawn, Job, Sample, weighted_loss
+from minilmm.training.recipes import EYES, VARIANTS, FrozenRecipe, Optimisation
 from minilmm.vision import VisionConfig
-from minilmm.vision.contrastive import DualEncoder
-from minilmm.world.grammar import caption, compact, join
 from minilmm.world.random import integers
-from minilmm.world.render import blank, render
-from minilmm.world.scenes import sample_scenes
+from minilmm.world.render import blank
 from minilmm.world.vocabulary import tokenizer
-
-VARIANTS, EYES = ("frozen", "finetuned", "scratch", "blind"), ("scratch", "start", "kept")
-Data = Callable[[int, torch.Generator], Batch]
 
 
 def preset(name: str) -> FrozenRecipe:
-    """ "quick": what the quickstart trains in about a minute, its eyes beginning as `vision-nano`. "nano": eyes from
-    scratch, as in the paper, ten minutes on 2 CPU cores. "small": one GPU.
+    """ "quick": what the quickstart trains in about a minute, its encoder beginning as `vision-nano`. "nano": an
+    encoder from scratch, as in the paper, ten minutes on 2 CPU cores. "small": one GPU.
     """
     if name == "quick":
         return FrozenRecipe(Optimisation(steps=350, lr=3e-3), eyes="start")
@@ -47,26 +41,16 @@ def preset(name: str) -> FrozenRecipe:
     raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
 
 
-def captions(batch: int, generator: torch.Generator, resolution: int) -> Batch:
-    """ "<bos> <image> a striped red circle . <EOC>", one picture per document.
-
-    Three batches in four show one object each. The fourth shows two to four per picture, with captions three times as
-    long, and is a third as large: batches of equal cost, padded little. Where a lone object stands is not said:
-    the language model binds names less well to descriptions that end in a place, and so to prefixes that hold one.
-    """
-    several = bool(integers(4, (), generator) == 0)
-    count = max(1, batch // 3) if several else batch
-    objects = integers(3, (count,), generator) + 2 if several else 1
-    scenes = sample_scenes(count, generator, objects=objects)
-    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
-    ids = compact(join(f"{BOS} {IMAGE}", caption(scenes, generator, placed=False)), fill=0)
-    return Batch.of(ids, render(scenes, generator, resolution)[:, None, None])
+def real_preset(name: str) -> FrozenRecipe:
+    """Between real models the map alone trains. "nano": a quarter of an hour on 2 CPU cores. "small": one GPU."""
+    batch, steps = named.sizes(name, 16, 600)
+    return FrozenRecipe(Optimisation(steps, lr=1e-3), eyes="kept", noise=0.0, batch=batch, **named.PARTS)
 
 
-def data_named(name: str, resolution: int) -> Data:
+def data_named(name: str, resolution: int) -> Sample:
     """Training data by name: "world", "easy-vqa", or a folder of pictures. ValueError lists what there is."""
     if name == "world":
-        return lambda batch, generator: captions(batch, generator, resolution)
+        return lambda recipe, generator, step: [(1.0, captions(recipe.batch, generator, resolution))]
     if name == "easy-vqa":
         split = easy_vqa.load("train", resolution)
         documents = easy_vqa.documents(split, range(len(split)))
@@ -75,38 +59,35 @@ def data_named(name: str, resolution: int) -> Data:
     else:
         raise ValueError(f"unknown data {name!r}: choose world or easy-vqa, or name a folder of pictures")
 
-    def sample(batch: int, generator: torch.Generator) -> Batch:
-        rows = integers(len(documents), (batch,), generator).tolist()
-        return collate([documents[i] for i in rows], tokenizer()).to(generator.device)
+    def sample(recipe: FrozenRecipe, generator: torch.Generator, step: int) -> Drawn:
+        rows = integers(len(documents), (recipe.batch,), generator).tolist()
+        return [(1.0, batched([documents[i] for i in rows], None, tokenizer(), generator.device))]
 
     return sample
 
 
-def compose(recipe: FrozenRecipe) -> tuple[Frozen, list[nn.Parameter]]:
-    """The model that a recipe describes and the parameters that it trains. CheckpointError for a wrong kind of part."""
+def compose(recipe: FrozenRecipe) -> tuple[Frozen, Tokenizer]:
+    """The model of a recipe, of which what trains wants gradients, and the tokenizer of its text.
+
+    CheckpointError for a wrong kind of part.
+    """
     if recipe.variant not in VARIANTS or recipe.eyes not in EYES:
         raise ValueError(f"variant {recipe.variant!r} and eyes {recipe.eyes!r}: choose from {VARIANTS} and {EYES}")
-    borrowed, _ = load(recipe.lm)
-    if not isinstance(borrowed, CausalLM):
-        raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
-    vision = recipe.encoder
-    dual = None
+    lm, words = load_lm(recipe.lm)
+    encoder, vision = None, recipe.encoder
     if recipe.eyes != "scratch":
-        dual, card = load(recipe.vision)
-        if not isinstance(dual, DualEncoder):
-            raise CheckpointError(f"{recipe.vision}: is no vision encoder: name one with --vision")
-        vision = VisionConfig(**card["config"]["vision"])
-    config = FrozenConfig(borrowed.config, vision, recipe.prefix_tokens, recipe.kept, recipe.noise)
+        encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
+    tag = words.convert_tokens_to_ids(IMAGE)
+    config = FrozenConfig(lm.config, vision, recipe.prefix_tokens, recipe.kept, recipe.noise, tag)
     torch.manual_seed(recipe.seed)
-    lm = CausalLM(borrowed.config) if recipe.variant == "scratch" else borrowed
-    model = Frozen(config, lm, dual.vision if dual is not None else None)
+    model = Frozen(config, CausalLM(lm.config) if recipe.variant == "scratch" else lm, encoder)
     model.requires_grad_(False)
     trained: list[nn.Module] = [model.to_prefix]
     trained += [] if recipe.eyes == "kept" else [model.encoder]
     trained += [model.lm] if recipe.variant in ("finetuned", "scratch") else []
     for part in trained:
         part.requires_grad_(True)
-    return model, [p for p in model.parameters() if p.requires_grad]
+    return model, words
 
 
 def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> dict[str, float]:
@@ -119,31 +100,43 @@ def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> d
     return found
 
 
-def train(
-    recipe: FrozenRecipe,
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    resume: bool = False,
-    report: Report = quiet,
-    command: str = "",
-    probe_every: int = 100,
-) -> Frozen:
-    """Train Frozen and save it under `out`."""
-    model, parameters = compose(recipe)
+@torch.no_grad()
+def begin_at_words(model: Frozen, tokenizer: Tokenizer, seen: Named, ridge: float) -> None:
+    """The map begins as a ridge regression from the features of pictures to the embeddings of words of their names.
+
+    The n vectors aim at the n words that lie evenly from a name's first to its last, less the mean of all names. So a
+    prefix is near words from the first step on: a picture is bound to a made-up name before anything has trained.
+    ridge: of standardised features, per view of each picture.
+    """
+    assert seen.features is not None
+    device = model.to_prefix.weight.device
+    x = torch.cat(
+        [model.encoder.pool(some.to(device).float()).cpu() for some in seen.features.flatten(0, 2).split(512)]
+    )
+    V, N, K = seen.features.shape[:3]
+    words = [torch.tensor(tokenizer.encode(f" {name}")) for name in seen.names]
+    chosen = [row[torch.linspace(0, len(row) - 1, model.prefix_tokens).round().long()] for row in words]
+    y = model.lm.embed(torch.stack(chosen).to(device)).flatten(1).float().cpu()  # (N, n D)
+    y = (y - y.mean(0))[None, :, None].expand(V, N, K, -1).flatten(0, 2)
+    mean, deviation = x.mean(0), x.std(0) + 1e-3
+    x = (x - mean) / deviation
+    solution = torch.linalg.solve(x.T @ x + ridge * K * torch.eye(x.shape[1]), x.T @ y) / deviation[:, None]
+    model.to_prefix.weight.copy_(solution.T)
+    model.to_prefix.bias.copy_(-mean @ solution)
+
+
+def prepare(recipe: FrozenRecipe, device: torch.device | str = "cpu") -> Job:
+    """Frozen, ready to train."""
+    model, words = compose(recipe)
     model.to(device)
+    if recipe.views:
+        begin = (lambda seen: begin_at_words(model, words, seen, recipe.ridge)) if recipe.ridge else None
+        return named.prepare(recipe, "frozen", model, words, begin)
     resolution = model.config.vision.resolution
     data = data_named(recipe.data, resolution)
 
-    def loss(generator: torch.Generator, step: int) -> Tensor:
-        batch = data(recipe.batch, generator)
-        rows, weight = share(batch.loss_mask[:, 1:])
-        mine = batch[rows]
-        with same_noise(rows, len(batch)):
-            return weight * loss_of(model, mine.with_media(blank(mine.media)) if recipe.variant == "blind" else mine)
+    def blind(recipe: FrozenRecipe, generator: torch.Generator, step: int) -> Drawn:
+        return [(weight, batch.with_media(blank(batch.media))) for weight, batch in data(recipe, generator, step)]
 
-    rows = fit(model, parameters, recipe.optimisation, loss, recipe=recipe, out=out, resume=resume, report=report,
-               evaluate=lambda: probe(model, device, resolution), evaluate_every=probe_every)  # fmt: skip
-    save(out, model, "frozen", config=asdict(model.config), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
-         command=command, device=str(device))  # fmt: skip
-    return model
+    return Job(recipe, "frozen", model, asdict(model.config), blind if recipe.variant == "blind" else data,
+               lambda drawn: weighted_loss(model, drawn), lambda: probe(model, device, resolution))  # fmt: skip

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.checkpoints.saving import save
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
-from minilmm.nn.parallel import share
-from minilmm.training.loop import Report, fit, quiet
+from minilmm.nn.parallel import shard
+from minilmm.training.job import Job
 from minilmm.training.recipes import LMRecipe, Optimisation
 from minilmm.world.corpus import MIXTURE, sample_text
 from minilmm.world.vocabulary import HYPHEN, tokenizer
@@ -63,17 +61,19 @@ def compounds(embedded: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return total * count.clamp(min=1).rsqrt()[..., None], single * (count == 1)
 
 
-def loss_of(model: CausalLM, recipe: LMRecipe, generator: torch.Generator, step: int) -> Tensor:
-    """Mean next-token cross-entropy, in nats, of one step's documents; positions start anywhere in the context.
-
-    Of several processes each has its share of the documents, and of the mean.
-    """
+def sample(recipe: LMRecipe, generator: torch.Generator, step: int) -> tuple[Tensor, int]:
+    """One step's documents (B, L), and where in the context they start."""
     rows, length, without = rows_for(recipe, step)
     ids = sample_text(rows, length, generator, strict=recipe.strict, without=without)
-    offset = int(torch.randint(max(1, model.config.context - length), (), generator=generator, device=generator.device))
+    places = max(1, recipe.model.context - length)
+    return ids, int(torch.randint(places, (), generator=generator, device=generator.device))
+
+
+def loss_of(model: CausalLM, ids: Tensor, offset: int) -> Tensor:
+    """Mean next-token cross-entropy of documents, in nats. Of several processes each has its shard, and of the mean."""
     embedded, labels = compounds(model.embed(ids), ids)
     wanted = labels[:, 1:]
-    mine, weight = share(wanted != 0)
+    mine, weight = shard(wanted != 0)
     states, wanted = model.hidden(embedded[mine, :-1], offset=offset), wanted[mine]
     real = wanted != 0
     return weight * F.cross_entropy(model.lm_head(states[real]).float(), wanted[real])
@@ -95,31 +95,9 @@ def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:
     return found
 
 
-def pretrain(
-    recipe: LMRecipe,
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    resume: bool = False,
-    report: Report = quiet,
-    command: str = "",
-    probe_every: int = 50,
-) -> CausalLM:
-    """Train a language model from nothing and save it under `out`."""
+def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:
+    """A language model at random weights, ready to train."""
     torch.manual_seed(recipe.seed)
     model = CausalLM(recipe.model).to(device)
-    rows = fit(
-        model,
-        list(model.parameters()),
-        recipe.optimisation,
-        lambda generator, step: loss_of(model, recipe, generator, step),
-        recipe=recipe,
-        out=out,
-        resume=resume,
-        evaluate=lambda: probe(model, device),
-        evaluate_every=probe_every,
-        report=report,
-    )
-    save(out, model, "lm", config=asdict(recipe.model), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
-         command=command, device=str(device))  # fmt: skip
-    return model
+    return Job(recipe, "lm", model, asdict(recipe.model), sample, lambda drawn: loss_of(model, *drawn),
+               lambda: probe(model, device), probe_every=50)  # fmt: skip

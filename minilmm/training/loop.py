@@ -1,4 +1,7 @@
-"""The training loop: one for all models, resumable bit for bit, every step's data a function of seed and step."""
+"""The training loop: one for all models, resumable bit for bit, every step's data a function of seed and step.
+
+`fit` takes the steps of a job, `train` also saves what came of it, `within` gives it the steps that fit into minutes.
+"""
 
 from __future__ import annotations
 
@@ -11,45 +14,33 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from minilmm.checkpoints.files import replacing
-from minilmm.checkpoints.saving import CHECKPOINT, LOG, finite, load_training, read_log, save_training
-from minilmm.interface.document import Batch
-from minilmm.nn.parallel import anyone, averaged, first, processes, whole
-from minilmm.training.recipes import Optimisation
+from minilmm.checkpoints.saving import (
+    CHECKPOINT,
+    LOG,
+    all_finite,
+    load_training,
+    read_log,
+    save,
+    save_training,
+)
+from minilmm.nn.parallel import anyone, averaged, is_main_process, processes, whole
+from minilmm.training.job import Job, Metrics, generator_for, rate, trained_prefixes
 
-Metrics = dict[str, Any]
 Report = Callable[[int, Metrics], None]
 CHECKPOINT_SECONDS = 30.0
 
 
 def quiet(step: int, row: Metrics) -> None:
     """Report nothing."""
-
-
-def rate(o: Optimisation, step: int) -> float:
-    """The learning rate of a step: linear warm-up, then a cosine to `final` of the peak."""
-    progress = min(1.0, step / max(o.steps, 1))
-    return (
-        o.lr
-        * min(1.0, (step + 1) / max(o.warmup, 1))
-        * (o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * progress)))
-    )
-
-
-def loss_of(model: nn.Module, batch: Batch) -> Tensor:
-    """Cross-entropy of the tokens that the loss mask marks, in nats. ValueError where it marks none."""
-    wanted = batch.loss_mask[:, 1:]
-    if not bool(wanted.any()):
-        raise ValueError("every label of the batch is masked: nothing to learn from")
-    return F.cross_entropy(model(batch)[:, :-1][wanted].float(), batch.ids[:, 1:][wanted])
 
 
 class _Steps(Dataset):
@@ -65,39 +56,20 @@ class _Steps(Dataset):
         return self.draw(step)
 
 
-def _deaf(worker: int) -> None:
+def _ignore_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then lets its workers go
     if processes() > 1:  # torchrun sends what it got to workers, too
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def prefetched(draw: Callable[[int], Any], start: int, stop: int, workers: int) -> Iterator[Any]:
-    """draw(start), draw(start + 1), ... : each made by another process while the step before it trains."""
+    """draw(start), draw(start + 1), ...; with a worker each by another process, while the step before it trains."""
+    steps = range(start, stop)
+    if not workers:
+        return map(draw, steps)
     return iter(
-        DataLoader(_Steps(draw, stop), batch_size=None, sampler=range(start, stop), num_workers=workers,
-                   worker_init_fn=_deaf)
-    )  # fmt: skip
-
-
-def adamw(parameters: list[nn.Parameter], o: Optimisation) -> torch.optim.AdamW:
-    """AdamW over the parameters given; only those with two dimensions or more decay."""
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": o.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=o.lr, betas=o.betas, fused=True)
-
-
-def generator_for(seed: int, step: int, device: torch.device | str) -> torch.Generator:
-    """The randomness of one step; torch's own (for noise inside models) is seeded with it."""
-    number = (seed * 1_000_003 + step) % (1 << 62)
-    torch.manual_seed(number)
-    return torch.Generator(device).manual_seed(number)
-
-
-def fast_halves(device: torch.device) -> bool:
-    """Are matrix products about twice as fast in bfloat16 here: on a GPU, or a CPU with instructions for them?"""
-    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+        DataLoader(_Steps(draw, stop), None, sampler=steps, num_workers=workers, worker_init_fn=_ignore_signals)
+    )
 
 
 @contextlib.contextmanager
@@ -135,41 +107,70 @@ class _Stop:
             signal.signal(number, handler)
 
 
-def refuse_nan(step: int, told: list[Tensor], weights: list[nn.Parameter]) -> None:
+class RunFiles:
+    """The log and the checkpoint of a run. Of several processes the main one alone writes."""
+
+    def __init__(self, job: Job, optimizer: torch.optim.Optimizer, out: Path, resume: bool):
+        self.state = (job.saved or job.model, optimizer)
+        self.recipe, self.checkpoint, self.log = job.recipe, out / CHECKPOINT, out / LOG
+        self.start, self.spent, self.rows = 0, 0.0, []  # type: int, float, list[Metrics]
+        if resume and self.checkpoint.is_file():
+            self.start, self.spent = load_training(self.checkpoint, *self.state, self.recipe)
+            self.rows = [row for row in read_log(self.log, empty=True) if row["step"] <= self.start]
+        if is_main_process():
+            with replacing(self.log) as path:
+                path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        self.clock = self.saved = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Spent on the run so far, before it was stopped included."""
+        return self.spent + time.perf_counter() - self.clock
+
+    def save_is_due(self) -> bool:
+        """Has the last checkpoint been written too long ago?"""
+        return time.perf_counter() - self.saved > CHECKPOINT_SECONDS
+
+    def add(self, row: Metrics) -> None:
+        """A row at the end of the log."""
+        self.rows.append(row)
+        if is_main_process():
+            with open(self.log, "a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def save(self, step: int) -> None:
+        """The checkpoint after a step."""
+        self.saved = time.perf_counter()
+        save_training(self.checkpoint, *self.state, step, self.recipe, self.seconds())
+
+
+def refuse_nan(step: int, recent: list[Tensor], weights: list[nn.Parameter]) -> None:
     """ArithmeticError where a loss, a gradient's norm or a weight is not finite after so many steps. Waits for a GPU.
 
-    told: (loss, norm) of the last steps, where they have not been looked at yet.
+    recent: (loss, norm) of the last steps, where they have not been looked at yet.
     """
-    for before, row in enumerate(reversed(torch.stack(told).tolist() if told else [])):
+    for before, row in enumerate(reversed(torch.stack(recent).tolist() if recent else [])):
         for name, value in zip(("loss", "gradient's norm"), row, strict=True):
             if not math.isfinite(value):
                 raise ArithmeticError(f"the {name} is {value} at step {step - before}: lower --lr")
-    if weights and not bool(finite(weights)):
+    if weights and not bool(all_finite(weights)):
         raise ArithmeticError(f"a weight is not finite after step {step}: lower --lr")
 
 
-def fit(
-    model: nn.Module,
-    parameters: list[nn.Parameter],
-    optimisation: Optimisation,
-    compute_loss: Callable[[Any, int], Tensor],
-    *,
-    recipe: Any,
-    draw: Callable[[int], Any] | None = None,
-    out: Path,
-    resume: bool = False,
-    evaluate: Callable[[], Metrics] | None = None,
-    evaluate_every: int = 100,
-    report: Report = quiet,
-    optimizer: torch.optim.Optimizer | None = None,
-    half: bool = False,
-) -> list[Metrics]:
-    """Train `parameters` for the recipe's steps; the rows of the log.
+def measure(job: Job, out: Path, rows: int) -> Metrics:
+    """What the probe says now, behind so many rows of the log."""
+    if job.probe is None or not is_main_process():
+        return {}
+    job.model.eval()
+    with torch.no_grad():
+        if job.snapshot is not None:
+            job.snapshot(out, rows)
+        return job.probe()
 
-    compute_loss(generator, step) -> scalar; with draw, compute_loss(draw(step), step), and on a CPU of several cores
-    one of them draws ahead. report(step, row) is called after every step; the row is empty where the log has none.
-    optimizer: AdamW as the recipe says, unless given; a group's "times" multiplies its rate.
-    half: products in bfloat16, as always on a GPU: for models so large that products are what takes the time.
+
+def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) -> list[Metrics]:
+    """Train for the recipe's steps; the rows of the log.
+
+    report(step, row) is called after every step; the row is empty where the log has none.
     A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume` the run goes on from it and ends
     with the weights of a run that was never stopped, bit for bit on one CPU device (only the loss of the first row
     after it averages fewer steps).
@@ -177,65 +178,102 @@ def fit(
     ArithmeticError where the loss, a gradient or a weight is not finite: nothing of it is saved. On a CPU no step is
     taken with such a gradient; on a GPU, which is waited for only to log and to save, it is found then.
     """
-    device, seed = parameters[0].device, recipe.seed
-    optimizer = adamw(parameters, optimisation) if optimizer is None else optimizer
-    checkpoint, log = out / CHECKPOINT, out / LOG
-    start, spent, rows = 0, 0.0, []  # type: int, float, list[Metrics]
-    if resume and checkpoint.is_file():
-        start, spent = load_training(checkpoint, model, optimizer, recipe)
-        rows = [row for row in read_log(log, empty=True) if row["step"] <= start]
-    if first():
-        with replacing(log) as path:
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    compute_loss = averaged(model, compute_loss)  # behind the checkpoint: here all begin with the same weights
-    clock = saved = time.perf_counter()
-    running: deque[Tensor] = deque(maxlen=evaluate_every)  # a last row of fewer steps averages as many as the others
+    o, device, parameters, optimizer = job.recipe.optimisation, job.device, job.parameters, job.optimizer()
+    files = RunFiles(job, optimizer, out, resume)
+    compute_loss = averaged(job.model, job.loss)  # behind the checkpoint: here all begin with the same weights
+    running: deque[Tensor] = deque(maxlen=job.probe_every)  # a last row of fewer steps averages as many as the others
     unseen: list[Tensor] = []
     threads = torch.get_num_threads()
-    ahead = draw is not None and device.type == "cpu" and threads > 1
-    stream = prefetched(draw, start, optimisation.steps, int(ahead)) if draw is not None else None
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=half or device.type == "cuda")
+    ahead = job.ahead and device.type == "cpu" and threads > 1
+    stream = prefetched(job.draw, files.start, o.steps, int(ahead))
     with _Stop() as stop, fewer_threads(threads - ahead):
-        for step in range(start, optimisation.steps):
+        for step in range(files.start, o.steps):
             for group in optimizer.param_groups:
-                group["lr"] = rate(optimisation, step) * group.get("times", 1.0)
-            model.train()
-            generator = generator_for(seed, step, device)
-            with precision:
-                loss = compute_loss(generator if stream is None else next(stream), step)
+                group["lr"] = rate(o, step) * group.get("times", 1.0)
+            job.model.train()
+            generator_for(job.recipe.seed, step, device)
+            with job.precision():
+                loss = compute_loss(next(stream))
             loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, optimisation.clip, foreach=True)
+            norm = nn.utils.clip_grad_norm_(parameters, o.clip, foreach=True)
             running.append(whole(loss.detach()))
             unseen.append(torch.stack([running[-1], norm]))
-            done, row = step + 1, {}
-            log_now = done % evaluate_every == 0 or done == optimisation.steps
-            save_now = first() and (time.perf_counter() - saved > CHECKPOINT_SECONDS or done == optimisation.steps)
+
+            done, row = step + 1, {}  # type: int, Metrics
+            log_now = done % job.probe_every == 0 or done == o.steps
+            save_now = is_main_process() and (files.save_is_due() or done == o.steps)
             if log_now or save_now or device.type == "cpu":
                 refuse_nan(done, unseen, [])
                 unseen = []
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+
             if log_now:
                 refuse_nan(done, unseen, parameters)
-                seconds = round(spent + time.perf_counter() - clock, 1)
-                row = {"step": done, "seconds": seconds, "loss": float(torch.stack(list(running)).mean())}
-                row["gradient_norm"] = float(norm)
-                if evaluate is not None and first():
-                    model.eval()
-                    with torch.no_grad():
-                        row |= evaluate()
-                rows.append(row)
-                if first():
-                    with open(log, "a") as file:
-                        file.write(json.dumps(row) + "\n")
-            if first():
+                row = {"step": done, "seconds": round(files.seconds(), 1)}
+                row |= {"loss": float(torch.stack(list(running)).mean()), "gradient_norm": float(norm)}
+                row |= measure(job, out, len(files.rows))
+                files.add(row)
+            if is_main_process():
                 report(done, row)
             stopping = anyone(stop.asked)  # read once: what is raised below was saved
-            if save_now or (stopping and first()):
+            if save_now or (stopping and is_main_process()):
                 refuse_nan(done, unseen, parameters)
-                saved = time.perf_counter()
-                save_training(checkpoint, model, optimizer, done, recipe, spent + saved - clock)
+                files.save(done)
             if stopping:
                 raise KeyboardInterrupt
-    model.eval()
-    return rows
+    job.model.eval()
+    return files.rows
+
+
+def train(
+    job: Job,
+    out: Path,
+    *,
+    resume: bool = False,
+    report: Report = quiet,
+    command: str = "",
+    probe_every: int | None = None,
+) -> Any:
+    """Train a job and save it under `out`: the model. probe_every: steps between two rows of the log, 0 for the last
+    alone and nothing measured; the job's own unless given.
+    """
+    if probe_every == 0:
+        job = replace(job, probe=None, probe_every=job.recipe.optimisation.steps)
+    elif probe_every is not None:
+        job = replace(job, probe_every=probe_every)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = fit(job, out, resume=resume, report=report)
+    if job.complete is not None and is_main_process():
+        job.complete(out)
+    save(out, job.saved or job.model, job.kind, config=job.config, recipe=asdict(job.recipe), seed=job.recipe.seed,
+         metrics=rows[-1], command=command, device=str(job.device), trains=trained_prefixes(job.model))  # fmt: skip
+    return job.model
+
+
+def within(job: Job, minutes: float) -> Job:
+    """The job with as many steps as fit into what is left of the minutes, timed on a few, which are undone; at least 1."""
+    kept = [p.detach().clone() for p in job.parameters]
+    o, optimizer, times = job.recipe.optimisation, job.optimizer(), []
+    job.model.train()
+    for step in range(4):
+        start = time.perf_counter()
+        with job.precision():
+            value = job.loss(job.draw(max(0, o.steps - 1 - step)))
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        float(job.parameters[0].detach().flatten()[0])  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    job.model.eval()
+    start = time.perf_counter()
+    if job.probe is not None:
+        job.probe()
+    probe = time.perf_counter() - start
+    with torch.no_grad():
+        for p, before in zip(job.parameters, kept, strict=True):
+            p.copy_(before)
+    each = sum(sorted(times[1:])[:2]) / 2 + probe / job.probe_every
+    steps = max(1, int((minutes * 60 - job.seconds - probe) / each))  # the last step is followed by a probe
+    o = replace(o, steps=steps, warmup=min(o.warmup, max(1, steps // 5)))
+    return replace(job, recipe=replace(job.recipe, optimisation=o))

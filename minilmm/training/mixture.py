@@ -6,25 +6,21 @@ Each is a data set of its own with a weight of its own; one update accumulates t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from minilmm.data.world import captions, galleries, videos
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.document import Batch
-from minilmm.interface.tokenizer import BOS, EOC, IMAGE
-from minilmm.nn.parallel import share
-from minilmm.training.frozen import captions
-from minilmm.training.loop import generator_for
+from minilmm.interface.tokenizer import BOS, IMAGE
+from minilmm.nn.parallel import processes
+from minilmm.training.job import Drawn
 from minilmm.training.recipes import FlamingoRecipe
-from minilmm.world.grammar import ABSENT, caption, compact, join, noun, word
-from minilmm.world.random import integers
-from minilmm.world.render import render
-from minilmm.world.scenes import sample_scenes
-from minilmm.world.videos import render_video
-from minilmm.world.vocabulary import VERBS, ids
+from minilmm.world.grammar import ABSENT, compact, join
+from minilmm.world.vocabulary import ids
 
 # A page shows at most five pictures, as in the paper: which task, ways, shots, and how often.
 Kinds = tuple[tuple[str, int, int, float], ...]
@@ -64,42 +60,18 @@ def pages(
     learn = torch.nn.functional.pad(learn, (1, 1))
     marked = torch.where(words == ABSENT, ABSENT, 2 * words + learn)  # a word and its label move together
     marked = compact(join(2 * ids(BOS), marked.flatten(1)), fill=0)
-    found = Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1)
-    return replace(found, ahead=ahead)
+    batched = Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1)
+    return replace(batched, ahead=ahead)
 
 
-def galleries(batch: int, generator: torch.Generator, resolution: int) -> Batch:
-    """ "<bos> <image> <image> a striped red circle . <EOC> a plain blue star . <EOC>": two pictures, then two captions.
+Source = Callable[[torch.Generator], Batch]
 
-    The first caption looks at the second picture; of the first it knows what the language model reads at its tag. So
-    the tag comes to stand for its picture as words would.
+
+def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> dict[str, tuple[float, Source]]:
+    """The data sets that a step reads, by name: the weight of its loss (lambda of the paper), and what draws a batch.
+
+    Those of size 0 are left out. ValueError where none is left, or for unknown data.
     """
-    scenes = sample_scenes(2 * batch, generator)
-    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
-    told = caption(scenes, generator, placed=False).view(batch, -1)
-    text = compact(join(f"{BOS} {IMAGE} {IMAGE}", told), fill=0)
-    return Batch.of(text, render(scenes, generator, resolution).view(batch, 2, 1, 3, resolution, resolution))
-
-
-def videos(batch: int, generator: torch.Generator, resolution: int, frames: int = 8) -> Batch:
-    """ "<bos> <image> a striped red circle moves . <EOC>", a video of one object each."""
-    scenes, verb = sample_scenes(batch, generator), integers(len(VERBS), (batch,), generator)
-    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
-    text = join(f"{BOS} {IMAGE} a", noun(scenes, 0), word(VERBS, verb)[:, None], ".", EOC)
-    return Batch.of(compact(text, fill=0), render_video(scenes, verb, frames, generator, resolution)[:, None])
-
-
-@dataclass(frozen=True)
-class Part:
-    """A data set of the mixture: its weight in the loss (lambda of the paper), and how a batch of it is drawn."""
-
-    name: str
-    weight: float
-    sample: Callable[[torch.Generator], Batch]
-
-
-def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
-    """The data sets that a step reads, those of size 0 left out. ValueError where none is left, or for unknown data."""
     asks = step >= recipe.questions
 
     def paired(generator: torch.Generator) -> Batch:
@@ -109,7 +81,7 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
             return galleries(recipe.pairs // 2, generator, resolution)
         return captions(recipe.pairs, generator, resolution)
 
-    def interleaved(kinds: Kinds) -> Callable[[torch.Generator], Batch]:
+    def interleaved(kinds: Kinds) -> Source:
         how: dict[str, Any] = {"p_next": recipe.p_next, "all_text": recipe.all_text, "kinds": kinds}
         return lambda generator: pages(recipe.pages, generator, resolution, **how)
 
@@ -117,44 +89,23 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> list[Part]:
         return videos(recipe.videos, generator, resolution)
 
     if recipe.data in TASKS:
-        return [Part(recipe.data, 1.0, interleaved(((recipe.data, 2, 0, 1.0),)))]
+        return {recipe.data: (1.0, interleaved(((recipe.data, 2, 0, 1.0),)))}
     if recipe.data != "world":
         raise ValueError(f"unknown data {recipe.data!r}: choose world, or a task to train on: {', '.join(TASKS)}")
-    found = [
-        Part(name, weight, sample)
-        for name, weight, sample, size in (
-            ("pairs", recipe.weights[0], paired, recipe.pairs),
-            ("pages", recipe.weights[1], interleaved(NAMING + ASKING * asks), recipe.pages),
-            ("videos", recipe.weights[2], filmed, recipe.videos),
-        )
-        if size
-    ]
-    if not found:
+    every = {"pairs": paired, "pages": interleaved(NAMING + ASKING * asks), "videos": filmed}
+    weighted = zip(recipe.weights, every.items(), strict=True)
+    parts = {name: (weight, source) for weight, (name, source) in weighted if getattr(recipe, name)}
+    if not parts:
         raise ValueError("pages, pairs and videos are all 0: there is nothing to train on")
     if step < recipe.first:
-        return [part for part in found if part.name == "pairs"] or found
-    return [found[step % len(found)]] if recipe.mixing == "round-robin" else found
+        return {"pairs": parts["pairs"]} if "pairs" in parts else parts
+    turn = list(parts)[step % len(parts)]
+    return {turn: parts[turn]} if recipe.mixing == "round-robin" else parts
 
 
-@dataclass(frozen=True)
-class Feed:
-    """What every step of a recipe reads: (weight, batch) per data set, with the features of the frozen encoder.
-
-    Of several processes each gets its share of every data set, weighed accordingly.
-    """
-
-    recipe: FlamingoRecipe
-    encoder: Callable[[Tensor], Tensor]
-    resolution: int
-    device: torch.device | str
-
-    @torch.no_grad()
-    def __call__(self, step: int) -> list[tuple[float | Tensor, Batch]]:
-        generator = generator_for(self.recipe.seed, step, self.device)
-        parts = mixture(self.recipe, self.resolution, step)
-        found: list[tuple[float | Tensor, Batch]] = []
-        for part in parts:
-            batch = part.sample(generator)
-            rows, weight = share(batch.loss_mask[:, 1:])
-            found.append((part.weight * weight, batch[rows].with_features(self.encoder)))
-        return found
+def sample(
+    encoder: Callable[[Tensor], Tensor], resolution: int, recipe: FlamingoRecipe, generator: torch.Generator, step: int
+) -> Drawn:
+    """What a step of a recipe reads, with the frozen encoder's features; of several processes each makes its own."""
+    drawn = [(weight, source(generator)) for weight, source in mixture(recipe, resolution, step).values()]
+    return drawn if processes() > 1 else [(weight, batch.with_features(encoder)) for weight, batch in drawn]

@@ -1,20 +1,49 @@
-"""Recipes: everything that decides what a training run does, as frozen dataclasses saved beside the weights."""
+"""Recipes: everything that decides what a training run does, as frozen dataclasses saved beside the weights.
+
+A recipe names its language model, its encoder and its data. A field that `option` makes is also an option on the
+command line, with that help and those bounds. This file imports no torch, so that wrong options are refused at once.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from minilmm.language import LMConfig
-from minilmm.language.encdec import EncDecConfig
-from minilmm.vision import VisionConfig
+if TYPE_CHECKING:
+    from minilmm.language import LMConfig
+    from minilmm.language.encdec import EncDecConfig
+    from minilmm.vision import VisionConfig
+
+MANY, MOST = 4096, 65_536  # pages or videos of a step, and pictures of a step, at most
+VARIANTS, EYES = ("frozen", "finetuned", "scratch", "blind"), ("scratch", "start", "kept")
+MIXING = ("accumulate", "round-robin")
+LM = "A run, smollm2, or a model of transformers; else lm-nano."
+VISION = "The eyes, which stay frozen; vision-nano unless given."
+
+
+def option(default: Any, help: str, **how: Any) -> Any:
+    """A field that is an option.
+
+    min, max    its bounds; `choices` its values
+    flag        what it is called, where that is not the field's name
+    only        "world" or "real": what else would read it; a "world" option may say what is so of real models (`usual`)
+    """
+    return field(default=default, metadata={"help": help, **how})
+
+
+def default_encoder() -> VisionConfig:
+    """An encoder of nano size."""
+    from minilmm.vision import VisionConfig
+
+    return VisionConfig()
 
 
 @dataclass(frozen=True)
 class Optimisation:
     """AdamW with linear warm-up, then a cosine to `final` of the peak rate; matrices decay, vectors do not."""
 
-    steps: int
-    lr: float
+    steps: int = option(0, "Optimiser steps, not the preset's.", min=1, max=10**7)
+    lr: float = option(1e-3, "Peak learning rate.", min=1e-9, max=10)
     warmup: int = 50
     final: float = 0.05
     weight_decay: float = 0.05
@@ -38,8 +67,8 @@ class LMRecipe:
     lengths: tuple[int, ...] = (64, 128, 256, 256, 1024)
     tokens: int = 8192
     long_every: int = 16
-    strict: bool = False
-    lists: bool = True
+    strict: bool = option(False, "Text without held-out pairs.", flag="--strict")
+    lists: bool = option(True, "Repeated lists in the text.", flag="--lists/--no-lists")
     seed: int = 0
 
 
@@ -61,11 +90,11 @@ class T5Recipe:
 
 @dataclass(frozen=True)
 class VisionRecipe:
-    """Contrastive pretraining of the eyes on pictures and captions."""
+    """Contrastive pretraining of a vision encoder on pictures and captions."""
 
     model: VisionConfig
     optimisation: Optimisation
-    batch: int = 192
+    batch: int = option(192, "Pictures per step.", min=1, max=MOST)
     embed: int = 128
     seed: int = 0
 
@@ -77,20 +106,37 @@ class FrozenRecipe:
     variant  "frozen" (the paper), "finetuned" (the LM trains too), "scratch" (a new LM trains), "blind" (blank
              pictures)
     eyes     "scratch" (the paper), "start" (begin from `vision`), "kept" (`vision` stays: only the map trains)
+    encoder  of eyes from scratch
+
+    Of named pictures ("emoji", "photographs", or a folder of pictures with captions), between real models:
+    resolution  pixels per side; 0 is the encoder's own, and 112 where it takes several
+    views       of each picture, which the encoder looks at once before training begins; 0 is the mini-world, whose
+                pictures are drawn anew in every step
+    pages       per step, of several pictures with made-up names, from step `first` on; 0: captions alone
+    weights     of the losses of captioned pictures and of pages
+    ridge       the map begins as this ridge regression onto the words of the names; 0: at random
     """
 
     optimisation: Optimisation
-    lm: str = "lm-nano"
-    vision: str = "vision-nano"
-    variant: str = "frozen"
-    eyes: str = "scratch"
-    prefix_tokens: int = 2
-    kept: bool = True
-    noise: float = 1.0
-    data: str = "world"
-    batch: int = 64
-    encoder: VisionConfig = field(default_factory=VisionConfig)
+    lm: str = option("lm-nano", LM)
+    vision: str = option("vision-nano", "The eyes of --eyes start|kept; vision-nano unless given.")
+    variant: str = option(
+        "frozen", "frozen, finetuned, scratch or blind.", choices=VARIANTS, only="world", usual="frozen"
+    )
+    eyes: str = option("scratch", "scratch, start or kept.", choices=EYES, only="world", usual="kept")
+    prefix_tokens: int = option(2, "1, 2 or 4 vectors per picture.")
+    kept: bool = option(True, "Keep it among words?", flag="--kept-prefix/--free-prefix")
+    noise: float = option(1.0, "Noise on a kept prefix while training.", min=0, max=1000)
+    data: str = option("world", "world, easy-vqa, a folder; emoji, photographs.")
+    batch: int = option(64, "Pictures per step.", min=1, max=MOST)
+    encoder: VisionConfig = field(default_factory=default_encoder)
     seed: int = 0
+    resolution: int = option(0, "Real eyes: pixels per side; 112 unless given.", min=32, max=1024, only="real")
+    views: int = field(default=0, metadata={"only": "real"})
+    pages: int = option(0, "Real models: pages of several pictures per step.", min=0, max=MANY, only="real")
+    first: int = field(default=100, metadata={"only": "real"})
+    weights: tuple[float, ...] = field(default=(1.0, 1.0), metadata={"only": "real"})
+    ridge: float = option(1e4, "Real models: how the map begins.", min=0, max=1e12, only="real")
 
 
 @dataclass(frozen=True)
@@ -111,127 +157,73 @@ class FlamingoRecipe:
                 stand; at 16 and a gate of .03, where short trainings end, that is half of those states. 0: the paper
     variant     "" is the paper; see `minilmm.ablations`
     start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
-    data        "world" is the mixture above; else the name of a task, whose examples without shots are all there is
+    resolution, views    of named pictures, as in `FrozenRecipe`; `pairs` and `pages` are then theirs
     """
 
     optimisation: Optimisation
-    lm: str = "lm-nano"
-    vision: str = "vision-nano"
-    latents: int = 4
+    lm: str = option("lm-nano", LM)
+    vision: str = option("vision-nano", VISION)
+    latents: int = option(4, "Tokens per picture.", min=1, max=1024)
     resampler_layers: int = 2
     heads: int = 4
-    every: int = 1
+    every: int = option(1, "A gated layer in front of every n-th block.", min=1, max=1000)
     first: int = 200
     questions: int = 450
-    pairs: int = 48
-    pages: int = 24
-    videos: int = 4
+    pairs: int = option(48, "Captioned pictures per step.", min=0, max=MOST)
+    pages: int = option(24, "Interleaved pages per step; 0: pairs alone.", min=0, max=MANY)
+    videos: int = option(4, "Captioned videos per step.", min=0, max=MANY, only="world")
     asked: float = 0.35
     galleries: float = 0.5
-    weights: tuple[float, float, float] = (0.5, 1.0, 0.1)
-    mixing: str = "accumulate"
-    p_next: float = 0.0
-    all_text: bool = False
+    weights: tuple[float, ...] = (0.5, 1.0, 0.1)
+    mixing: str = option("accumulate", "accumulate or round-robin.", choices=MIXING, only="world")
+    p_next: float = option(0.0, "Share of pages with text ahead.", min=0, max=1, only="world")
+    all_text: bool = option(False, "The loss counts all text of a page.", flag="--all-text", only="world")
     gate_rate: float = 10.0
-    loud: float = 16.0
-    variant: str = ""
-    start: str = ""
-    data: str = "world"
+    loud: float = option(16.0, "Gated layers add in LM states times this; 0: as is.", min=0, max=1e6, only="world")
+    variant: str = option("", "An ablation: no-gate, vanilla-xattn, mlp-resampler, ...", only="world")
+    start: str = option("", "A Flamingo run to go on from: fine-tuning.", only="world")
+    data: str = option("world", "world, a task such as vqa; emoji, ... between real models.")
     seed: int = 0
+    resolution: int = option(0, "Real eyes: pixels per side; 112 unless given.", min=32, max=1024, only="real")
+    views: int = field(default=0, metadata={"only": "real"})
 
 
 @dataclass(frozen=True)
 class Blip2Recipe:
-    """BLIP-2, one stage at a time: eyes, and in stage 2 a language model, that stay as they are.
+    """BLIP-2, one stage at a time: an encoder, and in stage 2 a language model, that stay as they are.
 
     stage       1: a Q-Former learns what of a picture text speaks of. 2: a language model learns to read it
-    start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former that knows nothing. A run of
-                stage 2 is fine-tuned
+    start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former at random. A run of stage 2 is
+                fine-tuned
     data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions
     objectives  of stage 1
     hardening   steps over which ITM's wrong partners grow from random ones to those that ITC takes for right; hard from
                 the first step on, ITM learns nothing but how often it is asked a right pair, for hundreds of steps
     variant     of stage 1; "" is the paper, see `minilmm.ablations`
+    resolution, views, pages, first, weights    of named pictures, as in `FrozenRecipe`; the Q-Former begins as MiniLM
     """
 
     optimisation: Optimisation
     stage: int = 1
-    start: str = ""
-    data: str = "world"
-    lm: str = "lm-nano"
-    vision: str = "vision-nano"
-    objectives: tuple[str, ...] = ("itc", "itm", "itg")
+    start: str = option("", "Stage 2: the run of stage 1 to go on from.", flag="--from")
+    data: str = option("world", "emoji, photographs; stage 2: world, or vqa: fine-tunes.")
+    lm: str = option("lm-nano", "Stage 2: decoder (lm-nano), encoder-decoder (t5-nano), a run, smollm2.")
+    vision: str = option("vision-nano", VISION)
+    objectives: tuple[str, ...] = option(("itc", "itm", "itg"), "Stage 1: of itc,itm,itg; all unless given.")
     hardening: int = 300
     variant: str = ""
     queries: int = 8
     layers: int = 4
     heads: int = 4
     hidden: int = 512
-    batch: int = 64
+    batch: int = option(64, "Pictures per step.", min=1, max=MOST)
     seed: int = 0
+    resolution: int = option(0, "Real eyes: pixels per side; 112 unless given.", min=32, max=1024, only="real")
+    views: int = field(default=0, metadata={"only": "real"})
+    pages: int = option(0, "Stage 2, real models: pages of pictures per step.", min=0, max=MANY, only="real")
+    first: int = field(default=100, metadata={"only": "real"})
+    weights: tuple[float, ...] = field(default=(1.0, 1.0), metadata={"only": "real"})
 
 
-@dataclass(frozen=True)
-class RealRecipe:
-    """A bridge between real parts: what all three have. The language model, the eyes and their features stay frozen.
-
-    lm, vision  "smollm2" and "efficientnet-lite0", or models of transformers by folder or name
-    data        "emoji", "photographs", or a folder of pictures with captions
-    resolution  pixels per side; 0 is the eyes' own, and 112 where they take several
-    views       of each picture, which the eyes look at once before training begins
-    batch       captioned pictures per step
-    pages       per step, of several pictures with made-up names, from step `first` on; 0: captions alone
-    weights     of the losses of captioned pictures and of pages
-    """
-
-    optimisation: Optimisation
-    lm: str = "smollm2"
-    vision: str = "efficientnet-lite0"
-    data: str = "emoji"
-    resolution: int = 0
-    views: int = 4
-    batch: int = 16
-    pages: int = 0
-    first: int = 100
-    weights: tuple[float, float] = (1.0, 1.0)
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class RealFrozenRecipe(RealRecipe):
-    """Frozen with eyes that are kept: the linear map alone trains. See `minilmm.frozen` for a prefix that is kept.
-
-    ridge   the map begins as this ridge regression onto the words of the names; 0: at random
-    """
-
-    prefix_tokens: int = 2
-    kept: bool = True
-    noise: float = 0.0
-    ridge: float = 1e4
-
-
-@dataclass(frozen=True)
-class RealFlamingoRecipe(RealRecipe):
-    """Flamingo: resampler and gated layers, one in front of every n-th block (`every`); a large LM has thirty."""
-
-    latents: int = 8
-    resampler_layers: int = 1
-    heads: int = 4
-    every: int = 5
-    pages: int = 4
-    gate_rate: float = 10.0
-
-
-@dataclass(frozen=True)
-class RealBlip2Recipe(RealRecipe):
-    """BLIP-2, one stage at a time; its Q-Former begins as MiniLM. Stage 1 leaves `lm` out.
-
-    start       stage 2: the run of stage 1 to go on from
-    objectives, hardening    of stage 1, as in `Blip2Recipe`
-    """
-
-    stage: int = 1
-    start: str = ""
-    objectives: tuple[str, ...] = ("itc", "itm", "itg")
-    hardening: int = 150
-    queries: int = 8
+BridgeRecipe = FrozenRecipe | FlamingoRecipe | Blip2Recipe
+Recipe = LMRecipe | T5Recipe | VisionRecipe | BridgeRecipe

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from minilmm.checkpoints.saving import save
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.interface.document import Batch
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
-from minilmm.nn.parallel import share
-from minilmm.training.loop import Report, fit, loss_of, quiet
+from minilmm.training.job import Drawn, Job, weighted_loss
 from minilmm.training.recipes import Optimisation, T5Recipe
 from minilmm.world.corpus import sample_text
 from minilmm.world.random import coins
@@ -51,30 +48,16 @@ def probe(model: EncoderDecoder, device: torch.device | str) -> dict[str, float]
     return {f"vqa_{row['shots']}shots": row["value"] for row in rows}
 
 
-def pretrain(
-    recipe: T5Recipe,
-    out: Path,
-    *,
-    device: torch.device | str = "cpu",
-    resume: bool = False,
-    report: Report = quiet,
-    command: str = "",
-    probe_every: int = 100,
-) -> EncoderDecoder:
-    """Train an encoder-decoder from nothing and save it under `out`."""
+def sample(recipe: T5Recipe, generator: torch.Generator, step: int) -> Drawn:
+    """One step's documents; they grow longer as training goes on."""
+    length = recipe.lengths[min(len(recipe.lengths) - 1, len(recipe.lengths) * step // recipe.optimisation.steps)]
+    text = sample_text(max(1, recipe.tokens // length), length, generator)
+    return [(1.0, cut(text, generator, recipe.answers))]
+
+
+def prepare(recipe: T5Recipe, device: torch.device | str = "cpu") -> Job:
+    """An encoder-decoder at random weights, ready to train."""
     torch.manual_seed(recipe.seed)
     model = EncoderDecoder(recipe.model).to(device)
-    steps = recipe.optimisation.steps
-
-    def loss(generator: torch.Generator, step: int) -> Tensor:
-        length = recipe.lengths[min(len(recipe.lengths) - 1, len(recipe.lengths) * step // steps)]
-        text = sample_text(max(1, recipe.tokens // length), length, generator)
-        batch = cut(text, generator, recipe.answers)
-        rows, weight = share(batch.loss_mask[:, 1:])
-        return weight * loss_of(model, batch[rows])
-
-    rows = fit(model, list(model.parameters()), recipe.optimisation, loss, recipe=recipe, out=out, resume=resume,
-               report=report, evaluate=lambda: probe(model, device), evaluate_every=probe_every)  # fmt: skip
-    save(out, model, "t5", config=asdict(recipe.model), recipe=asdict(recipe), seed=recipe.seed, metrics=rows[-1],
-         command=command, device=str(device))  # fmt: skip
-    return model
+    return Job(recipe, "t5", model, asdict(recipe.model), sample, lambda drawn: weighted_loss(model, drawn),
+               lambda: probe(model, device))  # fmt: skip

@@ -53,7 +53,8 @@ from minilmm.plots import (
 )
 from minilmm.plots.show import describe
 from minilmm.checkpoints.saving import load
-from minilmm.training.vision import TEXT_LENGTH, retrieval, zero_shot
+from minilmm.data.world import TEXT_LENGTH
+from minilmm.evaluation.retrieval import retrieval, zero_shot
 from minilmm.vision import VisionConfig, build_encoder
 from minilmm.vision.contrastive import DualEncoder, info_nce
 from minilmm.vision.resnet import StandardisedConv, activation

@@ -64,7 +64,9 @@ from minilmm.plots import (
     training_curves,
 )
 from minilmm.checkpoints.saving import ZOO, load
-from minilmm.training.frozen import captions, compose, loss_of, preset
+from minilmm.data.world import captions
+from minilmm.training.frozen import compose, preset
+from minilmm.training.job import loss_of
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.world.grammar import compact, describe
 from minilmm.world.render import render
@@ -153,7 +155,8 @@ assert found["size"][1] > 0.8 * found["size"][0]
 # encoder and the map only (c) gradients in the map only
 
 # %%
-fresh, trained = compose(preset("nano"))  # new eyes and map, the shipped language model
+fresh, _ = compose(preset("nano"))  # new eyes and map, the shipped language model
+trained = [p for p in fresh.parameters() if p.requires_grad]
 before = fingerprints(fresh)
 optimiser = torch.optim.AdamW(trained, lr=1e-3)
 fresh.train()

@@ -63,7 +63,7 @@ from minilmm.plots import (
 )
 from minilmm.checkpoints.saving import ZOO, load
 from minilmm.training.ledger import fingerprints, ledger
-from minilmm.training.loop import loss_of
+from minilmm.training.job import loss_of
 from minilmm.training.mixture import pages
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import ids, tokenizer

@@ -50,7 +50,8 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import prompts
 from minilmm.plots import arms_chart, few_shot_curves, picture_grid, series_of, show
 from minilmm.checkpoints.saving import load
-from minilmm.training.mixture import ASKING, NAMING, galleries, pages, videos
+from minilmm.data.world import galleries, videos
+from minilmm.training.mixture import ASKING, NAMING, pages
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import TRAIN_NAMES, tokenizer
 

@@ -63,15 +63,10 @@ from minilmm.plots import (
     picture_grid,
     show,
 )
-from minilmm.training.blip2 import (
-    LOOKS,
-    STAGE_1,
-    baselines,
-    captioned,
-    preset,
-    retrieval,
-)
-from minilmm.checkpoints.saving import ZOO, load
+from minilmm.training.blip2 import baselines, preset
+from minilmm.checkpoints.saving import LOOKS, STAGE_1, ZOO, load
+from minilmm.data.world import captioned
+from minilmm.evaluation.retrieval import retrieval
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes

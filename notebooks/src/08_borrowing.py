@@ -49,11 +49,10 @@ from minilmm.interface.document import Batch, left_padded
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.language.encdec import halves
 from minilmm.plots import arms_chart, freeze_ledger, picture_grid, show
-from minilmm.training.blip2 import prefixed
+from minilmm.data.world import captions, prefixed
 from minilmm.checkpoints.saving import load
-from minilmm.training.frozen import captions
 from minilmm.training.ledger import fingerprints, ledger
-from minilmm.training.loop import loss_of
+from minilmm.training.job import loss_of
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import COLOURS, SHAPES, ids, tokenizer

@@ -60,7 +60,7 @@ from minilmm.checkpoints.opening import load
 from minilmm.plots import few_shot_curves, series_of, show
 from minilmm.interface.tokenizer import EOC
 from minilmm.checkpoints.opening import open_run
-from minilmm.training import real
+from minilmm.training import named
 from minilmm.checkpoints.saving import read_card
 
 recorded = course_root("results") / "results" / "real"
@@ -204,8 +204,8 @@ assert told["volcano"] == "eagle" and told["herb"] == "sun"
 wanted = ("hammer", "violin", "owl")  # <- change me
 if here:
     model, words, _ = open_run(recorded / "frozen-pages")
-    data = real.data_named("emoji", model.config.vision.resolution)
-    form, end = real.form_of("emoji"), words.convert_tokens_to_ids(EOC)
+    data = named.data_named("emoji", model.config.vision.resolution)
+    form, end = named.form_of("emoji"), words.convert_tokens_to_ids(EOC)
     for i in [i for i, name in enumerate(data.names) if name in wanted]:
         picture = Image(data.pictures[1, i].float() / 255)
         prompt = collate([[Text(form.before), picture, Text(form.after)]], words)

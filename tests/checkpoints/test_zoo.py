@@ -9,9 +9,8 @@ from minilmm_cli.main import main
 
 from minilmm.checkpoints.saving import MODEL, ZOO, digest, load, shipped
 from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.retrieval import first_stage, retrieval, zero_shot
 from minilmm.evaluation.tasks import Settings
-from minilmm.training import blip2
-from minilmm.training.vision import retrieval, zero_shot
 
 pytestmark = pytest.mark.slow
 EPISODES = 200
@@ -63,7 +62,7 @@ def test_blip2_answers_questions_without_an_example(run):
 
 
 def test_matching_ranks_better_than_contrast_and_both_find_the_text():
-    rows = {row["metric"]: row for row in blip2.retrieval(blip2.first_stage("blip2-nano"), 200)}
+    rows = {row["metric"]: row for row in retrieval(first_stage("blip2-nano"), 200)}
     found = {by: rows[f"TR@1, {by}"]["value"] + rows[f"IR@1, {by}"]["value"] for by in ("ITC", "ITM")}
     assert found["ITM"] > found["ITC"] and rows["IR@1, ITC"]["low"] > 20 * rows["IR@1, ITC"]["chance"]
 

@@ -102,7 +102,7 @@ def test_a_gain_is_a_difference_of_shots_and_ranking_needs_a_first_stage(monkeyp
     monkeypatch.setattr(runner, "evaluate", row)
     flat = CLAIMS["shots"]
     model = SimpleNamespace(config=SimpleNamespace(vision=SimpleNamespace(resolution=48)))
-    found = runner.measured(replace(flat, beside=(Ranking("ITC"),)), model, None, 0, "cpu")
+    found = runner.measure(replace(flat, beside=(Ranking("ITC"),)), model, None, 0, "cpu")
     assert found == {"vqa, 4 shots minus 0": 0.25}
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from minilmm.claims import run as runner
 from minilmm.language import LMConfig
-from minilmm.training import blip2, flamingo, frozen, lm, vision
+from minilmm.training import blip2, flamingo, frozen, job, lm, loop, vision
 from minilmm.training.recipes import LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import tokenizer
@@ -505,9 +505,9 @@ def test_a_full_disk_and_a_divergence(runs, fails, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", "model.safetensors")
 
-    monkeypatch.setattr(frozen, "save", full)
+    monkeypatch.setattr(loop, "save", full)
     fails(*train(runs), "--steps", "1", "--out", tmp_path / "a", holds=["model.safetensors", "free some space"])
-    monkeypatch.setattr(frozen, "loss_of", lambda model, batch: model.to_prefix.weight.sum() * float("nan"))
+    monkeypatch.setattr(job, "loss_of", lambda model, batch: model.to_prefix.weight.sum() * float("nan"))
     fails(*train(runs), "--steps", "1", "--out", tmp_path / "b", holds=["nan", "--lr"])
 
 

@@ -12,13 +12,12 @@ from minilmm.blip2 import Blip2Config, Stage1
 from minilmm.data.named import Form, Named, alike, pages, unlike
 from minilmm.evaluation.captions import cider
 from minilmm.evaluation.fewshot import Request, evaluate
-from minilmm.evaluation.retrieval import chance, classify, recall_at, retrieval_rows
+from minilmm.evaluation.retrieval import chance, classify, matching_rows, recall_at, retrieval_rows
 from minilmm.evaluation.scoring import rank
 from minilmm.evaluation.tasks import TASKS, Settings, Task, real_task, task_named
 from minilmm.interface.document import Batch
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.qformer import QFormerConfig
-from minilmm.training.blip2 import matches
 from minilmm.vision import VisionConfig
 from minilmm.world.random import choices
 from minilmm.world.vocabulary import COLOURS, SHAPES, TRAIN_NAMES, tokenizer
@@ -156,7 +155,7 @@ def test_chance_of_retrieval_counts_right_and_wrong_ones():
     model = Stage1(Blip2Config(qformer, eyes)).eval()
     two = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2)).bool()
     text = torch.tensor([[1, 5], [1, 5], [1, 7], [1, 7]])
-    rows = matches(model, model.see(torch.rand(4, 3, 16, 16)), text, two, candidates=0)
+    rows = matching_rows(model, model.see(torch.rand(4, 3, 16, 16)), text, two, candidates=0)
     assert [row["chance"] for row in rows] == pytest.approx([0.5, 1, 1] * 2)
     draws = torch.rand(20_000, 6).argsort(1)[:, :2]  # of six the first two are right; three are looked at
     assert chance(torch.tensor([[True, True, False, False, False, False]]), 3) == pytest.approx(0.8)

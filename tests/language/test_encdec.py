@@ -10,7 +10,7 @@ from minilmm.checkpoints.convert import names
 from minilmm.checkpoints.convert.models import copy_weights
 from minilmm.interface.document import Batch, left_padded
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder, bucket, halves
-from minilmm.training.loop import loss_of
+from minilmm.training.job import loss_of
 
 C = EncDecConfig(vocab_size=60, width=32, layers=2, heads=4, hidden=40, buckets=8, distance=20)
 

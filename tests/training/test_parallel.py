@@ -17,7 +17,9 @@ from torch import nn
 from minilmm.language import LMConfig
 from minilmm.language.encdec import EncDecConfig
 from minilmm.nn import parallel
-from minilmm.training import blip2, flamingo, frozen, lm, loop, t5, vision
+from minilmm.training import job, loop
+from minilmm.training.loop import train
+from minilmm.training.prepare import prepare
 from minilmm.training.recipes import (
     Blip2Recipe,
     FlamingoRecipe,
@@ -38,46 +40,48 @@ NAMES = ("lm", "t5", "vision", "frozen", "flamingo", "unused", "blip2")
 
 def run(name, halves, out, **how):
     """Train a tiny recipe, with every step in its log; odd batches, of which some are too small for two processes."""
-    for module in (blip2, flamingo, frozen, lm, t5, vision):
-        module.fit = lambda *a, **k: loop.fit(*a, **{**k, "evaluate": None, "evaluate_every": 1})
+
+    def train(job, out, **how):
+        return loop.train(replace(job, probe=None, snapshot=None), out, probe_every=1, **how)
+
     out.mkdir(parents=True, exist_ok=True)
     words, parts = len(tokenizer()), {"lm": str(halves / "lm"), "vision": str(halves / "vision")}
     mixed = FlamingoRecipe(FAST, latents=2, first=1, questions=3, pairs=5, pages=3, videos=1, p_next=0.5, **parts)
     if name == "lm":
         model = LMConfig(words, 16, 1, 2, 2, 32, smear=2)
-        return lm.pretrain(LMRecipe(model, FAST, first=2, lengths=(16, 24, 32), tokens=128), out, **how)
+        return train(prepare(LMRecipe(model, FAST, first=2, lengths=(16, 24, 32), tokens=128)), out, **how)
     if name == "t5":
-        return t5.pretrain(T5Recipe(EncDecConfig(words, 16, 1, 2, 32), FAST, tokens=240), out, **how)
+        return train(prepare(T5Recipe(EncDecConfig(words, 16, 1, 2, 32), FAST, tokens=240)), out, **how)
     if name == "vision":
-        return vision.pretrain(VisionRecipe(EYES, FAST, batch=7, embed=16), out, **how)
+        return train(prepare(VisionRecipe(EYES, FAST, batch=7, embed=16)), out, **how)
     if name == "frozen":
-        return frozen.train(FrozenRecipe(FAST, batch=5, encoder=EYES, **parts), out, **how)
+        return train(prepare(FrozenRecipe(FAST, batch=5, encoder=EYES, **parts)), out, **how)
     if name == "flamingo":
-        return flamingo.train(mixed, out, **how)
+        return train(prepare(mixed), out, **how)
     if name == "unused":  # an ablation that leaves parameters out
-        return flamingo.train(replace(mixed, variant="vanilla-xattn"), out, **how)
+        return train(prepare(replace(mixed, variant="vanilla-xattn")), out, **how)
     small = {"queries": 2, "layers": 2, "heads": 2, "hidden": 32}
-    return blip2.train(Blip2Recipe(FAST, stage=2, batch=5, **small, **parts), out, **how)
+    return train(prepare(Blip2Recipe(FAST, stage=2, batch=5, **small, **parts)), out, **how)
 
 
 def stopping_at(step):
     """The second process alone is told to stop."""
-    original, calls = frozen.loss_of, []
+    original, calls = job.loss_of, []
 
     def loss_of(model, batch):
         calls.append(1)
-        if len(calls) == step and not parallel.first():
+        if len(calls) == step and not parallel.is_main_process():
             os.kill(os.getpid(), signal.SIGTERM)
         return original(model, batch)
 
-    frozen.loss_of = loss_of
+    job.loss_of = loss_of
 
 
 def worker(folder):
     """What each of two processes does; the second has folders of its own, in which nothing may appear."""
     torch.set_num_threads(1)
     parallel.join("cpu")
-    mine = folder / ("two" if parallel.first() else "nobody")
+    mine = folder / ("two" if parallel.is_main_process() else "nobody")
     for name in NAMES:
         run(name, folder / "one", mine / name)
     stopping_at(3)
@@ -89,23 +93,20 @@ def worker(folder):
         assert steps == [1, 2, 3], steps
         run("frozen", folder / "one", folder / "stopped", resume=True)
     refused = []
-    for recipe, train in (
-        (Blip2Recipe(FAST), blip2.train),
-        (FlamingoRecipe(FAST, variant="time-embedding-per-image"), flamingo.train),
-        (VisionRecipe(EYES, FAST, batch=1), vision.pretrain),
-    ):
+    numbered = FlamingoRecipe(FAST, variant="time-embedding-per-image")
+    for recipe in (Blip2Recipe(FAST), numbered, VisionRecipe(EYES, FAST, batch=1)):
         try:
-            train(recipe, folder)
+            train(prepare(recipe), folder)
         except ValueError as error:
             refused.append(str(error))
-    if parallel.first():
+    if parallel.is_main_process():
         (folder / "refused.json").write_text(json.dumps(refused))
     parallel.leave()
 
 
 def failing():
     """The command, in two processes of which the second alone fails, in its second step."""
-    original, calls = frozen.loss_of, []
+    original, calls = job.loss_of, []
 
     def loss_of(model, batch):
         calls.append(1)
@@ -113,7 +114,7 @@ def failing():
             raise ValueError("something of the second process's: do something")
         return original(model, batch)
 
-    frozen.loss_of = loss_of
+    job.loss_of = loss_of
     from minilmm_cli.main import main
 
     sys.exit(main(sys.argv[2:]))
@@ -132,11 +133,8 @@ def torchrun(*arguments):
 def trained(tmp_path_factory):
     """Every recipe trained by one process, and by two."""
     folder = tmp_path_factory.mktemp("parallel")
-    saved = {module: module.fit for module in (blip2, flamingo, frozen, lm, t5, vision)}
     for name in NAMES:
         run(name, folder / "one", folder / "one" / name)
-    for module, fit in saved.items():
-        module.fit = fit
     code, _, err = torchrun(__file__, folder)
     assert code == 0, err
     return folder
@@ -191,11 +189,11 @@ def test_the_command_speaks_once_and_fails_once(trained, tmp_path):
 
 def test_one_process_shares_with_nobody():
     model, counted = nn.Linear(2, 1), torch.ones(3, 2, dtype=torch.bool)
-    assert parallel.share(counted) == (slice(None), 1.0) and parallel.first() and parallel.processes() == 1
+    assert parallel.shard(counted) == (slice(None), 1.0) and parallel.is_main_process() and parallel.processes() == 1
     x = torch.rand(3)
     assert parallel.gathered(x, slice(None), 3) is x and parallel.whole(x) is x and parallel.anyone(True)
     assert parallel.averaged(model, model.forward) == model.forward
-    parallel.refuse("anything")
+    parallel.require_single_process("anything")
 
 
 if __name__ == "__main__":

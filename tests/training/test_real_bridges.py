@@ -12,7 +12,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 from minilmm_cli.main import main
-from minilmm_cli.runs import rebuild
 from PIL import Image
 from safetensors.torch import load_file
 from tiny import assert_near
@@ -31,15 +30,19 @@ from transformers import (
 
 from minilmm.checkpoints import assets, hub, minilm, opening
 from minilmm.checkpoints.opening import Trained, load, open_run
-from minilmm.checkpoints.saving import CheckpointError
+from minilmm.checkpoints.saving import CheckpointError, from_json
 from minilmm.data import features, named
 from minilmm.data.features import looked_at
 from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.retrieval import retrieval_of_names
 from minilmm.evaluation.scoring import BUDGET, LOGITS, parts
 from minilmm.evaluation.tasks import Settings, real_task
-from minilmm.training import real, real_steps
-from minilmm.training.loop import generator_for, loss_of
-from minilmm.training.recipes import Optimisation, RealBlip2Recipe, RealFlamingoRecipe, RealFrozenRecipe
+from minilmm.training import blip2, flamingo, frozen
+from minilmm.training import named as training
+from minilmm.training.job import loss_of
+from minilmm.training.loop import train, within
+from minilmm.training.prepare import prepare
+from minilmm.training.recipes import Optimisation
 from minilmm.world.vocabulary import tokenizer
 
 COLOURS = ("red", "green", "blue", "gold", "pink", "grey", "teal", "plum")
@@ -102,17 +105,18 @@ def world(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def stand_in(world, monkeypatch):
     monkeypatch.setattr(minilm, "locate", lambda name: world / "minilm")
-    monkeypatch.setattr(real_steps, "EPISODES", 4)
+    monkeypatch.setattr(training, "EPISODES", 4)
 
 
 def recipe_of(bridge, world, **changes):
     parts = {"lm": str(world / "lm"), "vision": str(world / "eyes"), "data": str(world / "pictures"), "views": 2}
-    parts |= {"batch": 4, **changes}
+    parts |= {"optimisation": STEPS, **changes}
     if bridge == "frozen":
-        return RealFrozenRecipe(STEPS, **parts)
+        return replace(frozen.real_preset("nano"), batch=4, **parts)
     if bridge == "flamingo":
-        return RealFlamingoRecipe(STEPS, **parts, latents=2, every=2, pages=2, first=1, heads=2)
-    return RealBlip2Recipe(STEPS, **parts, queries=3)
+        sizes = {"latents": 2, "every": 2, "heads": 2}
+        return replace(flamingo.real_preset("nano"), **sizes, pairs=4, pages=2, first=1, **parts)
+    return replace(blip2.real_preset("nano", 1), batch=4, queries=3, **parts)
 
 
 @pytest.fixture
@@ -121,10 +125,10 @@ def make(world, tmp_path):
 
     def build(bridge, **changes):
         if bridge == "blip2":
-            first = real_steps.prepare(recipe_of("stage1", world))
-            real_steps.train(first, tmp_path / "first")
+            first = prepare(recipe_of("stage1", world))
+            train(first, tmp_path / "first")
             changes |= {"stage": 2, "start": str(tmp_path / "first")}
-        return real_steps.prepare(recipe_of(bridge, world, **changes))
+        return prepare(recipe_of(bridge, world, **changes))
 
     return build
 
@@ -142,8 +146,8 @@ def test_a_bridge_trains_and_keeps_what_trained_alone(make, tmp_path, bridge, mo
     before, started = frozen_part(job.model), Trained(job.model).state_dict()
     started = {name: p.clone() for name, p in started.items()}
     monkeypatch.setattr(job.model.encoder, "forward", lambda images: pytest.fail("the eyes looked again"))
-    monkeypatch.setattr(real_steps.Job, "probe", lambda self: {"done": 1.0})
-    real_steps.train(job, tmp_path / "run", command="as typed")
+    job = replace(job, probe=lambda: {"done": 1.0})
+    train(job, tmp_path / "run", command="as typed")
     assert all(torch.equal(before[name], p) for name, p in frozen_part(job.model).items())
     state = load_file(tmp_path / "run" / "model.safetensors")
     assert state.keys() == started.keys() and not any(name.startswith(("lm.", "encoder.")) for name in state)
@@ -153,7 +157,7 @@ def test_a_bridge_trains_and_keeps_what_trained_alone(make, tmp_path, bridge, mo
     assert not any("ffw_text" in name or "words" in name for name in state) or bridge == "stage1"
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["config"]["lm"].endswith("lm") and card["config"]["vision"].endswith("eyes")
-    assert rebuild(type(job.recipe), card["recipe"]) == job.recipe
+    assert from_json(type(job.recipe), card["recipe"]) == job.recipe
 
 
 @pytest.mark.parametrize("bridge", ("frozen", "blip2"))
@@ -163,9 +167,9 @@ def test_pages_are_read_from_their_step_on(make, bridge):
     losses = []
     for pages in (0, 2):
         recipe = replace(job.recipe, optimisation=Optimisation(8, lr=1e-3), pages=pages, first=1)
-        loss = real_steps.loss_of(recipe, job.model, job.words, job.seen, job.form)
+        again = replace(job, recipe=recipe)
         with torch.no_grad():
-            losses.append([float(loss(generator_for(0, step, "cpu"), step)) for step in (0, 1)])
+            losses.append([float(again.loss(again.draw(step))) for step in (0, 1)])
     (before, alone), (same, more) = losses
     assert before == same and more > alone + 0.1
 
@@ -175,7 +179,7 @@ def test_frozen_begins_near_the_words_of_its_names(make):
     job = make("frozen", ridge=1e-3)
     x = job.model.encoder.pool(job.seen.features[0, :, 0].float())
     found = job.model.to_prefix(x).detach().unflatten(1, (2, -1))  # (N, 2, D)
-    ids = [job.words.encode(f" {name}") for name in job.seen.names]
+    ids = [job.tokenizer.encode(f" {name}") for name in job.seen.names]
     told = job.model.lm.embed(torch.tensor([[row[0], row[-1]] for row in ids]))
     told = told - told.mean(0)
     similar = torch.einsum("ind,jnd->ij", found, told)
@@ -197,21 +201,23 @@ def test_the_resampler_begins_without_what_all_pictures_share(make):
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_a_run_opens_as_it_was(make, tmp_path, bridge, generator):
     job = make(bridge)
-    real_steps.train(job, tmp_path / "run")
+    train(job, tmp_path / "run")
     model, card = load(tmp_path / "run")
     assert card["kind"] == f"real-{'blip2-stage1' if bridge == 'stage1' else bridge}"
     if bridge == "stage1":
-        assert real_steps.retrieval(model, job.words, job.data) == real_steps.retrieval(job.model, job.words, job.data)
+        assert retrieval_of_names(model, job.tokenizer, job.data) == retrieval_of_names(
+            job.model, job.tokenizer, job.data
+        )
         return
-    batch = named.captions(job.data, job.words, job.form)(4, generator)
+    batch = named.captions(job.data, job.tokenizer, job.form)(4, generator)
     with torch.no_grad():
         assert torch.equal(model(batch), job.model(batch))
-    task = real_task("naming", job.data, job.words, job.form)
+    task = real_task("naming", job.data, job.tokenizer, job.form)
     for names in ("real", "nonsense"):
         result = evaluate(model, task, Request((0, 1), Settings(ways=3, names=names), episodes=4))
         assert result["chance"] == pytest.approx(1 / 3, abs=1e-3) and len(result["rows"]) == 8
         assert all(row["prior"] == pytest.approx(1 / 3, abs=1e-3) for row in result["rows"])
-    task = real_task("caption", job.data, job.words, job.form)
+    task = real_task("caption", job.data, job.tokenizer, job.form)
     result = evaluate(model, task, Request((0, 2), episodes=4))
     assert {row["prior"] for row in result["rows"]} == {0.0}
 
@@ -219,31 +225,31 @@ def test_a_run_opens_as_it_was(make, tmp_path, bridge, generator):
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_a_run_that_was_stopped_ends_with_the_same_weights(make, tmp_path, bridge):
     whole = make(bridge)
-    real_steps.train(whole, tmp_path / "whole")
+    train(whole, tmp_path / "whole")
 
     def stop(step, row):
         if step == 2:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        real_steps.train(make(bridge), tmp_path / "stopped", report=stop)
+        train(make(bridge), tmp_path / "stopped", report=stop)
     kept = load_file(tmp_path / "stopped" / "checkpoint.safetensors")
     assert not any(name.startswith(("model.lm.", "model.encoder.")) for name in kept)
-    real_steps.train(make(bridge), tmp_path / "stopped", resume=True)
+    train(make(bridge), tmp_path / "stopped", resume=True)
     a, b = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "stopped"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_features_stand_beside_the_documents(world, generator):
     eyes, _ = opening.load_encoder(str(world / "eyes"))
-    data = real.data_named(str(world / "pictures"), 32)
+    data = training.data_named(str(world / "pictures"), 32)
     seen = looked_at(data, eyes, 3)
     count = int((~data.held_out).sum())
     assert seen.features.shape == (1, count, 3, eyes.positions, eyes.width) and seen.features.dtype == torch.half
     assert not bool(seen.held_out.any()) and set(seen.names).isdisjoint(data.names[i] for i in data.rows("held-out"))
     again = looked_at(data, eyes, 3)
     assert torch.equal(again.features, seen.features)
-    model, words = real.compose(recipe_of("frozen", world))
+    model, words = frozen.compose(recipe_of("frozen", world))
     batch = named.captions(replace(seen, features=seen.features[:, :, :1]), words)(4, generator)
     assert batch.media.shape == (4, 1, 1, 3, 1, 1)
     assert batch.features.shape == (4, 1, 1, eyes.positions, eyes.width)
@@ -253,12 +259,12 @@ def test_features_stand_beside_the_documents(world, generator):
     pixels = batch.with_media(seen.pictures[0, rows][:, None, None].float() / 255)
     with torch.no_grad():
         assert float(loss_of(model, batch)) == pytest.approx(float(loss_of(model, pixels)), rel=1e-2)
-        assert float(real_steps.spoken(model, batch)) == pytest.approx(float(loss_of(model, batch)), rel=1e-4)
+        assert float(training.spoken(model, batch)) == pytest.approx(float(loss_of(model, batch)), rel=1e-4)
 
 
 def test_features_are_bounded(world, monkeypatch):
     eyes = opening.load_encoder(str(world / "eyes"))[0]
-    data = real.data_named(str(world / "pictures"), 32)
+    data = training.data_named(str(world / "pictures"), 32)
     one = int((~data.held_out).sum()) * eyes.positions * eyes.width * 2
     monkeypatch.setattr(features, "ROOM", 2 * one + 1)
     assert looked_at(data, eyes, 4).features.shape[2] == 2
@@ -269,10 +275,10 @@ def test_features_are_bounded(world, monkeypatch):
 
 def test_flamingo_speaks_of_its_last_picture_alone(make, generator):
     job = make("flamingo")
-    page = named.pages(job.seen, job.words, job.form, ways=2, shots=1)(2, generator)
+    page = named.pages(job.seen, job.tokenizer, job.form, ways=2, shots=1)(2, generator)
     assert page.media.shape[:2] == (2, 3)
     with torch.no_grad():
-        assert float(real_steps.spoken(job.model, page)) == pytest.approx(float(loss_of(job.model, page)), rel=1e-4)
+        assert float(training.spoken(job.model, page)) == pytest.approx(float(loss_of(job.model, page)), rel=1e-4)
 
 
 def test_a_borrowed_language_model_has_the_words_it_needs(world, tmp_path):
@@ -297,7 +303,7 @@ def test_prompts_are_read_in_smaller_groups_by_large_vocabularies(world, generat
         def __len__(self):
             return 50_000
 
-    data = real.data_named(str(world / "pictures"), 32)
+    data = training.data_named(str(world / "pictures"), 32)
     _, words = hub.load_lm(str(world / "lm"))
     batch = named.captions(data, words)(2, generator)
     length = batch.ids.shape[1]
@@ -306,7 +312,7 @@ def test_prompts_are_read_in_smaller_groups_by_large_vocabularies(world, generat
 
 
 def test_another_model_under_the_same_name_is_refused(make, tmp_path):
-    real_steps.train(make("frozen"), tmp_path / "run")
+    train(make("frozen"), tmp_path / "run")
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     card["config"]["model"]["lm"]["layers"] = 7
     (tmp_path / "run" / "card.json").write_text(json.dumps(card))
@@ -315,7 +321,7 @@ def test_another_model_under_the_same_name_is_refused(make, tmp_path):
 
 
 def test_a_missing_asset_is_one_line(make, tmp_path, monkeypatch, capsys):
-    real_steps.train(make("frozen"), tmp_path / "run")
+    train(make("frozen"), tmp_path / "run")
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     card["config"]["lm"] = "smollm2"
     (tmp_path / "run" / "card.json").write_text(json.dumps(card))
@@ -326,18 +332,19 @@ def test_a_missing_asset_is_one_line(make, tmp_path, monkeypatch, capsys):
 
 def test_captions_that_are_alike_do_not_end_stage_1_unless_all_are(make):
     job = make("stage1")
+    context = job.model.config.qformer.context
     for names, ends in ((["red fish"] * 30 + ["gold boat"], False), (["red fish"] * 31, True)):
         count = len(names)
         seen = replace(job.seen, names=names, features=job.seen.features[:, :1].expand(-1, count, -1, -1, -1))
         if ends:
             with pytest.raises(ValueError, match="all 31 captions read alike"):
-                real_steps.matching(job.recipe, job.model, job.words, seen)
+                blip2.matched_names(seen, job.tokenizer, context)
             continue
-        loss = real_steps.matching(job.recipe, job.model, job.words, seen)
+        again = replace(job, sample=blip2.matched_names(seen, job.tokenizer, context))
         with torch.no_grad():
-            assert all(bool(loss(generator_for(0, step, "cpu"), step).isfinite()) for step in range(12))
+            assert all(bool(again.loss(again.draw(step)).isfinite()) for step in range(12))
     with pytest.raises(ValueError, match="a batch of 1"):
-        real_steps.matching(replace(job.recipe, batch=1), job.model, job.words, job.seen)
+        prepare(replace(job.recipe, batch=1))
 
 
 # --- the command line ----------------------------------------------------------------------------------------------
@@ -403,7 +410,7 @@ def test_blip2_through_both_stages(world, options, tmp_path, capsys):
 def test_minutes_leave_the_weights_as_they_were(make):
     job = make("flamingo")
     before = {name: p.clone() for name, p in Trained(job.model).state_dict().items()}
-    more = real_steps.fitted(job, 0.05)
+    more = within(job, 0.05)
     assert more.recipe.optimisation.steps >= 1 and more.recipe.optimisation.warmup <= 50
     assert all(torch.equal(before[name], p) for name, p in Trained(more.model).state_dict().items())
     assert {**asdict(more.recipe), "optimisation": 0} == {**asdict(job.recipe), "optimisation": 0}
@@ -444,14 +451,16 @@ EMOJI = ("efficientnet-lite0", "twemoji", "openmoji", "emoji-data")
 @needs("smollm2", *EMOJI)
 @pytest.mark.parametrize("bridge", ["frozen", "flamingo"])
 def test_smollm2_and_emoji(tmp_path, bridge):
-    recipe = replace(real_steps.preset(bridge, "nano"), optimisation=STEPS, batch=4, views=1)
-    job = real_steps.prepare(recipe)
+    recipe = {"frozen": frozen, "flamingo": flamingo}[bridge].real_preset("nano")
+    size = {"batch": 4} if bridge == "frozen" else {"pairs": 4}
+    recipe = replace(recipe, optimisation=STEPS, views=1, **size)
+    job = prepare(recipe)
     before = {name: float(p.double().sum()) for name, p in frozen_part(job.model).items()}
-    real_steps.train(job, tmp_path / "run")
+    train(job, tmp_path / "run")
     assert before == {name: float(p.double().sum()) for name, p in frozen_part(job.model).items()}
     assert (tmp_path / "run" / "model.safetensors").stat().st_size < 250e6
     model, _ = load(tmp_path / "run")
-    task = real_task("naming", job.data, job.words, job.form)
+    task = real_task("naming", job.data, job.tokenizer, job.form)
     result = evaluate(model, task, Request((1,), Settings(ways=5), 2, ("real",)))
     assert result["chance"] == 0.2
 
@@ -461,13 +470,13 @@ def test_smollm2_and_emoji(tmp_path, bridge):
 def test_minilm_and_emoji(tmp_path):
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(minilm, "locate", assets.locate)
-    recipe = replace(real_steps.preset("blip2", "nano", 1), optimisation=STEPS, batch=4, views=1)
-    first = real_steps.prepare(recipe)
-    real_steps.train(first, tmp_path / "first")
-    found = real_steps.retrieval(first.model, first.words, first.data, candidates=0)
+    recipe = replace(blip2.real_preset("nano", 1), optimisation=STEPS, batch=4, views=1)
+    first = prepare(recipe)
+    train(first, tmp_path / "first")
+    found = retrieval_of_names(first.model, first.tokenizer, first.data, candidates=0)
     assert len(found) == 12 and all(0 <= row["value"] <= 1 for row in found)
     second = replace(recipe, stage=2, start=str(tmp_path / "first"))
-    real_steps.train(real_steps.prepare(second), tmp_path / "second")
+    train(prepare(second), tmp_path / "second")
     model, words, _ = open_run(tmp_path / "second")
     batch = named.captions(first.data, words)(2, torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -24,6 +24,9 @@ from minilmm.claims import CLAIMS, read_results
 from minilmm.claims import run as runner
 from minilmm.language import LMConfig
 from minilmm.training import lm, loop
+from minilmm.training.job import Job, adamw
+from minilmm.training.loop import train
+from minilmm.training.prepare import prepare
 from minilmm.training.recipes import LMRecipe, Optimisation
 from minilmm.world.vocabulary import tokenizer
 
@@ -69,7 +72,7 @@ def fails(call):
 def finished(tmp_path):
     """The folder of a finished run."""
     (tmp_path / "run").mkdir()
-    lm.pretrain(TINY, tmp_path / "run", probe_every=100)
+    train(prepare(TINY), tmp_path / "run", probe_every=100)
     return tmp_path / "run"
 
 
@@ -139,7 +142,7 @@ def test_another_recipe_is_told_by_what_differs(finished, tmp_path, monkeypatch,
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     out = tmp_path / "stopped"
     out.mkdir()
-    lm.pretrain(TINY, out, probe_every=100)
+    train(prepare(TINY), out, probe_every=100)
     (out / "card.json").unlink()
     fails("pretrain", "lm", "--out", out, holds=["holds an unfinished run", "--resume", "--force"])
     options = ["--resume", "--seed", "5", "--lr", "0.5", "--smear", "1"]
@@ -185,14 +188,15 @@ def test_quickstart_leaves_other_runs_alone(finished, fails):
 
 @dataclass(frozen=True)
 class Recipe:
+    optimisation: Optimisation
     seed: int = 0
 
 
 def fit(out, loss, steps=6, lr=1e-2):
     """Trains a small layer with a loss of (model, step), a checkpoint after every step."""
     model = nn.Linear(2, 1)
-    loop.fit(model, list(model.parameters()), Optimisation(steps, lr, 1), lambda generator, step: loss(model, step),
-             recipe=Recipe(), out=out, evaluate_every=100)  # fmt: skip
+    recipe = Recipe(Optimisation(steps, lr, 1))
+    loop.fit(Job(recipe, "toy", model, {}, lambda recipe, generator, step: step, lambda step: loss(model, step)), out)
 
 
 @pytest.mark.parametrize(
@@ -222,15 +226,17 @@ def test_what_is_not_finite_ends_the_run_and_is_not_kept(tmp_path, monkeypatch, 
 
 
 def test_a_checkpoint_is_promised_only_where_there_is_one(tmp_path, monkeypatch, fails):
-    original = lm.loss_of
+    original, steps = lm.loss_of, []
 
-    def loss_of(model, recipe, generator, step):
-        return original(model, recipe, generator, step) * (NAN if step == bad else 1)
+    def loss_of(model, ids, offset):
+        steps.append(len(steps))
+        return original(model, ids, offset) * (NAN if steps[-1] == bad else 1)
 
     monkeypatch.setattr(lm, "loss_of", loss_of)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     for bad, kept in ((0, False), (2, True)):
         out = tmp_path / str(bad)
+        steps.clear()
         fails("pretrain", "lm", "--out", out, holds=["the loss is nan", "lower --lr", "kept in" if kept else ""])
         assert (out / "checkpoint.safetensors").is_file() is kept
 
@@ -253,7 +259,7 @@ def test_the_same_run_has_the_same_bytes_and_a_new_files_permissions(tmp_path):
     try:
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
-            lm.pretrain(TINY, tmp_path / name, probe_every=100)
+            train(prepare(TINY), tmp_path / name, probe_every=100)
     finally:
         os.umask(before)
     a, b = (tmp_path / name / "model.safetensors" for name in ("a", "b"))
@@ -266,7 +272,7 @@ def test_the_same_run_has_the_same_bytes_and_a_new_files_permissions(tmp_path):
 
 
 def test_a_checkpoint_of_which_one_bit_differs_is_refused(tmp_path, fails):
-    lm.pretrain(TINY, tmp_path, probe_every=100)
+    train(prepare(TINY), tmp_path, probe_every=100)
     path = tmp_path / "checkpoint.safetensors"
     (tmp_path / "card.json").unlink()
     damaged = bytearray(path.read_bytes())
@@ -291,7 +297,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch, fails):
     assert {path.name for path in out.iterdir()} == {"checkpoint.safetensors", "log.jsonl"}
     monkeypatch.undo()
     told = checkpoint.load_training(out / "checkpoint.safetensors", model := lm.CausalLM(TINY.model),
-                                    loop.adamw(list(model.parameters()), TINY.optimisation), TINY)  # fmt: skip
+                                    adamw(list(model.parameters()), TINY.optimisation), TINY)  # fmt: skip
     assert told[0] == 1
 
 
@@ -357,12 +363,13 @@ def test_without_a_terminal_time_is_told_in_lines(monkeypatch, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_acknowledged_at_once_and_keeps_a_checkpoint(tmp_path, monkeypatch, call, number):
-    original = lm.loss_of
+    original, steps = lm.loss_of, []
 
-    def loss_of(model, recipe, generator, step):
-        if step == 1:
+    def loss_of(model, ids, offset):
+        steps.append(len(steps))
+        if steps[-1] == 1:
             signal.raise_signal(number)
-        return original(model, recipe, generator, step)
+        return original(model, ids, offset)
 
     monkeypatch.setattr(lm, "loss_of", loss_of)
     code, _, err = call("pretrain", "lm", "--out", tmp_path / "run")
@@ -377,7 +384,7 @@ def test_a_signal_is_acknowledged_at_once_and_keeps_a_checkpoint(tmp_path, monke
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_the_first_step_leaves_nothing(tmp_path, monkeypatch, request, call, number):
-    monkeypatch.setattr(lm, "pretrain", lambda *_, **__: signal.raise_signal(number))
+    monkeypatch.setattr(lm, "prepare", lambda *_: signal.raise_signal(number))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     code, _, err = call("pretrain", "lm", "--out", tmp_path / "run")

@@ -7,6 +7,8 @@ import torch
 from minilmm.checkpoints.saving import load
 from minilmm.language.encdec import EncDecConfig
 from minilmm.training import t5
+from minilmm.training.loop import train
+from minilmm.training.prepare import prepare
 from minilmm.world.corpus import sample_text
 from minilmm.world.vocabulary import ids, tokenizer
 
@@ -29,7 +31,7 @@ def test_a_tiny_one_trains_and_comes_back(tmp_path):
     recipe = t5.preset("nano")
     model = EncDecConfig(len(tokenizer()), width=16, layers=1, heads=2, hidden=16)
     recipe = replace(recipe, model=model, tokens=200, optimisation=replace(recipe.optimisation, steps=2))
-    made = t5.pretrain(recipe, tmp_path)
+    made = train(prepare(recipe), tmp_path)
     again, card = load(tmp_path)
     assert card["kind"] == "t5" and 0 <= card["metrics"]["vqa_0shots"] <= 1
     for name, p in made.state_dict().items():

@@ -10,7 +10,10 @@ from safetensors.torch import save_file
 from minilmm.checkpoints import saving as checkpoint
 from minilmm.checkpoints.saving import CheckpointError, load
 from minilmm.language import LMConfig
-from minilmm.training import frozen, lm, loop, vision
+from minilmm.training import frozen, job, lm, loop
+from minilmm.training.job import Job
+from minilmm.training.loop import train
+from minilmm.training.prepare import prepare
 from minilmm.training.recipes import FrozenRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import tokenizer
@@ -31,8 +34,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("lm", "eyes"):
         (folder / name).mkdir()
-    lm.pretrain(TINY, folder / "lm", probe_every=100)
-    vision.pretrain(VisionRecipe(EYES, Optimisation(2, 1e-3), batch=8), folder / "eyes")
+    train(prepare(TINY), folder / "lm", probe_every=100)
+    train(prepare(VisionRecipe(EYES, Optimisation(2, 1e-3), batch=8)), folder / "eyes")
     return folder
 
 
@@ -55,9 +58,9 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(runs, tmp_path, mo
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
-    expected = state_of(frozen.train(recipe, whole, probe_every=100))
+    expected = state_of(train(prepare(recipe), whole, probe_every=100))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    original = frozen.loss_of
+    original = job.loss_of
     calls = []
 
     def dies(model, batch):
@@ -66,12 +69,12 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(runs, tmp_path, mo
             raise Killed
         return original(model, batch)
 
-    monkeypatch.setattr(frozen, "loss_of", dies)
+    monkeypatch.setattr(job, "loss_of", dies)
     with pytest.raises(Killed):
-        frozen.train(recipe, broken, probe_every=100)
-    monkeypatch.setattr(frozen, "loss_of", original)
+        train(prepare(recipe), broken, probe_every=100)
+    monkeypatch.setattr(job, "loss_of", original)
     torch.manual_seed(123)  # the state of torch's own generator must not matter
-    resumed = state_of(frozen.train(recipe, broken, resume=True, probe_every=100))
+    resumed = state_of(train(prepare(recipe), broken, resume=True, probe_every=100))
     assert resumed.keys() == expected.keys() and all(torch.equal(resumed[k], expected[k]) for k in expected)
     assert [json.loads(line)["step"] for line in (broken / "log.jsonl").read_text().splitlines()] == [4]
 
@@ -79,13 +82,13 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(runs, tmp_path, mo
 def test_resuming_needs_the_same_recipe_and_a_sound_file(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     recipe = frozen_recipe(runs)
-    frozen.train(recipe, tmp_path, probe_every=100)
+    train(prepare(recipe), tmp_path, probe_every=100)
     with pytest.raises(CheckpointError, match="another recipe"):
-        frozen.train(replace(recipe, batch=5), tmp_path, resume=True)
+        train(prepare(replace(recipe, batch=5)), tmp_path, resume=True)
     path = tmp_path / checkpoint.CHECKPOINT
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="delete it"):
-        frozen.train(recipe, tmp_path, resume=True)
+        train(prepare(recipe), tmp_path, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_resuming_needs_the_same_recipe_and_a_sound_file(runs, tmp_path, monkeyp
 )
 def test_variants_train_what_they_say(runs, tmp_path, variant, eyes):
     recipe = frozen_recipe(runs, variant=variant, eyes=eyes)
-    model = frozen.train(recipe, tmp_path, probe_every=100)
+    model = train(prepare(recipe), tmp_path, probe_every=100)
     again, _ = frozen.compose(recipe)
     parts = {
         name: any(p.requires_grad for p in getattr(again, name).parameters()) for name in ("lm", "encoder", "to_prefix")
@@ -149,7 +152,7 @@ def test_loading_says_what_is_wrong(runs, tmp_path):
 
 def test_the_rate_warms_up_and_falls():
     o = Optimisation(100, 1.0, warmup=10, final=0.1)
-    rates = [loop.rate(o, step) for step in range(100)]
+    rates = [job.rate(o, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1, rel=0.01) and max(rates) == max(rates[8:12]) and 0.1 <= rates[-1] < 0.11
 
 
@@ -157,17 +160,22 @@ def test_only_matrices_decay():
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
     decays = {
         p.dim(): g["weight_decay"]
-        for g in loop.adamw(list(model.parameters()), Optimisation(1, 1.0)).param_groups
+        for g in job.adamw(list(model.parameters()), Optimisation(1, 1.0)).param_groups
         for p in g["params"]
     }
     assert decays == {2: 0.05, 1: 0.0}
 
 
+def toy(model, optimisation, loss, every):
+    """A job whose data are the number of the step."""
+    recipe = replace(TINY, optimisation=optimisation)
+    return Job(recipe, "toy", model, {}, lambda recipe, generator, step: step, loss, probe_every=every)
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     model = torch.nn.Linear(1, 1)
     with pytest.raises(ArithmeticError, match="lower --lr"):
-        loop.fit(model, list(model.parameters()), Optimisation(3, 1.0), lambda g, s: model.weight.sum() * float("nan"),
-                 recipe=TINY, out=tmp_path, evaluate_every=1)  # fmt: skip
+        loop.fit(toy(model, Optimisation(3, 1.0), lambda step: model.weight.sum() * float("nan"), 1), tmp_path)
 
 
 def test_the_first_phase_reads_lists_and_bindings_only():
@@ -186,16 +194,16 @@ def test_the_first_phase_reads_lists_and_bindings_only():
 def test_blank_and_easy_data_are_what_they_say(tmp_path):
     with pytest.raises(ValueError, match="unknown data"):
         frozen.data_named("nothing", 48)
-    batch = frozen.data_named("world", 48)(6, torch.Generator().manual_seed(0))
+    recipe = FrozenRecipe(Optimisation(1, 1e-3), batch=6)
+    [(_, batch)] = frozen.data_named("world", 48)(recipe, torch.Generator().manual_seed(0), 0)
     assert (batch.ids == 3).sum(1).eq(1).all() and batch.media.shape[1:] == (1, 1, 3, 48, 48)
 
 
 def test_a_last_row_of_few_steps_averages_as_many_as_the_others(tmp_path):
     model = torch.nn.Linear(2, 1)
 
-    def step_as_loss(generator, step):
+    def step_as_loss(step):
         return model.weight.sum() * 0 + float(step)
 
-    how = {"recipe": TINY, "out": tmp_path, "evaluate_every": 4}
-    rows = loop.fit(model, list(model.parameters()), Optimisation(10, 1e-3, 1), step_as_loss, **how)
+    rows = loop.fit(toy(model, Optimisation(10, 1e-3, 1), step_as_loss, 4), tmp_path)
     assert [(row["step"], row["loss"]) for row in rows] == [(4, 1.5), (8, 5.5), (10, 7.5)]

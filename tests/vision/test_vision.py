@@ -307,14 +307,13 @@ def test_info_nce_meets_its_definition(seed, labels, scale):
 
 
 @pytest.mark.parametrize("unsaid", ["colour", "shape"])
-def test_reticent_texts_leave_one_attribute_out(unsaid):
-    from minilmm.training.vision import pictures as scenes_of
-    from minilmm.training.vision import reticent
+def test_texts_leave_one_attribute_out(unsaid):
+    from minilmm.data.world import mixed_scenes, texts_without
     from minilmm.world.vocabulary import COLOURS, SHAPES, tokenizer
 
     generator = torch.Generator().manual_seed(0)
-    scenes = scenes_of(50, generator)
-    for row, count in zip(reticent(scenes, generator, unsaid).tolist(), scenes.count.tolist(), strict=True):
+    scenes = mixed_scenes(50, generator)
+    for row, count in zip(texts_without(scenes, generator, unsaid).tolist(), scenes.count.tolist(), strict=True):
         words = tokenizer().decode([i for i in row if i]).split()
         colours, shapes = (sum(w in group for w in words) for group in (COLOURS, SHAPES))
         assert (colours, shapes) == ((0, count) if unsaid == "colour" else (count, 0))

@@ -1,0 +1,136 @@
+"""The mini-world as training data: captioned pictures, galleries and videos, and pictures with texts to compare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from minilmm.interface.document import Batch
+from minilmm.interface.tokenizer import BOS, EOC, IMAGE
+from minilmm.vision.contrastive import same_text
+from minilmm.world.grammar import caption, compact, describe, join, noun, word
+from minilmm.world.random import coins
+from minilmm.world.render import render
+from minilmm.world.scenes import Scenes, integers, join_scenes, sample_scenes
+from minilmm.world.videos import render_video
+from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES, VERBS, held_out, ids
+
+TEXT_LENGTH = 48  # words of a text that pictures are compared with
+UNSAID = ("colour", "colour", "shape", "")  # what the texts of a batch leave out, each as often
+
+
+def told_scenes(batch: int, generator: torch.Generator, least: int = 1) -> Scenes:
+    """Scenes to be told: three batches in four show one object each. The fourth shows two to four, with captions three
+    times as long, and is a third as large (`least` scenes at least): batches of equal cost, padded little.
+    """
+    several = bool(integers(4, (), generator) == 0)
+    count = max(least, batch // 3) if several else batch
+    scenes = sample_scenes(count, generator, objects=integers(3, (count,), generator) + 2 if several else 1)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    return scenes
+
+
+def captions(batch: int, generator: torch.Generator, resolution: int) -> Batch:
+    """ "<bos> <image> a striped red circle . <EOC>", one picture per document.
+
+    Where a lone object stands is not said: the language model binds names less well to descriptions that end in a
+    place, and so to prefixes that hold one.
+    """
+    scenes = told_scenes(batch, generator)
+    text = compact(join(f"{BOS} {IMAGE}", caption(scenes, generator, placed=False)), fill=0)
+    return Batch.of(text, render(scenes, generator, resolution)[:, None, None])
+
+
+def galleries(batch: int, generator: torch.Generator, resolution: int) -> Batch:
+    """ "<bos> <image> <image> a striped red circle . <EOC> a plain blue star . <EOC>": two pictures, then two captions.
+
+    The first caption looks at the second picture; of the first it knows what the language model reads at its tag. So
+    the tag comes to stand for its picture as words would.
+    """
+    scenes = sample_scenes(2 * batch, generator)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    both = caption(scenes, generator, placed=False).view(batch, -1)
+    text = compact(join(f"{BOS} {IMAGE} {IMAGE}", both), fill=0)
+    return Batch.of(text, render(scenes, generator, resolution).view(batch, 2, 1, 3, resolution, resolution))
+
+
+def videos(batch: int, generator: torch.Generator, resolution: int, frames: int = 8) -> Batch:
+    """ "<bos> <image> a striped red circle moves . <EOC>", a video of one object each."""
+    scenes, verb = sample_scenes(batch, generator), integers(len(VERBS), (batch,), generator)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    text = join(f"{BOS} {IMAGE} a", noun(scenes, 0), word(VERBS, verb)[:, None], ".", EOC)
+    return Batch.of(compact(text, fill=0), render_video(scenes, verb, frames, generator, resolution)[:, None])
+
+
+def prefixed(batch: Batch, generator: torch.Generator) -> Batch:
+    """Captions as a prefix LM reads them: each cut anywhere behind its picture, and only what stands behind the cut is
+    to be said (section 3.3).
+    """
+    words = batch.attention_mask.sum(1) - 2  # behind <bos> and <image>
+    share = torch.rand(len(batch), generator=generator, device=words.device)
+    cut = 2 + (share * words).long().clamp(max=words - 1)
+    behind = torch.arange(batch.ids.shape[1], device=words.device) >= cut[:, None]
+    return replace(batch, loss_mask=batch.loss_mask & behind)
+
+
+def mixed_scenes(batch: int, generator: torch.Generator, split: str = "train") -> Scenes:
+    """Scenes to learn to see from: half of them one object, the rest two to four."""
+    return sample_scenes(batch, generator, objects=(integers(6, (batch,), generator) - 1).clamp(min=1), split=split)
+
+
+def texts(scenes: Scenes, generator: torch.Generator) -> Tensor:
+    """One text per scene, a caption or everything there is to say: (B, TEXT_LENGTH) ids, 0 pads."""
+    full = coins((len(scenes),), generator)
+    either = torch.cat(
+        [caption(scenes, generator).masked_fill(full[:, None], -1), describe(scenes).masked_fill(~full[:, None], -1)], 1
+    )
+    return compact(either, TEXT_LENGTH, fill=0)
+
+
+def texts_without(scenes: Scenes, generator: torch.Generator, attribute: str) -> Tensor:
+    """Descriptions of which none says the colour, or the shape: "striped circle", "striped red shape"; as `texts`.
+
+    What such texts do say must be told from a picture whatever the other attribute is. With full captions alone a pair
+    of colour and shape may as well be one thing, and pairs that were never shown are not known.
+    """
+    said = describe(scenes, full=coins((1,), generator).expand(len(scenes)))  # the same for all: no text fits two
+    if attribute == "colour":
+        said = said.masked_fill(torch.isin(said, ids(*COLOURS).to(said.device)), -1)
+    else:
+        shape = int(ids("shape"))
+        said = torch.where(torch.isin(said, ids(*SHAPES).to(said.device)), shape, said)
+    return compact(said, TEXT_LENGTH, fill=0)
+
+
+def captioned(batch: int, generator: torch.Generator, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures (B, 3, R, R); for each "[CLS] a striped red circle . <EOC>", or all there is to say: (B, L); and which
+    texts would do for each other's pictures, (B, B) bool: those that read the same, or speak of one like object.
+    """
+    scenes = told_scenes(batch, generator, least=2)
+    said = texts(scenes, generator)
+    said = said[:, : int((said != 0).sum(1).max())]
+    like = torch.stack([scenes.colour[:, 0], scenes.shape[:, 0], scenes.texture[:, 0]], 1)
+    alone = scenes.count == 1
+    same = same_text(said) | (same_text(like) & alone[:, None] & alone)
+    text = torch.cat([ids(BOS).to(said.device).expand(len(said), 1), said], 1)
+    return render(scenes, generator, resolution), text, same
+
+
+def near_duplicates(count: int, generator: torch.Generator) -> Scenes:
+    """Held-out scenes in pairs that differ in one attribute of one object: (count) scenes, count even."""
+    first = mixed_scenes(count // 2, generator, "held-out")
+    which = integers(3, (count // 2,), generator)
+    colour, shape, texture = first.colour[:, 0], first.shape[:, 0], first.texture[:, 0]
+    others = {  # five steps of a colour or a shape keep a pair held out
+        "colour": (colour + 5) % len(COLOURS),
+        "shape": torch.where(shape + 5 < len(SHAPES), shape + 5, shape % 5),
+        "texture": (texture + 1) % len(TEXTURES),
+    }
+    changed = {name: getattr(first, name).clone() for name in others}
+    for i, (name, other) in enumerate(others.items()):
+        changed[name][:, 0] = torch.where(which == i, other, changed[name][:, 0])
+    second = replace(first, **changed)
+    assert bool((held_out(second.colour, second.shape) | ~second.present).all())
+    return join_scenes([first, second])
