@@ -19,17 +19,12 @@ _BLOCK = re.compile(rf"^(?P<indent>[ ]*){BEGIN}\n.*?^[ ]*{END}\n", re.MULTILINE 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A known-wrong answer: the reference solution with some of its text replaced.
-
-    edits      (old, new) pairs; each old text stands exactly once in the source
-    says       what a learner is told whose answer equals this one's: "Your output equals the variant in which ..."
-    caught_by  the check whose failure explains it; others may fail as well
-    """
+    """A known-wrong answer: the reference solution with some of its text replaced."""
 
     name: str
-    edits: tuple[tuple[str, str], ...]
-    says: str
-    caught_by: str
+    edits: tuple[tuple[str, str], ...]  # (old, new); each old text stands exactly once in the source
+    says: str  # told to a learner whose answer equals this one's, after "Your output equals the variant in which"
+    caught_by: str  # the check whose failure explains it; others may fail as well
 
 
 @dataclass(frozen=True)

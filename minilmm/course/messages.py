@@ -76,10 +76,9 @@ def receive(channel: socket.socket, deadline: float | None = None) -> tuple[byte
         while len(parts) < size:
             if deadline is not None:
                 channel.settimeout(max(1e-3, deadline - time.monotonic()))
-            part = channel.recv(min(size - len(parts), 1 << 20))
+            parts += (part := channel.recv(min(size - len(parts), 1 << 20)))
             if not part:
                 raise EOFError
-            parts += part
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError
         return bytes(parts)
