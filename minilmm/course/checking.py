@@ -5,8 +5,6 @@ worked out by hand, or a slow loop. Where an answer is wrong it raises `Wrong` w
 that the grader can look for the same wrong answer among the known mistakes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -1,7 +1,5 @@
 """The exercises as files: one source each, from which stubs, solutions and known-wrong answers are made."""
 
-from __future__ import annotations
-
 import functools
 import linecache
 import re
@@ -80,7 +78,7 @@ class Exercise:
         return tuple(_run(self.path("mutants"))["MUTANTS"])
 
     @functools.cached_property
-    def checks(self) -> tuple[Check, ...]:
+    def checks(self) -> tuple["Check", ...]:
         """Its checks, in the order of the file."""
         return load_checks(self.path("checks"))
 
@@ -91,7 +89,7 @@ class Exercise:
         return [part.strip() for part in parts[1:]]
 
 
-def load_checks(path: Path) -> tuple[Check, ...]:
+def load_checks(path: Path) -> tuple["Check", ...]:
     """The checks that a file of the course defines."""
     from minilmm.course.checking import Check  # imports torch, which a list of exercises does not need
 

@@ -5,8 +5,6 @@ which misconception theirs equal. Where a process of our own fails, the check ru
 graded, which is something else than 0 points.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The messages between the grader and a learner's process: numbers, texts and tensors. Nothing in them is executed."""
 
-from __future__ import annotations
-
 import json
 import socket
 import struct

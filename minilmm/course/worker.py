@@ -4,8 +4,6 @@ There is no check, expected value or solution in its memory, and where the syste
 disk that it can read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import linecache
