@@ -182,10 +182,11 @@ def learns(
 
 def has_shape(actual: object, shape: tuple[int, ...], what: str) -> None:
     """A tensor of this shape, whatever it holds."""
+    wanted = f"shape {tuple(shape)}"
     came = f"shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else _in_a_line(actual)
     record(came)
-    if came != f"shape {shape}":
-        raise Wrong(what, f"shape {shape}", came)
+    if came != wanted:
+        raise Wrong(what, wanted, came)
 
 
 def refuses(call: Callable[[], object], what: str) -> None:
