@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import check, generator, learns
-from minilmm.course.own import Composed, own
+from minilmm.course.checking import Composed, check, generator, learns, own
 
 Q, L, S, D, SEEN, H = 2, 3, 5, 6, 7, 8
 

@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from minilmm.course.checking import Wrong, check, close, follows, generator, has_shape, learns
-from minilmm.course.own import Composed, own
+from minilmm.course.checking import Composed, Wrong, check, close, follows, generator, has_shape, learns, own
 
 
 def cosine(a, b):

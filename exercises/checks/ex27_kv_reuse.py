@@ -2,8 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, equal, generator, learns
-from minilmm.course.own import Composed, own
+from minilmm.course.checking import Composed, check, equal, generator, learns, own
 
 B, Q, L, D = 2, 3, 4, 6
 

@@ -2,8 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import Wrong, check, equal, follows, generator, learns
-from minilmm.course.own import Composed, own
+from minilmm.course.checking import Composed, Wrong, check, equal, follows, generator, learns, own
 
 SIZES = (2, 4, 3), (3, 5, 6)  # queries, texts, tokens of text
 

@@ -2,8 +2,7 @@
 
 import torch
 
-from minilmm.course.checking import check, equal, follows, generator, learns, refuses
-from minilmm.course.own import Composed, own
+from minilmm.course.checking import Composed, check, equal, follows, generator, learns, own, refuses
 
 TEXTS = torch.tensor([[50, 51, 52, 53], [60, 61, 62, 0], [0, 0, 70, 71]])
 

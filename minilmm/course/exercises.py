@@ -1,7 +1,5 @@
 """The exercises as files: one source each, from which stubs, solutions and known-wrong answers are made."""
 
-from __future__ import annotations
-
 import functools
 import linecache
 import re
@@ -19,17 +17,12 @@ _BLOCK = re.compile(rf"^(?P<indent>[ ]*){BEGIN}\n.*?^[ ]*{END}\n", re.MULTILINE 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A known-wrong answer: the reference solution with some of its text replaced.
-
-    edits      (old, new) pairs; each old text stands exactly once in the source
-    says       what a learner is told whose answer equals this one's: "Your output equals the variant in which ..."
-    caught_by  the check whose failure explains it; others may fail as well
-    """
+    """A known-wrong answer: the reference solution with some of its text replaced."""
 
     name: str
-    edits: tuple[tuple[str, str], ...]
-    says: str
-    caught_by: str
+    edits: tuple[tuple[str, str], ...]  # (old, new); each old text stands exactly once in the source
+    says: str  # told to a learner whose answer equals this one's, after "Your output equals the variant in which"
+    caught_by: str  # the check whose failure explains it; others may fail as well
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ class Exercise:
         return tuple(_run(self.path("mutants"))["MUTANTS"])
 
     @functools.cached_property
-    def checks(self) -> tuple[Check, ...]:
+    def checks(self) -> tuple["Check", ...]:
         """Its checks, in the order of the file."""
         return load_checks(self.path("checks"))
 
@@ -96,7 +89,7 @@ class Exercise:
         return [part.strip() for part in parts[1:]]
 
 
-def load_checks(path: Path) -> tuple[Check, ...]:
+def load_checks(path: Path) -> tuple["Check", ...]:
     """The checks that a file of the course defines."""
     from minilmm.course.checking import Check  # imports torch, which a list of exercises does not need
 

@@ -5,8 +5,6 @@ which misconception theirs equal. Where a process of our own fails, the check ru
 graded, which is something else than 0 points.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
@@ -85,7 +83,7 @@ class Grade:
                 "graded": self.graded, "checks": checks}  # fmt: skip
 
 
-class Grader:
+class Grader(contextlib.AbstractContextManager):
     """Grades texts against exercises; one variant of the inputs, one zygote for all.
 
     All files of the course are read now: they may be gone from the disk when a learner's code runs.
@@ -103,9 +101,6 @@ class Grader:
             path = hidden / f"{exercise.name}.py" if hidden else None
             self.hidden_checks[exercise.name] = load_checks(path) if path and path.exists() else ()
         self.attempt_mutant = functools.cache(self._attempt_mutant)
-
-    def __enter__(self) -> Grader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.zygote.close()

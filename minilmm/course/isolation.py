@@ -1,7 +1,5 @@
 """The grader's side of a learner's process: starting it, asking it, ending it with all that it started."""
 
-from __future__ import annotations
-
 import array
 import contextlib
 import inspect

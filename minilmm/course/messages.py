@@ -1,7 +1,5 @@
 """The messages between the grader and a learner's process: numbers, texts and tensors. Nothing in them is executed."""
 
-from __future__ import annotations
-
 import json
 import socket
 import struct
@@ -76,10 +74,9 @@ def receive(channel: socket.socket, deadline: float | None = None) -> tuple[byte
         while len(parts) < size:
             if deadline is not None:
                 channel.settimeout(max(1e-3, deadline - time.monotonic()))
-            part = channel.recv(min(size - len(parts), 1 << 20))
+            parts += (part := channel.recv(min(size - len(parts), 1 << 20)))
             if not part:
                 raise EOFError
-            parts += part
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError
         return bytes(parts)

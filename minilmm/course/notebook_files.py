@@ -3,8 +3,6 @@
 `notebooks/src/NN_name.py` is written by people, `notebooks/NN_name.ipynb` is made from it and never edited.
 """
 
-from __future__ import annotations
-
 import ast
 import base64
 import hashlib
@@ -97,7 +95,7 @@ def _dead_links(path: Path, texts: list[str]) -> Iterator[str]:
             yield link
 
 
-def _cell_checks(cell: NotebookNode, number: int, root: Path) -> list[tuple[bool, str]]:
+def _cell_checks(cell: "NotebookNode", number: int, root: Path) -> list[tuple[bool, str]]:
     """Whether each thing is wrong with the number-th code cell of a notebook in the clone `root`, and its sentence."""
     tags, code, outputs = cell.metadata.get("tags", []), cell.source, cell.outputs
     printed = "".join(output.text for output in outputs if output.output_type == "stream")

@@ -1,7 +1,5 @@
 """The notebooks: built from their sources with outputs, and verified by running them again."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json
@@ -84,7 +82,7 @@ def verify(notebook: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def _read(source: Path) -> NotebookNode:
+def _read(source: Path) -> "NotebookNode":
     """The source as a notebook without outputs; ids follow from what the cells hold, metadata are the tags alone."""
     import jupytext
 
@@ -101,7 +99,7 @@ def _read(source: Path) -> NotebookNode:
     return notebook
 
 
-def _execute(notebook: NotebookNode, folder: Path) -> None:
+def _execute(notebook: "NotebookNode", folder: Path) -> None:
     """Fills in the outputs, in a kernel of this interpreter whatever kernels the machine has registered."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager

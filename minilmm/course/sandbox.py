@@ -4,8 +4,6 @@ Nothing here imports torch. Linux has all of it (namespaces and another user for
 systems have next to nothing, and whoever grades strangers' files there needs a container.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno
@@ -21,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 DEATH_SIGNAL, DUMPABLE, KEEP_CAPABILITIES, SUBREAPER, NO_NEW_PRIVILEGES = 1, 4, 8, 36, 38  # linux/prctl.h
 NEW_USER, NEW = 0x10000000, {"process": 0x20000000, "network": 0x40000000, "IPC": 0x08000000}  # sched.h
@@ -128,7 +126,7 @@ class Sandbox:
     closed: bool = False  # other users cannot reach Python's files: keep the right to read, which Landlock narrows down
 
     @classmethod
-    def best(cls, scratch: str, readable: list[str], separate: list[str]) -> Sandbox:
+    def best(cls, scratch: str, readable: list[str], separate: list[str]) -> Self:
         """The best that this system allows, each part tried in a child."""
         box = cls(separate)
         with contextlib.suppress(OSError):

@@ -4,8 +4,6 @@ There is no check, expected value or solution in its memory, and where the syste
 disk that it can read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import linecache
@@ -50,9 +48,8 @@ def run_at_once(function: Any = None, **_: object) -> Any:
 class Session:
     """The learner's module, and the answers to requests about it."""
 
-    def __init__(self) -> None:
-        self.module = types.ModuleType("answer")
-        self.file = ""
+    module = types.ModuleType("answer")
+    file = ""
 
     def load(self, file: str, text: str, needs: dict[str, str], guarded: list[str]) -> None:
         """Run the learner's text as a module; `needs` are earlier exercises that it may import, as texts."""
@@ -98,8 +95,8 @@ class Session:
             kind, *rest = decode(head, body)
             if kind == "call":
                 return encode((True, self.call(rest[0], lambda: decode(head, body)[2:])))
-            requests: dict[str, Callable] = {"load": self.load, "gradients": self.gradients, "run": self.run}
-            return encode((True, requests[kind](*rest)))
+            answers: dict[str, Callable] = {"load": self.load, "gradients": self.gradients, "run": self.run}
+            return encode((True, answers[kind](*rest)))
         except MemoryError:
             return encode((False, ["MemoryError", f"more than {MEMORY >> 30} GB of memory", 0]))
         except BaseException as error:

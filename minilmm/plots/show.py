@@ -21,16 +21,16 @@ _NAMED = 24  # titles or ticks that are listed; the others are counted
 
 
 def show(figure: Figure) -> None:
-    """Displays the figure, where this is a notebook, and prints `describe(figure)`."""
+    """Displays the figure, where this is a notebook, and prints `describe_figure(figure)`."""
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
         from IPython.display import Image, display
 
         picture = png_of(figure, metadata={"Software": None})  # drawn here, so that no backend matters
         display(Image(picture, alt="figure: the text below it says what it shows"))
-    print(describe(figure))
+    print(describe_figure(figure))
 
 
-def describe(figure: Figure) -> str:
+def describe_figure(figure: Figure) -> str:
     """One line per axes: title, axis labels, the ends and extremes of series, the size of pictures; two digits.
 
     Axes in a row that hold the same become one line with their number and titles: a grid of pictures is one line.

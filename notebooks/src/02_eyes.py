@@ -51,7 +51,7 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.plots.show import describe
+from minilmm.plots.show import describe_figure
 from minilmm.checkpoints.saving import load
 from minilmm.data.world import TEXT_LENGTH
 from minilmm.evaluation.retrieval import retrieval, zero_shot
@@ -406,7 +406,7 @@ assert all(inside[i].flatten()[fall[i].argmax()] for i in range(4))  # the large
 # %%
 families = architecture_families()
 show(families)
-lines = describe(families).splitlines()  # one per family
+lines = describe_figure(families).splitlines()  # one per family
 papers = ("Frozen", "Flamingo", "BLIP-2")
 assert [sum(paper in line for line in lines) for paper in papers] == [1, 1, 3]
 

@@ -294,6 +294,26 @@ def test_a_gradescope_autograder_grades_a_submission_and_leaves_nothing_to_read(
     assert not (base / "source" / "exercises").exists() and not (base / "source" / "hidden").exists()
 
 
+HELPED = """
+from minilmm.course.checking import check, equal
+def ask(module, x):
+    return module.name(x)
+@check(points=1, stage="values", hint="h")
+def helped(ex):
+    'Helped.'
+    equal(ex.run(ask, 3), "odd", "name(3)")
+"""
+
+
+def test_a_helper_beside_the_answer_runs_when_the_file_of_checks_is_gone(course, tmp_path):
+    path = tmp_path / "ex01_double.py"
+    path.write_text(HELPED)
+    with Grader(course, hidden=tmp_path) as grader:
+        path.unlink()
+        grade = grader.grade(course[0], course[0].solution)
+    assert [r.points for r in grade.results] == [2, 1, 1]
+
+
 def test_a_missing_file_is_not_handed_in(grader, course, tmp_path):
     (grade,) = grader.grade_folder(course[:1], tmp_path)
     assert grade.points == 0 and grade.total == 3 and {r.message for r in grade.results} == {"not handed in"}

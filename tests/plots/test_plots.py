@@ -22,7 +22,7 @@ from minilmm.plots import (
     training_curves,
 )
 from minilmm.plots.curves import running_mean
-from minilmm.plots.show import describe
+from minilmm.plots.show import describe_figure
 from minilmm.plots.style import new_panels
 
 MODEL = {"label": "Flamingo", "shots": [0, 4, 1], "values": [0.5, 0.9, 0.7], "kind": "model"}
@@ -172,35 +172,39 @@ def test_no_pyplot():
 
 def test_a_figure_in_words_names_axes_series_and_extremes():
     dip = {"label": "dip", "shots": [0, 1, 2], "values": [0.5, 0.123, 0.9], "kind": "control"}
-    assert describe(few_shot_curves({"naming": [MODEL, dip], "vqa": [OTHER]})).splitlines() == [
+    assert describe_figure(few_shot_curves({"naming": [MODEL, dip], "vqa": [OTHER]})).splitlines() == [
         "naming: x: shots (0, 1, 2, 4); y: accuracy; line Flamingo 0.5 to 0.9; line dip 0.5 to 0.9 (0.12 .. 0.9)",
         "vqa: x: shots (0, 1); line Frozen 0.5 to 0.6",
     ]
     rows = [{"step": 10 * i, "loss": 1234.0 - i} for i in range(3)]
-    assert describe(training_curves({"loss": {"a": rows}})) == "loss: x: optimiser steps; line a 1200"
+    assert describe_figure(training_curves({"loss": {"a": rows}})) == "loss: x: optimiser steps; line a 1200"
 
 
 def test_a_grid_of_pictures_is_one_line_and_matrices_are_counted():
     images = torch.zeros(3, 3, 8, 4)
-    assert describe(picture_grid(images, ["a red", "b", "c"], columns=2)) == "3 x picture 8 x 4: a red | b | c"
+    assert describe_figure(picture_grid(images, ["a red", "b", "c"], columns=2)) == "3 x picture 8 x 4: a red | b | c"
     mask = torch.tensor([[True, False], [True, True], [False, True]])
-    assert describe(mask_microscope(mask, ["<image>", "b", "c"])).endswith("y: image 1, image 2; 2 x 3 cells, 4 filled")
+    assert describe_figure(mask_microscope(mask, ["<image>", "b", "c"])).endswith(
+        "y: image 1, image 2; 2 x 3 cells, 4 filled"
+    )
     weights = torch.tensor([[1.0, 1e-9], [0.251, 0.749]])
-    told = describe(attention_map(weights, ["a", "b"], ["c", "d"]))
+    told = describe_figure(attention_map(weights, ["a", "b"], ["c", "d"]))
     assert told == "x: attended to (c, d); y: attending (a, b); 2 x 2 attention weight 0 .. 1"
 
 
 def test_bars_points_and_an_empty_figure_in_words():
     figure = new_figure(3, 3)
-    assert describe(figure) == "an empty figure"
+    assert describe_figure(figure) == "an empty figure"
     left, right, _ = figure.subplots(1, 3)
     left.bar(["cat", "dog"], [3, 4], label="pets")
     right.barh([0, 1], [0.5, 7.0])
     right.scatter([1, 2], [float("nan"), 2], label="seen")
     right.set_title("two\nlines")
     figure.suptitle("all")
-    assert describe(figure).splitlines()[0] == "all"
-    assert "bars pets 3 .. 4" in describe(figure) and "two lines: bars 0.5 .. 7; points seen 2" in describe(figure)
+    assert describe_figure(figure).splitlines()[0] == "all"
+    assert "bars pets 3 .. 4" in describe_figure(
+        figure
+    ) and "two lines: bars 0.5 .. 7; points seen 2" in describe_figure(figure)
 
 
 def test_show_prints_where_there_is_no_notebook(capsys):

@@ -12,21 +12,21 @@ from minilmm.plots import (
     patch_overlay,
     series_of,
 )
-from minilmm.plots.show import describe
+from minilmm.plots.show import describe_figure
 
 
 def test_a_head_map_writes_every_value_into_its_cell():
     figure = head_map(torch.tensor([[0.0, 0.25], [0.5, 1.0]]), "share")
     told = [text.get_text() for text in figure.axes[0].texts]
     assert told == [".00", ".25", ".50", "1.00"]
-    assert "head 1" in describe(figure) and "layer 1" in describe(figure)
+    assert "head 1" in describe_figure(figure) and "layer 1" in describe_figure(figure)
 
 
 def test_the_mask_microscope_takes_other_rows():
     figure = mask_microscope(
         torch.tensor([[True, False], [True, True]]), ["a", "b"], ["read", "learned"], xlabel="tokens"
     )
-    assert figure.axes[0].get_xlabel() == "tokens" and "3 filled" in describe(figure)
+    assert figure.axes[0].get_xlabel() == "tokens" and "3 filled" in describe_figure(figure)
     with pytest.raises(ValueError, match="names"):
         mask_microscope(torch.ones(2, 2, dtype=torch.bool), ["a", "b"], ["read"])
 
@@ -61,7 +61,7 @@ def test_the_ledger_fills_what_changed_and_hatches_the_rest():
 
 
 def test_the_four_families_name_the_papers():
-    told = describe(architecture_families())
+    told = describe_figure(architecture_families())
     for name in (
         "dual encoder",
         "encoder-decoder",
