@@ -91,8 +91,7 @@ def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
     return fill_rows(text, rows, length)
 
 
-Kind = Callable[[int, int, torch.Generator, str], Tensor]
-MIXTURE: dict[str, tuple[Kind, float]] = {
+MIXTURE: dict[str, tuple[Callable[[int, int, torch.Generator, str], Tensor], float]] = {
     "lists": (lists, 0.08),
     "bindings": (bindings, 0.50),
     "captions": (captions, 0.12),

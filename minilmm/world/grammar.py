@@ -58,12 +58,11 @@ def place_words(scenes: Scenes, o: int) -> Tensor:
     return torch.stack([vertical, horizontal], 1)
 
 
-def attributes(scenes: Scenes, o: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def attributes(scenes: Scenes, o: int) -> tuple[Tensor, ...]:
     """The words for the o-th object's size, texture, colour and shape, each (B, 1); absent where the object is."""
     present, values = scenes.present[:, o], (scenes.size, scenes.texture, scenes.colour, scenes.shape)
     tables = zip((SIZES, TEXTURES, COLOURS, SHAPES), values, strict=True)
-    size, texture, colour, shape = (when(present, word(words, index[:, o : o + 1])) for words, index in tables)
-    return size, texture, colour, shape
+    return tuple(when(present, word(words, index[:, o : o + 1])) for words, index in tables)
 
 
 def noun(scenes: Scenes, o: int) -> Tensor:

@@ -26,13 +26,13 @@ class Subject:
     """What B questions are about: the first object of each scene."""
 
     scenes: Scenes
+    name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
+    coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
+    turn: Tensor  # (B,) bool: which of two forms to use
     size: Tensor  # (B, 1) a word for the object, as the next three
     texture: Tensor
     colour: Tensor
     shape: Tensor
-    name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
-    coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
-    turn: Tensor  # (B,) bool: which of two forms to use
 
 
 Question = tuple[Tensor, Tensor]  # words (B, K) up to the question mark, answers (B, 1)
@@ -143,7 +143,7 @@ def question(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> tuple[
     within a scene. Answers to yes-no questions are balanced.
     """
     coin, turn = (coins((len(scenes),), generator) for _ in range(2))
-    subject = Subject(scenes, *attributes(scenes, 0), _name(scenes, generator), coin, turn)
+    subject = Subject(scenes, _name(scenes, generator), coin, turn, *attributes(scenes, 0))
     phrases, answers = zip(*(each.ask(subject, generator) for each in KINDS.values()), strict=True)
     asked = [when(kind == i, phrase) for i, phrase in enumerate(phrases)]
     return compact(join(*asked, "?")), torch.cat(answers, 1).gather(1, kind[:, None])

@@ -23,10 +23,7 @@ RIM = 0.75 / 48  # a textured object's outline keeps its colour, or small stars 
 SPECKLE = 0.02  # the largest pixel noise
 
 
-Look = tuple[Tensor, Tensor, Tensor]
-
-
-def sample_look(scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION) -> Look:
+def sample_look(scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION) -> tuple[Tensor, ...]:
     """How B scenes look beyond what a caption says: colours near the named ones (B, O, 3), the accents of their
     textures (B, O, 3), and pixel noise (B, R, R).
     """
