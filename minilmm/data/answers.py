@@ -21,7 +21,7 @@ CONTRACTED = """
     what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't
     would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
-# Each with an apostrophe left out
+# By each of them without its apostrophe
 CONTRACTIONS = {
     word[:i] + word[i + 1 :]: word for word in CONTRACTED.split() for i in range(len(word)) if word[i] == "'"
 }

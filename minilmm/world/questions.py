@@ -26,13 +26,13 @@ class Subject:
     """What B questions are about: the first object of each scene."""
 
     scenes: Scenes
+    name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
+    coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
+    turn: Tensor  # (B,) bool: which of two forms to use
     size: Tensor  # (B, 1) a word for the object, as the next three
     texture: Tensor
     colour: Tensor
     shape: Tensor
-    name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
-    coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
-    turn: Tensor  # (B,) bool: which of two forms to use
 
 
 Question = tuple[Tensor, Tensor]  # words (B, K) up to the question mark, answers (B, 1)
@@ -100,8 +100,7 @@ def ask_exists(of: Subject, generator: torch.Generator) -> Question:
 
 def ask_relation(of: Subject, generator: torch.Generator) -> Question:
     """Is the circle left of the blue star? About the first two objects."""
-    true, false = relation_words(of.scenes, of.turn)
-    relation = torch.where(of.coin[:, None], true, false)
+    relation = torch.where(of.coin[:, None], *relation_words(of.scenes, of.turn))
     return join("is the", of.name, relation, "the", noun(of.scenes, 1)[:, 1:]), _yes_or_no(of.coin)
 
 
@@ -144,7 +143,7 @@ def question(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> tuple[
     within a scene. Answers to yes-no questions are balanced.
     """
     coin, turn = (coins((len(scenes),), generator) for _ in range(2))
-    subject = Subject(scenes, *attributes(scenes, 0), _name(scenes, generator), coin, turn)
+    subject = Subject(scenes, _name(scenes, generator), coin, turn, *attributes(scenes, 0))
     phrases, answers = zip(*(each.ask(subject, generator) for each in KINDS.values()), strict=True)
     asked = [when(kind == i, phrase) for i, phrase in enumerate(phrases)]
     return compact(join(*asked, "?")), torch.cat(answers, 1).gather(1, kind[:, None])
@@ -175,10 +174,8 @@ def _name(scenes: Scenes, generator: torch.Generator) -> Tensor:
     _, _, colour, shape = attributes(scenes, 0)
     said = integers(3, (len(scenes),), generator)  # the shape alone (0), the colour alone (1), both (2)
     alone = (scenes.count == 1) & coins((len(scenes),), generator)
-    said = said.masked_fill(alone, 3)  # neither
-    return join(
-        when((said == 1) | (said == 2), colour), when((said == 0) | (said == 2), shape), when(said % 2 == 1, "shape")
-    )
+    with_colour, with_shape = (said != 0) & ~alone, (said != 1) & ~alone
+    return join(when(with_colour, colour), when(with_shape, shape), when(~with_shape, "shape"))
 
 
 def _absent_value(scenes: Scenes, values: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -196,7 +193,7 @@ def _yes_or_no(yes: Tensor) -> Tensor:
 ATTRIBUTES = ("color", "shape", "texture", "size")
 
 
-def question_and_answer(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> Tensor:
+def ask_and_answer(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> Tensor:
     """ "question : ... ? answer : ... . <EOC>", (B, K)."""
     asked, answer = question(scenes, kind, generator)
     return join("question :", asked, "answer :", answer, ".", EOC)

@@ -23,9 +23,7 @@ RIM = 0.75 / 48  # a textured object's outline keeps its colour, or small stars 
 SPECKLE = 0.02  # the largest pixel noise
 
 
-def sample_look(
-    scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION
-) -> tuple[Tensor, Tensor, Tensor]:
+def sample_look(scenes: Scenes, generator: torch.Generator, resolution: int = RESOLUTION) -> tuple[Tensor, ...]:
     """How B scenes look beyond what a caption says: colours near the named ones (B, O, 3), the accents of their
     textures (B, O, 3), and pixel noise (B, R, R).
     """
@@ -139,7 +137,8 @@ def render_words(indices: Tensor, generator: torch.Generator, resolution: int = 
     offset = (torch.arange(L, device=device) - (count[:, None] - 1) / 2) * pitch * radius[:, None]  # (B, L)
     across, down = x[:, None] + offset * angle.cos()[:, None], y[:, None] + offset * angle.sin()[:, None]
     ink = torch.zeros(batch, L, resolution, resolution, device=device)
-    x, y, radius, angle = (v.expand(batch, L)[here] for v in (across, down, radius[:, None], angle[:, None]))
+    placed = (across, down, radius[:, None], angle[:, None])
+    x, y, radius, angle = (value.expand(batch, L)[here] for value in placed)
     ink[here] = cover(depth(letter_atlas(device)[indices[here]], x, y, radius, angle, resolution))
     return print_ink(ink.amax(1), generator)
 

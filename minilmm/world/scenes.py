@@ -77,12 +77,9 @@ def sample_scenes(
         colour, shape = colours[rows, best], shapes[rows, best]
     texture = integers(len(TEXTURES), (batch, O), generator) * present
     size = integers(len(SIZES), (batch, O), generator) * present
-    zero = torch.zeros(batch, O, device=device)
-    kinds = (present, colour * present, shape * present, texture, size)
-    return place(
-        Scenes(*kinds, x=zero, y=zero, radius=zero, angle=zero, background=torch.zeros(batch, 3, device=device)),
-        generator,
-    )
+    zero, background = torch.zeros(batch, O, device=device), torch.zeros(batch, 3, device=device)
+    scenes = Scenes(present, colour * present, shape * present, texture, size, zero, zero, zero, zero, background)
+    return place(scenes, generator)
 
 
 def place(scenes: Scenes, generator: torch.Generator) -> Scenes:

@@ -1,4 +1,4 @@
-"""Sprites: the outlines of shapes, glyphs and letters as signed distances, which scale and turn without jaggies.
+"""Sprites: the outlines of shapes, glyphs and letters as signed distances, which scale and turn smoothly.
 
 A template is a (size, size) grid of distances to an outline, negative inside, in units of the sprite's radius; the
 grid spans [-SPAN, SPAN], y downwards, so that the outline, of radius about 1, keeps a margin on every side.

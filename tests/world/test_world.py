@@ -9,8 +9,8 @@ import torch
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world import corpus
-from minilmm.world.grammar import ABSENT, caption, compact, describe
-from minilmm.world.questions import ANSWERS, KINDS, question, sample_question_scenes
+from minilmm.world.grammar import ABSENT, caption, compact, describe, join, when, word
+from minilmm.world.questions import ANSWERS, KINDS, Kind, question, sample_question_scenes
 from minilmm.world.scenes import LARGE, place, sample_scenes, shuffle_objects
 from minilmm.world.vocabulary import (
     COLOURS,
@@ -141,6 +141,28 @@ def test_answers_are_what_a_reader_of_the_question_would_say(generator, kind):
         assert len(set(said)) > 1
 
 
+def test_a_new_kind_is_one_function_and_one_line(generator, monkeypatch):
+    """A kind that comes last is asked and answered, and leaves the questions of the other kinds as they were."""
+
+    def ask_many(of, generator):
+        many = of.scenes.count > torch.randint(3, (len(of.scenes),), generator=generator)
+        return join("are there many", when(many, "shapes"), when(~many, "objects")), word(
+            ["yes", "no"], of.scenes.size[:, :1]
+        )
+
+    kinds = torch.arange(80) % len(KINDS)
+    scenes = sample_question_scenes(kinds, generator, "all")
+    before = question(scenes, kinds, torch.Generator().manual_seed(5))
+    monkeypatch.setitem(KINDS, "many", Kind(ask_many, ["yes", "no"], objects=3))
+    after = question(scenes, kinds, torch.Generator().manual_seed(5))
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    new = torch.full((50,), len(KINDS) - 1)
+    scenes = sample_question_scenes(new, generator, "train")
+    asked, answer = question(scenes, new, generator)
+    assert bool((scenes.count == 3).all()) and {text(row) for row in answer} == {"yes", "no"}
+    assert {text(row) for row in asked} <= {"are there many shapes ?", "are there many objects ?"}
+
+
 def test_the_object_asked_about_is_not_always_described_first(generator):
     kinds = torch.full((300,), list(KINDS).index("relation"))
     scenes = sample_question_scenes(kinds, generator, "all")
@@ -156,10 +178,10 @@ def test_captions_tell_the_truth_in_several_registers(generator):
     for b, line in enumerate(lines):
         objects = objects_of(scenes, b)
         assert line.endswith(EOC) and "  " not in line
-        for word in line.split():
+        for said in line.split():
             for key, vocabulary in (("color", COLOURS), ("texture", TEXTURES), ("shape", SHAPES)):
-                if word in vocabulary:
-                    assert word in {o[key] for o in objects}, line
+                if said in vocabulary:
+                    assert said in {o[key] for o in objects}, line
         assert all(o["shape"] in line and o["color"] in line for o in objects), line
         shapes.add(
             re.sub("|".join([*COLOURS, *TEXTURES, *SHAPES, *SIZES, "top|bottom|left|right|above|below"]), "_", line)
