@@ -134,14 +134,15 @@ def table(result: dict[str, Any]) -> Table:
     heads = [c.replace("_images", "").replace("_", " ") for c in conditions]
     ways = f"  {result['settings']['ways']} ways" if "ways" in result["settings"] else ""
     title = f"{result['model']}  {result['task']}{ways}"
-    ends = ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
-    view = new_table("shots", *heads, *(["prior"] if len(metrics) == 1 else []), *ends, left=0, title=title)
+    heads += ["prior"] if len(metrics) == 1 else []
+    heads += ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
+    view = new_table("shots", *heads, left=0, title=title)
     for metric in metrics:
         for k in dict.fromkeys(row["shots"] for row in rows):
             here = [row for row in rows if row["shots"] == k and row["metric"] == metric]
             last = [share(here[0]["ideal"])] if ideal else []
-            told = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [METRICS.get(metric, metric)]
-            view.add_row(str(k), *map(cell, here), *told)
+            ends = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [METRICS.get(metric, metric)]
+            view.add_row(str(k), *map(cell, here), *ends)
     return view
 
 
@@ -153,12 +154,12 @@ def footnote(result: dict[str, Any]) -> str:
     chance = f"chance {share(result['chance'])}"
     if s.get("scoring") in ("generate", "caption"):
         chance = "no chance level"
-    named = {"beams": "{} beams", "orders": "{} orders", "zero_shot_texts": "{} texts at zero shots"}
-    how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
+    counts = {"beams": "beams", "orders": "orders", "zero_shot_texts": "texts at zero shots"}
+    how += "".join(f", {s[key]} {name}" for key, name in counts.items() if key in s)
     how += (", RICES" if s.get("rices") else "") + (", per token" if s.get("per_token") else "")
-    measured = f"{chance}; {result['seconds']:.1f} s on {result['device']}"
     how += f", {s['data']}" if "data" in s else ""
-    return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
+    cost = f"{result['seconds']:.1f} s on {result['device']}"
+    return f"{s['split']}, {number}{how}, seed {s['seed']}; {chance}; {cost}"
 
 
 def evaluate_run(

@@ -94,6 +94,6 @@ def facts(text: str) -> Facts:
 
 def scene_f1(said: str, references: Sequence[str]) -> float:
     """F1 of what a caption says against what its references say together, 0 to 1 (after SPICE, Anderson 2016)."""
-    told, true = facts(said), set().union(*map(facts, references))
-    right = len(told & true)
-    return 2 * right / (len(told) + len(true)) if right else 0.0
+    stated, true = facts(said), set().union(*map(facts, references))
+    right = len(stated & true)
+    return 2 * right / (len(stated) + len(true)) if right else 0.0
