@@ -39,8 +39,8 @@ def ask(
     if not prompt.strip():
         raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
     if len(paths) > MOST_PICTURES or len(prompt.split()) > LONGEST_PROMPT:
-        told = f"{len(paths)} pictures and {len(prompt.split())} words"
-        raise ValueError(f"{told}: a prompt has at most {MOST_PICTURES} and {LONGEST_PROMPT}")
+        given = f"{len(paths)} pictures and {len(prompt.split())} words"
+        raise ValueError(f"{given}: a prompt has at most {MOST_PICTURES} and {LONGEST_PROMPT}")
     answers = [" ".join(word.split()) for word in choices.split(",")] if choices is not None else []
     if choices is not None and (len(set(answers)) < 2 or len(set(answers)) < len(answers) or "" in answers):
         raise ValueError(f"--choices {choices[:40]!r}: give two or more different answers, such as dax,blicket")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+
+from minilmm.evaluation import tasks
+from minilmm.evaluation.request import Request
+from minilmm.evaluation.tasks import CONDITIONS, FOLDER, REAL, SPLITS, TASKS, Settings
 
 from .common import (
     MOST_PICTURES,
@@ -29,10 +33,6 @@ from .common import (
 from .fewshot import few_shot, retrieval_result
 from .names import chosen, is_real, known_run, nearest
 
-if TYPE_CHECKING:
-    from minilmm.evaluation import tasks
-    from minilmm.evaluation.fewshot import Request
-
 VISION_TASKS = ("retrieval", "zero-shot")  # which show no prompts
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
@@ -53,13 +53,11 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
 
     given: options by the names of `Request` and `Settings`; None or their usual value where they were left out.
     """
-    from minilmm.evaluation.tasks import FOLDER, REAL, SPLITS, TASKS
-
     real = is_real(known_run(run, models=True))
     if real and name not in (*REAL, "retrieval"):
         raise ValueError(f"--task {name}: between real models there are {', '.join(REAL)} and retrieval")
-    if name not in (*TASKS, *VISION_TASKS) and not Path(name).is_dir():
-        known = [*TASKS, *VISION_TASKS]
+    known = [*TASKS, *VISION_TASKS]
+    if name not in known and not Path(name).is_dir():
         listed = f"choose from {', '.join(known)}, or name a folder of pictures"
         raise ValueError(f"unknown task {name!r}{nearest(name, known) or ':'} {listed}")
     task = None if name in VISION_TASKS else (REAL if real else TASKS).get(name, FOLDER)
@@ -69,9 +67,8 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
     for option, value in given.items():
         if option not in reads:
             flag = f"--{option.replace('_', '-')}"
-            raise ValueError(
-                f"{flag if value is True else f'{flag} {value}'}: {name} does not read it: leave {flag} out"
-            )
+            as_given = flag if value is True else f"{flag} {value}"
+            raise ValueError(f"{as_given}: {name} does not read it: leave {flag} out")
     for option, values in (("names", ("nonsense", "real")), ("split", SPLITS), ("scoring", ("rank", "generate"))):
         if option in given:
             chosen(given[option], values, f"--{option}")
@@ -95,8 +92,6 @@ def check_scoring(task: tasks.Task, given: dict[str, Any]) -> None:
     scoring = given.get("scoring", task.scorings[0])
     if task.ways not in (None, given.get("ways", task.ways)):
         raise ValueError(f"--ways {given['ways']}: {task.name} has {task.ways} ways: leave --ways out")
-    if scoring not in task.scorings:
-        raise ValueError(f"--scoring {scoring}: {task.name} is scored by {' or '.join(task.scorings)}: leave it out")
     if "beams" in given and scoring == "rank":
         raise ValueError("--beams: answers are ranked here, not searched for: add --scoring generate")
     if scoring != "rank" and (ranked := [option for option in ("orders", "per_token") if option in given]):
@@ -138,14 +133,15 @@ def table(result: dict[str, Any]) -> Table:
     heads = [c.replace("_images", "").replace("_", " ") for c in conditions]
     ways = f"  {result['settings']['ways']} ways" if "ways" in result["settings"] else ""
     title = f"{result['model']}  {result['task']}{ways}"
-    ends = ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
-    view = new_table("shots", *heads, *(["prior"] if len(metrics) == 1 else []), *ends, left=0, title=title)
+    heads += ["prior"] if len(metrics) == 1 else []
+    heads += ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
+    view = new_table("shots", *heads, left=0, title=title)
     for metric in metrics:
         for k in dict.fromkeys(row["shots"] for row in rows):
             here = [row for row in rows if row["shots"] == k and row["metric"] == metric]
             last = [share(here[0]["ideal"])] if ideal else []
-            told = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [METRICS.get(metric, metric)]
-            view.add_row(str(k), *map(cell, here), *told)
+            ends = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [METRICS.get(metric, metric)]
+            view.add_row(str(k), *map(cell, here), *ends)
     return view
 
 
@@ -157,41 +153,31 @@ def footnote(result: dict[str, Any]) -> str:
     chance = f"chance {share(result['chance'])}"
     if s.get("scoring") in ("generate", "caption"):
         chance = "no chance level"
-    named = {"beams": "{} beams", "orders": "{} orders", "zero_shot_texts": "{} texts at zero shots"}
-    how += "".join(f", {told.format(s[key])}" for key, told in named.items() if key in s)
+    counts = {"beams": "beams", "orders": "orders", "zero_shot_texts": "texts at zero shots"}
+    how += "".join(f", {s[key]} {name}" for key, name in counts.items() if key in s)
     how += (", RICES" if s.get("rices") else "") + (", per token" if s.get("per_token") else "")
-    measured = f"{chance}; {result['seconds']:.1f} s on {result['device']}"
     how += f", {s['data']}" if "data" in s else ""
-    return f"{s['split']}, {number}{how}, seed {s['seed']}; {measured}"
+    cost = f"{result['seconds']:.1f} s on {result['device']}"
+    return f"{s['split']}, {number}{how}, seed {s['seed']}; {chance}; {cost}"
 
 
 def evaluate_run(
-    run: Run,
-    task: Task,
-    shots: Shots = None,
-    ways: Ways = None,
+    run: Run, task: Task, shots: Shots = None, ways: Ways = None,
     repeats: Annotated[int, typer.Option("--repeats", min=0, max=16, help="Extra copies of each demonstration.")] = 0,
     induction: Annotated[bool, typer.Option("--induction", help="Say the names in a first sentence.")] = False,
-    names: Names = "nonsense",
-    split: Split = "held-out",
-    data: Data = None,
-    scoring: Scoring = None,
+    names: Names = "nonsense", split: Split = "held-out", data: Data = None, scoring: Scoring = None,
     episodes: Episodes = EPISODES,
     conditions: Annotated[str | None, typer.Option(help="Of real, blank_images, shuffled_images, text_only.")] = None,
     seed: Seed = 0,
     beams: Annotated[int, typer.Option(min=1, max=32, help="Beams of a generated answer; the paper has 3.")] = 1,
     orders: Annotated[int, typer.Option(min=1, max=64, help="Average over orders of examples; by rank.")] = 1,
-    rices: Rices = False,
-    zero_shot_texts: Texts = 0,
+    rices: Rices = False, zero_shot_texts: Texts = 0,
     per_token: Annotated[
         bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")
     ] = False,
-    device: Device = "auto",
-    json: Json = None,
-) -> None:
+    device: Device = "auto", json: Json = None,
+) -> None:  # fmt: skip
     """Score a run on a task, beside its controls."""
-    from minilmm.evaluation.tasks import CONDITIONS, Settings
-
     made: dict[str, Any] = {"repeats": repeats, "induction": induction, "names": names, "split": split}
     how: dict[str, Any] = {"beams": beams, "orders": orders, "rices": rices, "zero_shot_texts": zero_shot_texts,
                            "per_token": per_token}  # fmt: skip
@@ -200,11 +186,8 @@ def evaluate_run(
     listed = conditions.split(",") if conditions is not None else CONDITIONS
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in listed))
     check_json(json)
-    where = device_named(device)
-    from minilmm.evaluation.fewshot import Request
-
     request = Request(numbers, Settings(ways=ways or 2, **made), episodes, under, scoring, seed, **how)
-    result = measure(run, task, request, real, data, where)
+    result = measure(run, task, request, real, data, device_named(device))
     console = out_console(quiet=json == "-")
     console.print(table(result))
     console.print(footnote(result), style="dim")
@@ -214,7 +197,6 @@ def evaluate_run(
 def measure(run: str, task: str, request: Request, real: bool, data: str | None, device: str) -> dict[str, Any]:
     """Load the run and measure it. ValueError where --data is not for it."""
     from minilmm.checkpoints.saving import load
-    from minilmm.evaluation.tasks import task_named
 
     from . import real as between
 
@@ -222,7 +204,7 @@ def measure(run: str, task: str, request: Request, real: bool, data: str | None,
         return between.measured(run, task, data, request, device)
     if data is not None:
         raise ValueError(f"--data {data}: {run} knows the mini-world alone: leave --data out, or name a real run")
-    known = None if task in VISION_TASKS else task_named(task)  # a bad folder shows before anything is loaded
+    known = None if task in VISION_TASKS else tasks.task_named(task)  # a bad folder shows before anything is loaded
     model, _ = load(of_the_mini_world(run), device)
     if known is None:
         return see(run, model, task, request.episodes, request.seed, device)
@@ -231,19 +213,11 @@ def measure(run: str, task: str, request: Request, real: bool, data: str | None,
 
 def curve(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or shipped checkpoints.")],
-    task: Task,
-    shots: Shots = None,
-    ways: Ways = None,
-    names: Names = "nonsense",
-    split: Split = "held-out",
-    data: Data = None,
-    scoring: Scoring = None,
-    episodes: Episodes = EPISODES,
+    task: Task, shots: Shots = None, ways: Ways = None, names: Names = "nonsense", split: Split = "held-out",
+    data: Data = None, scoring: Scoring = None, episodes: Episodes = EPISODES,
     out: Annotated[Path, typer.Option("--out", help="The figure; .png, .pdf or .svg.")] = Path("curve.png"),
-    seed: Seed = 0,
-    device: Device = "auto",
-    json: Json = None,
-) -> None:
+    seed: Seed = 0, device: Device = "auto", json: Json = None,
+) -> None:  # fmt: skip
     """Few-shot curves of several runs in one figure, with the controls of the first."""
     if task in VISION_TASKS:
         raise ValueError(f"{task}: has no shots, hence no curve: use minilmm eval")
@@ -253,8 +227,6 @@ def curve(
     check_json(json)
     where = device_named(device)
     from minilmm import plots
-    from minilmm.evaluation.fewshot import Request
-    from minilmm.evaluation.tasks import CONDITIONS, Settings
 
     settings = Settings(ways=ways or 2, names=names, split=split)
     console, results, series = out_console(quiet=json == "-"), [], []

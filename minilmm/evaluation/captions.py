@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from minilmm.world.vocabulary import COLOURS, NUMBERS, SHAPES, SIZES, TEXTURES
 
 NGRAMS, SIGMA = 4, 6.0
+Gram = tuple[str, ...]
 Facts = set[tuple[str, ...]]
 
 
-def ngrams(text: str) -> Counter[tuple[str, ...]]:
+def ngrams(text: str) -> Counter[Gram]:
     """How often each run of one to four words occurs."""
     words = text.split()
     return Counter(tuple(words[i : i + n]) for n in range(1, NGRAMS + 1) for i in range(len(words) - n + 1))
@@ -38,24 +39,22 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[floa
     documents = Counter(gram for texts in counted for gram in set().union(*texts))
     total = math.log(len(references))
 
-    def vectors(counts: Counter) -> tuple[list[dict], list[float], int]:
-        weights: list[dict] = [{} for _ in range(NGRAMS)]
-        for gram, count in counts.items():
-            weights[len(gram) - 1][gram] = count * (total - math.log(max(1.0, documents[gram])))
-        norms = [math.sqrt(sum(w * w for w in part.values())) for part in weights]
+    def weigh(counts: Counter[Gram]) -> tuple[dict[Gram, float], list[float], int]:
+        """The weight of each n-gram, the length of the vector of each n, and how many words there are, less one."""
+        weights = {gram: count * (total - math.log(max(1.0, documents[gram]))) for gram, count in counts.items()}
+        norms = [math.sqrt(sum(w * w for gram, w in weights.items() if len(gram) == n)) for n in range(1, NGRAMS + 1)]
         return weights, norms, sum(count for gram, count in counts.items() if len(gram) == 2)
 
-    def alike(one: tuple, other: tuple) -> float:
-        (a, norm_a, length_a), (b, norm_b, length_b) = one, other
+    def similarity(one: Counter[Gram], other: Counter[Gram]) -> float:
+        (a, norms_a, length_a), (b, norms_b, length_b) = weigh(one), weigh(other)
         penalty, score = math.exp(-((length_a - length_b) ** 2) / (2 * SIGMA**2)), 0.0
-        for n in range(NGRAMS):
-            product = sum(min(w, b[n].get(gram, 0.0)) * b[n].get(gram, 0.0) for gram, w in a[n].items())
-            if norm_a[n] and norm_b[n]:
-                score += product / (norm_a[n] * norm_b[n]) * penalty
+        for n, norm in enumerate((x * y for x, y in zip(norms_a, norms_b, strict=True)), start=1):
+            shared = sum(min(w, b[gram]) * b[gram] for gram, w in a.items() if len(gram) == n and gram in b)
+            score += shared / norm * penalty if norm else 0.0
         return score / NGRAMS
 
     return [
-        10 * sum(alike(vectors(ngrams(text)), vectors(other)) for other in texts) / len(texts)
+        10 * sum(similarity(ngrams(text), other) for other in texts) / len(texts)
         for text, texts in zip(said, counted, strict=True)
     ]
 
@@ -95,6 +94,6 @@ def facts(text: str) -> Facts:
 
 def scene_f1(said: str, references: Sequence[str]) -> float:
     """F1 of what a caption says against what its references say together, 0 to 1 (after SPICE, Anderson 2016)."""
-    told, true = facts(said), set().union(*map(facts, references))
-    right = len(told & true)
-    return 2 * right / (len(told) + len(true)) if right else 0.0
+    stated, true = facts(said), set().union(*map(facts, references))
+    right = len(stated & true)
+    return 2 * right / (len(stated) + len(true)) if right else 0.0

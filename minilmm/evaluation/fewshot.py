@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.prompts import fork, prompts, reorder
-from minilmm.evaluation.request import Request, Score
+from minilmm.evaluation.request import Request
 from minilmm.evaluation.rices import Pool
 from minilmm.evaluation.scoring import METRICS, SCORERS, right
 from minilmm.evaluation.statistics import bootstrap_interval
@@ -64,16 +64,14 @@ class Evaluation:
         orders = [(episodes, media)]
         if self.request.orders > 1:
             orders = [reorder(episodes, media, generator) for _ in range(self.request.orders)]
-        asked = [
-            (prompts(drawn, seen, condition, generator, texts_only, self.tokenizer)[:count], drawn[:count])
-            for drawn, seen in orders
-        ]
+        given = (condition, generator, texts_only, self.tokenizer)
+        asked = [(prompts(drawn, seen, *given)[:count], drawn[:count]) for drawn, seen in orders]
         answers = SCORERS[self.scoring](self.model, asked, self.tokenizer, self.request)
         self.report(count)
         return answers
 
-    def scores(self, shots: int) -> tuple[list[Score], float]:
-        """Scores at a number of shots, and the accuracy of chance where candidates are ranked."""
+    def rows(self, shots: int) -> tuple[list[dict[str, Any]], float]:
+        """A row per condition and metric, and the accuracy of chance where candidates are ranked."""
         request, task, settings = self.request, self.task, replace(self.request.settings, shots=shots)
         texts_only = shots == 0 and request.zero_shot_texts > 0
         if texts_only:
@@ -89,54 +87,48 @@ class Evaluation:
             asked.append(replace(episodes, pictures=torch.empty(0))[:count])
             options = (episodes.candidates[..., 0] != ABSENT).sum(1)
             chances.append((right(episodes).sum(1).double() / options).mean().item())
-        if task.prior is not None:
-            prior = task.prior(settings, self.scoring)
-        else:
-            prior = most_common_prior(task, settings, self.device)
-        ideal = task.ideal(shots) if task.ideal is not None else None
-        scores = []
+        own = task.prior(settings, self.scoring) if task.prior is not None else None
+        known = {"prior": round(most_common_prior(task, settings, self.device) if own is None else own, 4)}
+        known |= {"ideal": round(task.ideal(shots), 4)} if task.ideal is not None else {}
+        group, rows = torch.cat([episodes.group for episodes in asked]).cpu(), []
         for condition in request.conditions:
             for metric, values in METRICS[self.scoring](answers[condition], asked, self.tokenizer).items():
-                interval = bootstrap_interval(values, seed=request.seed)
-                scores.append(Score(shots, condition, metric, *interval, prior, ideal, by_kind(values, asked)))
-        return scores, round(sum(chances) / len(chances), 4) if self.scoring == "rank" else 0.0
-
-
-def by_kind(values: list[float], asked: list[Episodes]) -> dict[str, float] | None:
-    """The mean of each kind of question that occurs; None where a task has no kinds."""
-    group, scores = torch.cat([episodes.group for episodes in asked]).cpu(), torch.tensor(values)
-    kinds = {name: scores[group == g] for g, name in enumerate(asked[0].kinds)}
-    return {name: round(float(own.mean()), 3) for name, own in kinds.items() if len(own)} or None
+                value, low, high = (round(x, 4) for x in bootstrap_interval(values, seed=request.seed))
+                row = {
+                    "shots": shots,
+                    "condition": condition,
+                    "metric": metric,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                }
+                kinds = {name: torch.tensor(values)[group == g] for g, name in enumerate(asked[0].kinds)}
+                means = {name: round(float(scores.mean()), 3) for name, scores in kinds.items() if len(scores)}
+                rows.append(row | known | ({"by_kind": means} if means else {}))
+        return rows, round(sum(chances) / len(chances), 4) if self.scoring == "rank" else 0.0
 
 
 @torch.no_grad()
 def evaluate(
-    model: MultimodalLM,
-    task: str | Task,
-    request: Request | None = None,
-    *,
-    device: torch.device | str = "cpu",
+    model: MultimodalLM, task: str | Task, request: Request | None = None, *, device: torch.device | str = "cpu",
     report: Callable[[int], None] = lambda count: None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Score a model on a task at several numbers of shots, under every condition: the object that `eval --json` prints.
 
-    Its rows are those of `Score`, with intervals by bootstrap over episodes. task: a task, or its name (`task_named`).
-    report: is told how many episodes were scored, after each block and condition. ValueError for what cannot be
-    measured.
+    rows: {"shots", "condition", "metric", "value", "low", "high", "prior", "ideal"?, "by_kind"?}, intervals by
+    bootstrap over episodes. task: a task, or its name (`task_named`). report: is told how many episodes were scored,
+    after each block and condition. ValueError for what cannot be measured.
     """
     start, request = time.perf_counter(), request or Request()
     task = task_named(task) if isinstance(task, str) else task
     request.check(task, model.sees)
-    shots, scoring, config = (
-        request.shots or task.shots,
-        request.scoring or task.scorings[0],
-        getattr(model, "config", None),
-    )
+    shots, scoring = request.shots or task.shots, request.scoring or task.scorings[0]
+    config = getattr(model, "config", None)
     size = config.vision.resolution if model.sees and config is not None else SIZE
     pool = Pool(model, task, request.settings, request.seed, size, device) if request.rices else None
     words = task.tokenizer or world_tokenizer()
-    results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).scores(k) for k in shots]
-    rows = [score.row() for scores, _ in results for score in scores]
+    results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).rows(k) for k in shots]
+    rows = [row for rows, _ in results for row in rows]
     settings = asdict(request.settings)
     for name in ("shots",) if task.per_class else ("shots", "ways", "repeats", "induction", "names"):
         del settings[name]
@@ -144,12 +136,6 @@ def evaluate(
     how = fields(Request)[6:]  # from beams on
     settings |= {f.name: value for f in how if (value := getattr(request, f.name)) != f.default}
     settings["inner_shots" if task.per_class else "examples"] = list(shots)
-    return {
-        "task": task.name,
-        "settings": settings,
-        "chance": round(sum(chance for _, chance in results) / len(results), 4),
-        "prior": max(row["prior"] for row in rows),
-        "rows": rows,
-        "seconds": round(time.perf_counter() - start, 2),
-        "device": str(device),
-    }
+    chance, prior = sum(chance for _, chance in results) / len(results), max(row["prior"] for row in rows)
+    return {"task": task.name, "settings": settings, "chance": round(chance, 4), "prior": prior, "rows": rows,
+            "seconds": round(time.perf_counter() - start, 2), "device": str(device)}  # fmt: skip

@@ -27,13 +27,9 @@ def shuffle_across(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def prompts(
-    episodes: Episodes,
-    media: Tensor | None,
-    condition: str,
-    generator: torch.Generator,
-    texts_only: bool = False,
+    episodes: Episodes, media: Tensor | None, condition: str, generator: torch.Generator, texts_only: bool = False,
     tokenizer: Tokenizer | None = None,
-) -> Batch:
+) -> Batch:  # fmt: skip
     """Episodes as a batch of prompts, under a condition. media (B, n + 1, T, C, H, W), or None for a text LM.
 
     texts_only: the demonstrations lose their pictures whatever the condition, as in Flamingo's prompt for zero shots.

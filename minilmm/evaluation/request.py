@@ -1,16 +1,15 @@
-"""What is asked of a model, and what came of it."""
+"""What is asked of a model on a task."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from minilmm.evaluation.tasks import CONDITIONS, Settings, Task
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a model on a task. From beams on, as Flamingo's evaluations do it (appendix A.2)."""
+    """What is asked; from beams on, as Flamingo's evaluations do it (appendix A.2)."""
 
     shots: tuple[int, ...] | None = None  # at which numbers of shots; None: the task's own
     settings: Settings = field(default_factory=Settings)  # how episodes are made
@@ -36,23 +35,3 @@ class Request:
             raise ValueError(f"rices: {task.name} has no pool to choose from, or the model no eyes: use vqa or caption")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
             raise ValueError("orders, per token: are of log-likelihoods, which needs scoring by rank")
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a model did at one number of shots, under one condition, by one metric."""
-
-    shots: int
-    condition: str
-    metric: str
-    value: float
-    low: float  # the 95 % interval
-    high: float
-    prior: float  # of the best guess without pictures
-    ideal: float | None  # of the ideal observer
-    by_kind: dict[str, float] | None  # per kind of question
-
-    def row(self) -> dict[str, Any]:
-        """As JSON, rounded; without what is None."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in given.items()}

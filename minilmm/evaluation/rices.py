@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.evaluation.tasks import Settings, Task
-from minilmm.evaluation.tasks.episodes import Episodes, as_wide
+from minilmm.evaluation.tasks.episodes import Episodes, same_width
 from minilmm.world.grammar import ABSENT, compact, join
 
 POOL = 1000
@@ -39,15 +39,11 @@ def demonstrate(queries: Episodes, pool: Episodes, chosen: Tensor, pixels: Tenso
     pixels (P + B, 3, R, R): the pool's pictures, then the queries'.
     """
     B, k = chosen.shape
-    whole, asked = as_wide(compact(join(pool.texts[:, -1], pool.answers)), queries.texts[:, -1])  # (P, K), (B, K)
+    whole, asked = same_width(compact(join(pool.texts[:, -1], pool.answers)), queries.texts[:, -1])  # (P, K), (B, K)
     place = torch.arange(B, device=chosen.device)[:, None] + len(pool)
-    return replace(
-        queries,
-        pictures=pixels,
-        source=torch.cat([chosen, place], 1),
-        texts=torch.cat([whole[chosen], asked[:, None]], 1),
-        descriptions=torch.full((B, k + 1, 1), ABSENT, device=chosen.device),
-    )
+    texts, source = torch.cat([whole[chosen], asked[:, None]], 1), torch.cat([chosen, place], 1)
+    nothing = torch.full((B, k + 1, 1), ABSENT, device=chosen.device)
+    return replace(queries, pictures=pixels, source=source, texts=texts, descriptions=nothing)
 
 
 class Pool:

@@ -252,7 +252,7 @@ def train(
 
 
 def within(job: Job, minutes: float) -> Job:
-    """The job with as many steps as fit into the minutes that are left, at least one; timed on a few that are undone."""
+    """The job with as many steps as fit into the minutes left, at least one; timed on a few that are undone."""
     kept = [p.detach().clone() for p in job.parameters]
     o, optimizer, times = job.recipe.optimisation, job.optimizer(), []
     job.model.train()

@@ -377,7 +377,10 @@ def test_the_commands(world, options, tmp_path, capsys):
     for bad, told in (
         (["eval", run, "--task", "retrieval"], "retrieval is for stage 1"),
         (["eval", run, "--task", "vqa"], "there are naming, caption and retrieval"),
-        (["eval", run, "--task", "caption", "--scoring", "rank"], "caption is scored by generate"),
+        (
+            ["eval", run, "--task", "caption", "--scoring", "rank"],
+            "'rank' for caption: choose generate",
+        ),
         (["eval", run, "--task", "naming", "--data", "emojis"], "emoji or photographs"),
         (["show", "gates", run], "do not know the mini-world"),
         (["trace", "frozen", "--run", run], "do not know the mini-world"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, as_wide, pairs_of
+from minilmm.evaluation.tasks.episodes import Episodes, pairs_of, same_width
 from minilmm.world.grammar import ABSENT, REGISTERS, caption, compact, describe
 from minilmm.world.random import integers
 from minilmm.world.scenes import sample_scenes
@@ -24,4 +24,4 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
     query = scenes[torch.arange(batch, device=generator.device) * m + settings.shots]
     references = [caption(query, generator, register=r) for r in range(REGISTERS)]
     descriptions = describe(scenes).view(batch, m, -1)
-    return Episodes.of(scenes, texts, torch.stack(as_wide(*references), 1), descriptions=descriptions)
+    return Episodes.of(scenes, texts, torch.stack(same_width(*references), 1), descriptions=descriptions)

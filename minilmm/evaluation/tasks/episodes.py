@@ -135,13 +135,13 @@ def table(phrases: Sequence[str], tokenizer: Tokenizer) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=ABSENT)
 
 
-def as_wide(*phrases: Tensor) -> list[Tensor]:
+def same_width(*phrases: Tensor) -> list[Tensor]:
     """Phrases (..., K) of several lengths, padded with absent words to the longest."""
     width = max(phrase.shape[-1] for phrase in phrases)
     return [F.pad(phrase, (0, width - phrase.shape[-1]), value=ABSENT) for phrase in phrases]
 
 
-def joined(*phrases: Tensor) -> Tensor:
+def concatenate(*phrases: Tensor) -> Tensor:
     """Phrases (B, m, K) and words that all share (K,) side by side, absent words last: (B, m, K')."""
     B, m, _ = next(p for p in phrases if p.dim() == 3).shape
     device = next(p for p in phrases if p.dim() == 3).device

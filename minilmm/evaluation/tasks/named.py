@@ -8,7 +8,7 @@ import torch
 
 from minilmm.data.named import Form, Named, alike, shown, unlike
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, joined, table
+from minilmm.evaluation.tasks.episodes import Episodes, concatenate, table
 from minilmm.evaluation.tasks.naming import lay_out
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.exemplars import arrange
@@ -63,7 +63,8 @@ def _sampler(data: Named, tokenizer: Tokenizer, form: Form, captions: bool) -> S
         row = things.gather(1, owner)
         assert bool((data.held_out[row.cpu()] == (settings.split == "held-out")).all()), "a thing of another split"
         assert V == 1 or not bool((vendor[:, :-1] == asked).any()), "a demonstration by the query's vendor"
-        pictures, descriptions = shown(data, vendor, row, generator).flatten(0, 1), joined(real.to(device)[row], stop)
+        pictures = shown(data, vendor, row, generator).flatten(0, 1)
+        descriptions = concatenate(real.to(device)[row], stop)
         listed = said if settings.induction and not captions else None
         return lay_out(pictures, descriptions, order, owner, said, parts, tokenizer, listed)
 

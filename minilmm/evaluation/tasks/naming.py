@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Pictures, joined, names_of, pairs_of
+from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Pictures, concatenate, names_of, pairs_of
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.exemplars import arrange
 from minilmm.world.grammar import ABSENT, describe, join, word
@@ -102,7 +102,7 @@ def lay_out(
     def of_each(rows: Tensor, place: Tensor) -> Tensor:  # (B, X, K), (B, n + 1) -> (B, n + 1, K)
         return rows.gather(1, place[..., None].expand(-1, -1, rows.shape[-1]))
 
-    texts = joined(after, of_each(names, label.gather(1, index)), end, before)
+    texts = concatenate(after, of_each(names, label.gather(1, index)), end, before)
     texts[:, -1] = ABSENT
     texts[:, -1, : len(after)] = after
     first = before.expand(batch, -1)
@@ -110,5 +110,5 @@ def lay_out(
         said = [part for w in range(listed.shape[1]) for part in (between, listed[:, w])][1:]
         first = join(opening, *said, stop, before)
     source = index + (torch.arange(batch, device=label.device) * M)[:, None]
-    return Episodes.of(pictures, texts, joined(names, end), target=label[:, -1], source=source, first=first,
+    return Episodes.of(pictures, texts, concatenate(names, end), target=label[:, -1], source=source, first=first,
                        descriptions=of_each(descriptions, index))  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, Stored, as_wide, joined, names_of, pairs_of, table
+from minilmm.evaluation.tasks.episodes import Episodes, Stored, concatenate, names_of, pairs_of, same_width, table
 from minilmm.interface.tokenizer import EOC
 from minilmm.world.grammar import ABSENT, describe, join
 from minilmm.world.questions import (
@@ -88,7 +88,7 @@ def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> E
         return torch.cat([first, last], 1)
 
     candidates, target = _candidates(_options([ANSWERS[name] for name in ATTRIBUTES], kind), answer)
-    texts = torch.cat(as_wide(named, asked[:, None]), 1)
+    texts = torch.cat(same_width(named, asked[:, None]), 1)
     return Episodes.of(seen, texts, candidates, target=target, source=of_each(index), group=kind, kinds=ATTRIBUTES,
                        descriptions=of_each(describe(seen)))  # fmt: skip
 
@@ -116,7 +116,7 @@ def _options(answers: list[list[str]], kind: Tensor) -> Tensor:
 
 def _candidates(options: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
     """Continuations (B, C, 3) "word . <EOC>" and which one is the answer's, (B,)."""
-    candidates = joined(options[..., None], ids(".", EOC)).masked_fill((options == ABSENT)[..., None], ABSENT)
+    candidates = concatenate(options[..., None], ids(".", EOC)).masked_fill((options == ABSENT)[..., None], ABSENT)
     return candidates, (options == answer).int().argmax(1)
 
 
