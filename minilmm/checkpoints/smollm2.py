@@ -121,7 +121,7 @@ def rename(name: str, values: Tensor, config: LMConfig) -> tuple[str, Tensor]:
     llama.cpp turns neighbouring pairs where Llama turns the two halves, so the rows of Q and K are stored in another
     order, which is undone. Matrices are rounded to half precision.
     """
-    *block, part, end = name.split(".")  # ["blk", "3"] or nothing
+    *block, part, end = name.split(".")  # ["blk", "3"] or []
     if part in ("attn_q", "attn_k"):
         heads = config.heads if part == "attn_q" else config.kv_heads
         values = values.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
