@@ -96,8 +96,8 @@ def read_gguf(path: Path) -> tuple[LMConfig, dict[str, Tensor], str]:
     except AssetError:
         raise
     except (ValueError, KeyError, IndexError, OSError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path}: no whole GGUF file of a Llama ({told}): get it again") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AssetError(f"{path}: no whole GGUF file of a Llama ({reason}): get it again") from None
     return config, state, tokenizer_json(fields)
 
 
