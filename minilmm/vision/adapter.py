@@ -34,12 +34,11 @@ class BorrowedEncoder(nn.Module):
         for name, values in zip(("mean", "std"), normal, strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         # Shapes are asked for on the meta device, which computes nothing.
-        state = {name: tensor.to("meta") for name, tensor in model.state_dict(keep_vars=True).items()}
-        state |= {name: buffer.to("meta") for name, buffer in model.named_buffers()}
+        state = {**self.state_dict(keep_vars=True), **dict(self.named_buffers())}
+        blank = torch.zeros(1, 3, resolution, resolution, device="meta")
         with torch.no_grad():
-            blank = torch.zeros(1, 3, resolution, resolution, device="meta", dtype=next(model.parameters()).dtype)
-            shape = functional_call(_Read(self), {f"model.{k}": v for k, v in state.items()}, (blank,)).shape
-        self.positions, self.width = int(shape[1]), int(shape[2])
+            features = functional_call(self, {name: tensor.to("meta") for name, tensor in state.items()}, (blank,))
+        self.positions, self.width = features.shape[1:]
         patch = getattr(getattr(model, "config", model), "patch_size", None)
         patch = patch[0] if isinstance(patch, list | tuple) else patch
         named = any(name.endswith(CLASS_TOKENS) for name, _ in model.named_parameters())
@@ -61,51 +60,36 @@ class BorrowedEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(M, 3, H, W) -> (M, S, D)."""
-        return read(self.model, self.normalised(images).to(next(self.model.parameters()).dtype), self.layer)
+        model: Any = self.model
+        pixels = self.normalised(images).to(next(model.parameters()).dtype)
+        if not hasattr(model, "config"):  # of torchvision
+            kept: list[Tensor] = []
+            grid = model.get_submodule(next(name for name in INSIDE if hasattr(model, name)))
+            hook = grid.register_forward_hook(lambda module, inputs, output: kept.append(output))
+            try:
+                model(pixels)
+            finally:
+                hook.remove()
+            out = kept[0]
+        elif self.layer is None:
+            out = model(pixel_values=pixels).last_hidden_state
+        else:
+            out = model(pixel_values=pixels, output_hidden_states=True).hidden_states[self.layer]
+        return out.flatten(2).transpose(1, 2) if out.ndim == 4 else out  # convolutional grids are (M, D, h, w)
 
     def pool(self, features: Tensor) -> Tensor:
         """The class token where there is one, else the mean over the grid, standardised: (M, S, D) -> (M, D)."""
         return F.layer_norm(features[:, 0] if self.before else features.mean(1), (self.width,))
 
 
-class _Read(nn.Module):
-    """`read` as a module, for `functional_call`."""
-
-    def __init__(self, encoder: BorrowedEncoder):
-        super().__init__()
-        self.model, self.layer = encoder.model, encoder.layer
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return read(self.model, pixels, self.layer)
-
-
-def read(model: Any, pixels: Tensor, layer: int | None) -> Tensor:
-    """Normalised pictures (M, 3, R, R) -> (M, S, D), of a model of transformers or of torchvision."""
-    if not hasattr(model, "config"):
-        kept: list[Tensor] = []
-        inside = model.get_submodule(next(name for name in INSIDE if hasattr(model, name)))
-        hook = inside.register_forward_hook(lambda module, inputs, output: kept.append(output))
-        try:
-            model(pixels)
-        finally:
-            hook.remove()
-        out = kept[0]
-    elif layer is None:
-        out = model(pixel_values=pixels).last_hidden_state
-    else:
-        out = model(pixel_values=pixels, output_hidden_states=True).hidden_states[layer]
-    return out.flatten(2).transpose(1, 2) if out.ndim == 4 else out  # convolutional grids are (M, D, h, w)
-
-
 def transformers_encoder(model: Any, normal: Normal | None = None, layer: int | None = None) -> BorrowedEncoder:
-    """A model of transformers that sees (CLIP, SigLIP, DINOv2, ViT, ...) as an encoder; of a dual one its eyes.
+    """A model of transformers that sees (CLIP, SigLIP, DINOv2, ViT, ...) as an encoder; of a dual one its vision half.
 
     normal: mean and standard deviation per channel; its family's unless given. ValueError where it takes no pictures,
     or the layer is not there.
     """
-    family = model.config.model_type
-    eyes = getattr(model, "vision_model", model)
-    c = eyes.config
+    family, encoder = model.config.model_type, getattr(model, "vision_model", model)
+    c = encoder.config
     size = getattr(c, "image_size", 224)
     size = size[0] if isinstance(size, list | tuple) else size
     if not hasattr(c, "num_channels") and not hasattr(c, "patch_size"):
@@ -117,7 +101,7 @@ def transformers_encoder(model: Any, normal: Normal | None = None, layer: int | 
         normal = next((n for start, n in NORMALS.items() if family.replace("_", "").startswith(start)), HALF)
     if layer is None and family.startswith("clip"):
         layer = -2
-    return BorrowedEncoder(eyes, size, normal, layer)
+    return BorrowedEncoder(encoder, size, normal, layer)
 
 
 def torchvision_encoder(name: str, weights: str | None = "DEFAULT") -> BorrowedEncoder:

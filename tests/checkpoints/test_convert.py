@@ -303,6 +303,11 @@ def test_ask_speaks_as_transformers_does(name, saved, tmp_path, capsys):
     said = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6, **more)
     said = said[0] if name == "flan-t5" else said[0, ids.shape[1] :]
     assert words.decode(said, skip_special_tokens=True).strip() == answer
+    assert opened.reader.encode("a cat") == [9, 11, opened.reader.stop[0]]
+    assert main([*asked, "--choices", "a cat,dog"]) == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert {" ".join(row[:-1]) for row in told} == {"a cat", "dog"}
+    assert sum(float(row[-1]) for row in told) == pytest.approx(1, abs=2e-3)
 
 
 def test_prompts_are_written_as_each_family_writes_them(saved, tmp_path):

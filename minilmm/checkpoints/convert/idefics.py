@@ -8,6 +8,7 @@ resampler; norms of queries and keys per head; heads whose widths do not add up 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,15 +84,14 @@ def refuse(c: Any) -> None:
         raise CheckpointError(f"{c.num_hidden_layers} layers, one in {c.cross_layer_interval} gated: do not divide")
 
 
-def cross_attention(width: int, context: int, heads: int, head: int, norms: tuple[nn.Module, ...]) -> CrossAttention:
-    """Ours with heads of any width, and the norms of queries and keys where there are any."""
+def cross_attention(width: int, context: int, heads: int, head: int, norm: Any) -> CrossAttention:
+    """Ours with heads of any width, and a norm of queries and keys per head where there is one."""
     attention = CrossAttention(width, context, 1)
-    attention.heads = heads
+    attention.heads, attention.o_proj = heads, nn.Linear(heads * head, width, bias=False)
     for name, inputs in (("q_proj", width), ("k_proj", context), ("v_proj", context)):
-        setattr(attention, name, nn.Linear(inputs, heads * head, bias=False))
-    attention.o_proj = nn.Linear(heads * head, width, bias=False)
-    for name, norm in zip(("q_proj", "k_proj"), norms, strict=False):
-        setattr(attention, name, nn.Sequential(getattr(attention, name), HeadNorm(heads, norm)))
+        proj = nn.Linear(inputs, heads * head, bias=False)
+        plain = norm is None or name == "v_proj"
+        setattr(attention, name, proj if plain else nn.Sequential(proj, HeadNorm(heads, norm())))
     return attention
 
 
@@ -99,20 +99,18 @@ def resample_as_idefics(resampler: PerceiverResampler, width: int, p: Any) -> No
     """Puts Idefics' attention and its ReLU into a resampler; pictures only, so that times add nothing."""
     del resampler.time_embeddings
     resampler.register_buffer("time_embeddings", torch.zeros(1, width), persistent=False)
-    for i, parts in enumerate(resampler.ffw):
-        ffw: Any = parts
-        ffw[2] = nn.ReLU()
-        normed = p.qk_layer_norms_perceiver
-        norms = tuple(nn.LayerNorm(p.resampler_head_dim) for _ in range(2 if normed else 0))
-        resampler.attention[i] = cross_attention(width, width, p.resampler_n_heads, p.resampler_head_dim, norms)
+    norm = partial(nn.LayerNorm, p.resampler_head_dim) if p.qk_layer_norms_perceiver else None
+    for i, ffw in enumerate(resampler.ffw):
+        ffw[2] = nn.ReLU()  # type: ignore[index,operator]
+        resampler.attention[i] = cross_attention(width, width, p.resampler_n_heads, p.resampler_head_dim, norm)
 
 
 def gated(c: Any) -> UngatedText:
     """A gated layer with Idefics' norms, its SwiGLU and its gates, one per layer or one per channel."""
     width, heads, context = c.hidden_size, c.num_attention_heads, c.vision_config.embed_dim
     layer = UngatedText(width, context, heads)
-    norms = tuple(nn.RMSNorm(width // heads, c.rms_norm_eps) for _ in range(2 if c.qk_layer_norms else 0))
-    layer.attention = cross_attention(width, context, heads, width // heads, norms)
+    norm = partial(nn.RMSNorm, width // heads, c.rms_norm_eps) if c.qk_layer_norms else None
+    layer.attention = cross_attention(width, context, heads, width // heads, norm)
     layer.norm = nn.RMSNorm(width, c.rms_norm_eps)  # type: ignore[assignment]
     layer.ffw = nn.Sequential(nn.RMSNorm(width, c.rms_norm_eps), SwiGLU(width, c.intermediate_size))
     if c.alpha_type == "vector":

@@ -22,9 +22,8 @@ from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.nn.qformer import QFormerConfig
 from minilmm.vision.adapter import CLIP
 
-STAGE_2, STAGE_1, IDEFICS = (
-    "Blip2ForConditionalGeneration", "Blip2ForImageTextRetrieval", "IdeficsForVisionText2Text"
-)  # fmt: skip
+STAGE_1, STAGE_2 = "Blip2ForImageTextRetrieval", "Blip2ForConditionalGeneration"
+IDEFICS = "IdeficsForVisionText2Text"
 KINDS = {STAGE_2: "blip2-converted", STAGE_1: "blip2-stage1-converted", IDEFICS: "idefics-converted"}
 FAMILIES = {"blip-2": STAGE_2, "idefics": IDEFICS}  # where a config.json names no architecture
 RANDOM = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_")
@@ -181,10 +180,8 @@ def language_model(c: Any, tied: bool) -> TransformersLM | TransformersT5 | Enco
         if tied:
             own.lm_head.weight = own.embed_tokens.weight
         return own
-    adapter, auto = (
-        (TransformersT5, AutoModelForSeq2SeqLM) if c.is_encoder_decoder else (TransformersLM, AutoModelForCausalLM)
-    )
-    lm = adapter(auto.from_config(c, dtype=torch.float32))
+    auto: Any = AutoModelForSeq2SeqLM if c.is_encoder_decoder else AutoModelForCausalLM
+    lm = (TransformersT5 if c.is_encoder_decoder else TransformersLM)(auto.from_config(c, dtype=torch.float32))
     if lm.tied and not tied:
         # The configuration says tied, the checkpoint has two matrices, and transformers believes the checkpoint.
         head: Any = lm.model.get_output_embeddings()

@@ -105,8 +105,8 @@ def check(shards: Shards, pairs: Pairs, names: dict[str, list[str]], theirs: nn.
             raise CheckpointError(f"{folder}: {name} is missing from the weights: download the checkpoint again")
         found, expected = shards.shape(at), tuple(state[name].shape)
         if found != expected:
-            told = f"{at} is {found}, but config.json makes it {expected}"
-            raise CheckpointError(f"{folder}: {told}: the weights belong to another configuration")
+            differs = f"{at} is {found}, but config.json makes it {expected}"
+            raise CheckpointError(f"{folder}: {differs}: the weights belong to another configuration")
         stored[name] = at
     needless = (BUFFERS, *(getattr(theirs, "_keys_to_ignore_on_load_unexpected", None) or ()))
     known = {*names, *stored.values()}
