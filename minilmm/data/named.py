@@ -113,7 +113,7 @@ def look(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -
 
 
 def batched(documents: list[Document], features: Tensor | None, tokenizer: Tokenizer, device: torch.device) -> Batch:
-    """Documents to train on, with the features of their pictures, if there are any. ValueError for one without labels."""
+    """Documents to train on, with the features of their pictures, if any. ValueError where no word is to be learned."""
     batch = collate(documents, tokenizer)
     if not bool(batch.loss_mask.any()):
         raise ValueError("every label of the batch is masked: nothing to learn from")
@@ -242,7 +242,7 @@ def pairs(data: Named, split: str, vendor: str) -> tuple[Tensor, list[str]]:
 
 
 def name_texts(names: Sequence[str], tokenizer: Tokenizer, context: int) -> Tensor:
-    """ "[CLS] alarm clock <EOC>", as BLIP-2's first stage reads it: (N, L) ids, padded with 0, cut behind the context."""
+    """ "[CLS] alarm clock <EOC>", as BLIP-2's first stage reads it: (N, L) ids, 0 pads, cut behind the context."""
     rows = [[tokenizer.bos_token_id, *tokenizer.encode(f"{name} {EOC}")][:context] for name in names]
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
 
