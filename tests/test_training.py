@@ -250,5 +250,5 @@ def test_recipes_of_an_earlier_version_are_read_but_for_those_between_real_model
         assert checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name
         assert not checkpoint.same_recipe(json.dumps(EARLIER[name] | {"seed": 9}), recipe)
     save_file({}, tmp_path / checkpoint.CHECKPOINT, {"recipe": json.dumps(EARLIER["real"])})
-    with pytest.raises(CheckpointError, match="between real models of an earlier version: .* --force"):
+    with pytest.raises(CheckpointError, match=r"between real models of an earlier version: .* --force"):
         commands.unfinished(tmp_path, FlamingoRecipe)

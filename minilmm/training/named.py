@@ -107,8 +107,8 @@ class NamedJob(Job):
 def prepare(
     recipe: BridgeRecipe, kind: str, model: Bridge, tokenizer: Tokenizer, begin: Callable[[Named], None] | None = None
 ) -> NamedJob:
-    """A bridge between real models, ready to train, when its encoder has looked at every training picture: half a minute
-    for emoji on a CPU core. begin: how the bridge begins, from what was seen.
+    """A bridge between real models, ready to train: its encoder looks at every training picture, which for emoji takes
+    half a minute on a CPU core. begin: how the bridge begins, from those features.
     """
     device = next(model.parameters()).device
     data, form = data_named(recipe.data, model.config.vision.resolution), form_of(recipe.data)
@@ -122,7 +122,7 @@ def prepare(
         task = task_named("naming", data, tokenizer, form)
         measured = {}
         for name, settings, shots in (("5way", Settings(ways=5, names="real"), 0), ("2way_nonsense", Settings(), 1)):
-            result = evaluate(model, task, shots=(shots,), settings=settings, episodes=EPISODES, seed=11,
+            result = evaluate(model, task, shots=(shots,), settings=settings, episodes=EPISODES, seed=11,  # type: ignore[arg-type]
                               conditions=("real",), device=device)  # fmt: skip
             measured[f"naming_{name}_{shots}_shots"] = result["rows"][0]["value"]
         return measured
