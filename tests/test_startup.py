@@ -45,6 +45,12 @@ WRONG = [
     "show attention",
     "trace blip2",
     "claims lst",
+    "train frozen --steps x",
+    "train frozen --variant melted",
+    "train frozen --prefix-tokens 3",
+    "train flamingo --mixing merged",
+    "train blip2",
+    "pretrain vision --kind eagle",
     "claims run gating --seeds many",
     "params frozn-nano",
 ]
