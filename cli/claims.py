@@ -99,7 +99,7 @@ def run(
     """Make the runs of a claim that are not recorded yet, then give the verdict."""
     asked = seeds_of(seeds) if seeds is not None else None
     from minilmm.checkpoints.files import held
-    from minilmm.claims import read_results
+    from minilmm.claims import progress, read_results, run_claim
     from minilmm.claims.run import recorded
 
     claim, path = claim_named(name), out / f"{name}.json"
@@ -114,33 +114,26 @@ def run(
                 f"{path}: {others} runs of another recipe: choose another --out, or erase all with --again"
             )
         try:
-            fill(claim, out, chosen, jobs, where)
+            done = read_results(out, claim)
+            todo = progress(claim, done, chosen)
+            more = " (--again repeats all)" if done and not todo else ""
+            out_console().print(f"{name}: {len(done)} recorded in {path}, {len(todo)} to make{more}", soft_wrap=True)
+            if todo:
+                with progress_bar() as bar:
+                    task = bar.add_task(name, total=len(todo))
+                    run_claim(claim, out, chosen, jobs=jobs or (cores() if where == "cpu" else 1), device=where,
+                              report=lambda row: bar.advance(task))  # fmt: skip
         except KeyboardInterrupt:
             known = f"{len(recorded(path)) if path.is_file() else 0} runs are recorded in {path}"
             raise Stopped(f"stopped; {known}; continue with: {command_line().replace(' --again', '')}") from None
     show(claim, read_results(out, claim))
 
 
-def fill(claim: Any, out: Path, seeds: tuple[int, ...], jobs: int, device: str) -> None:
-    """Make and record the runs that are missing."""
-    from minilmm.claims import progress, read_results, run_claim
-
-    console, done = out_console(), read_results(out, claim)
-    todo = progress(claim, done, seeds)
-    told = f"{len(done)} recorded in {out / f'{claim.name}.json'}, {len(todo)} to make"
-    console.print(f"{claim.name}: {told}" + (" (--again repeats all)" if done and not todo else ""), soft_wrap=True)
-    if todo:
-        with progress_bar() as bar:
-            task = bar.add_task(claim.name, total=len(todo))
-            run_claim(claim, out, seeds, jobs=jobs or (cores() if device == "cpu" else 1), device=device,
-                      report=lambda row: bar.advance(task))  # fmt: skip
-
-
-def pairs_of(claim: Any, rows: list[dict[str, Any]], arm: Any) -> set[int]:
-    """The seeds of an arm that have a partner: the first arm's in the second, another's in the first."""
+def paired(claim: Any, rows: list[dict[str, Any]], arm: Any) -> list[dict[str, Any]]:
+    """The rows of an arm whose seed has a partner: the first arm's in the second, another's in the first."""
     partner = claim.arms[1] if arm is claim.arms[0] else claim.arms[0]
-    ours, theirs = ({row["seed"] for row in rows if row["arm"] == one.name} for one in (arm, partner))
-    return ours & theirs
+    seeds = {row["seed"] for row in rows if row["arm"] == partner.name}
+    return [row for row in rows if row["arm"] == arm.name and row["seed"] in seeds]
 
 
 def show(claim: Any, rows: list[dict[str, Any]]) -> None:
@@ -154,11 +147,9 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
         here = [row for row in rows if row["seed"] in seeds]
         if not here:
             continue
-        paired = {arm.name: pairs_of(claim, here, arm) for arm in claim.arms}
         view = new_table("arm", "runs", *(m.name.replace("-", " ") for m in claim.measures), "spikes", title=title)
         for arm in claim.arms:
-            mine = [row for row in here if row["arm"] == arm.name and row["seed"] in paired[arm.name]]
-            if mine:
+            if mine := paired(claim, here, arm):
                 means = [sum(r.get("values", {}).get(m.name, 0.0) for r in mine) / len(mine) for m in claim.measures]
                 view.add_row(arm.name, str(len(mine)), *map(share, means), str(sum(r.get("spikes", 0) for r in mine)))
         console.print(view)
@@ -220,5 +211,5 @@ def report(
 
 def paired_values(claim: Any, rows: list[dict[str, Any]], arm: Any) -> list[float]:
     """What an arm is judged by, seed by seed, where the seed has a partner."""
-    seeds = pairs_of(claim, rows, arm)
+    seeds = {row["seed"] for row in paired(claim, rows, arm)}
     return [value for seed, value in sorted(claim.values(rows, arm).items()) if seed in seeds]

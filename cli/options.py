@@ -57,7 +57,7 @@ Steps = next(p.annotation for p in COMMON if p.name == "steps")
 
 
 def options(recipe: type, names: str, *own: inspect.Parameter) -> Callable[[Callable], Callable]:
-    """Gives a command, which takes keywords, the options named: a recipe's, those of all runs, and its own."""
+    """Gives a command, which takes keywords, the options named: the recipe's, those that all runs have, its own."""
     table = {p.name: p for p in (*COMMON, *options_of(recipe), *own)}
 
     def decorate(command: Callable) -> Callable:
@@ -76,22 +76,22 @@ def check_choices(recipe: type, given: dict[str, Any]) -> None:
             chosen(given[field.name], field.metadata["choices"], _flag(field))
 
 
-def check_fit(recipe: type, given: dict[str, Any], real: bool, real_alone: tuple[str, ...] = ()) -> None:
-    """ValueError where an option was given that runs between real models do not have, or those of the mini-world."""
-    for field in dataclasses.fields(recipe):
-        value, only = given.get(field.name), field.metadata.get("only")
-        if (
-            value is None
-            or only in (None, "real" if real else "world")
-            or (real and value == field.metadata.get("usual"))
-        ):
-            continue
-        if real:
-            raise ValueError(f"{_flag(field)}: is for the mini-world alone: leave it out between real models")
-        raise ValueError(f"{_flag(field)}: is for real models here: leave it out, or name --data emoji")
-    for name in real_alone:
-        if given.get(name) is not None and not real:
-            raise ValueError(f"--{name}: is for real models here: leave it out, or name --data emoji")
+def check_fit(recipe: type, given: dict[str, Any], real: bool, timed: bool = True) -> None:
+    """ValueError where an option was given that runs between real models do not have, or those of the mini-world.
+
+    timed: runs of the mini-world have --minutes as well.
+    """
+    wrong = {"world": "is for the mini-world alone: leave it out between real models",
+             "real": "is for real models here: leave it out, or name --data emoji"}  # fmt: skip
+    other = "world" if real else "real"
+    only = {field.name: field for field in dataclasses.fields(recipe) if field.metadata.get("only") == other}
+    for name, field in only.items():
+        if given.get(name) not in (None, field.metadata.get("usual")):
+            raise ValueError(f"{_flag(field)}: {wrong[other]}")
+    if given.get("bug") is not None and real:
+        raise ValueError(f"--bug: {wrong[other]}")
+    if given.get("minutes") is not None and not real and not timed:
+        raise ValueError(f"--minutes: {wrong[other]}")
 
 
 def _flag(field: dataclasses.Field) -> str:

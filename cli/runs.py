@@ -29,10 +29,7 @@ MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
 
 
 def unfinished(out: Path, kind: Any) -> Any:
-    """The recipe of the checkpoint in `out`, None where there is none.
-
-    CheckpointError where it cannot be read, or is of an earlier version that this one cannot go on from.
-    """
+    """The recipe of the checkpoint in `out`, None where there is none. CheckpointError where it is of no use."""
     from safetensors import SafetensorError, safe_open
 
     from minilmm.checkpoints.saving import CHECKPOINT, CheckpointError, from_json
@@ -43,14 +40,14 @@ def unfinished(out: Path, kind: Any) -> Any:
     try:
         with safe_open(path, "pt") as file:
             stored = json.loads((file.metadata() or {})["recipe"])
-        if "views" in stored and stored.keys() < {field.name for field in dataclasses.fields(kind)} | stored.keys():
-            earlier = "a run between real models of an earlier version: end it there, or begin anew with --force"
-            raise CheckpointError(f"{path}: {earlier}")
-        return from_json(kind, stored)
-    except CheckpointError:
-        raise
+        lacks = {field.name for field in dataclasses.fields(kind)} - stored.keys()
+        recipe = None if lacks and "views" in stored else from_json(kind, stored)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
         raise CheckpointError(f"{path}: damaged, or of another kind of run: delete it to begin anew") from None
+    if recipe is None:
+        earlier = "a run between real models of an earlier version: end it there, or begin anew with --force"
+        raise CheckpointError(f"{path}: {earlier}")
+    return recipe
 
 
 def finished(out: Path, kind: Any) -> Any:

@@ -68,7 +68,7 @@ def between_real(given: dict[str, Any]) -> bool:
 
 
 @options(FrozenRecipe, "preset data steps minutes out resume force lm vision resolution variant eyes prefix_tokens "
-                       "kept pages ridge noise lr batch seed device", QUICK)  # fmt: skip
+         "kept pages ridge noise lr batch seed device", QUICK)  # fmt: skip
 def train_frozen(**given: Any) -> None:
     """Train Frozen: a picture becomes words that a frozen language model reads."""
     if given["prefix_tokens"] not in (None, 1, 2, 4):
@@ -83,7 +83,7 @@ def train_frozen(**given: Any) -> None:
 
 
 @options(FlamingoRecipe, "preset data steps minutes out resume force start lm vision resolution every latents variant "
-                         "bug mixing pages pairs videos p_next all_text loud lr seed device", QUICK,
+         "bug mixing pages pairs videos p_next all_text loud lr seed device", QUICK,
          option("bug", str, "A common mistake: attend-all-images, gate-init-one, ..."))  # fmt: skip
 def train_flamingo(**given: Any) -> None:
     """Train Flamingo: a frozen language model looks at pictures through gated cross-attention."""
@@ -92,10 +92,10 @@ def train_flamingo(**given: Any) -> None:
     from minilmm.flamingo import Flamingo
     from minilmm.training import flamingo
 
-    real, bug, variant = between_real(given), given.pop("bug"), given["variant"]
-    if bug is not None and variant is not None and not real:
+    real, bug, variant = between_real(given), given["bug"], given["variant"]
+    check_fit(FlamingoRecipe, given, real, timed=False)
+    if bug is not None and variant is not None:
         raise ValueError("--variant and --bug: give one of them")
-    check_fit(FlamingoRecipe, given | {"variant": variant or bug}, real, real_alone=("minutes",))
     for value, table, flag in ((variant, ABLATIONS, "--variant"), (bug, BUGS, "--bug")):
         if value is not None:
             chosen(value, names(Flamingo, table), flag)
@@ -110,7 +110,7 @@ def train_flamingo(**given: Any) -> None:
 
 
 @options(Blip2Recipe, "stage preset start steps minutes out resume force lm vision resolution objectives data pages "
-                      "bug lr batch seed device", QUICK,
+         "bug lr batch seed device", QUICK,
          option("stage", int, "1: the Q-Former learns to see. 2: a language model reads it.", inspect.Parameter.empty,
                 "--stage"),
          option("bug", str, "A mistake: itc-mean, ...; stage 2: skip-stage-1."))  # fmt: skip
@@ -121,15 +121,13 @@ def train_blip2(**given: Any) -> None:
     from minilmm.training import blip2
     from minilmm.training.named import NAMES
 
-    real, bug, stage, start = between_real(given), given.pop("bug"), given["stage"], given["start"]
+    real, bug, stage, start = between_real(given), given["bug"], given["stage"], given["start"]
     if stage == 1 and (start, given["lm"], None if real else given["data"]) != (None, None, None):
         what = "--from and --lm" if real else "--from, --lm and --data"
         raise ValueError(f"--stage 1: reads no language model and no other run: leave {what} out")
-    if real and bug is not None:
-        raise ValueError("--bug: is for the mini-world alone: leave it out between real models")
     if real and stage == 1 and given["pages"] is not None:
         raise ValueError("--pages: is for stage 2: leave it out")
-    check_fit(Blip2Recipe, given, real, real_alone=("minutes",))
+    check_fit(Blip2Recipe, given, real, timed=False)
     if bug is not None:
         chosen(bug, names(Stage1, BUGS) if stage == 1 else ("skip-stage-1",), "--bug")
     if stage == 2 and given["objectives"] is not None:
@@ -140,9 +138,7 @@ def train_blip2(**given: Any) -> None:
     given["objectives"] = tuple(given["objectives"].split(",")) if given["objectives"] else None
     given["variant"] = bug if stage == 1 else None
     given["lm"] = LMS.get(given["lm"] or "", given["lm"])
-    if (
-        real and start is not None
-    ):  # stage 2 looks through the encoder of stage 1, at its pictures, unless told otherwise
+    if real and start is not None:  # stage 2 looks through the encoder of stage 1, at its pictures, unless given
         from minilmm.checkpoints.saving import read_card
 
         before = read_card(start)["config"]

@@ -351,9 +351,9 @@ def test_pages_that_look_ahead_have_their_text_in_front():
 def test_round_robin_takes_one_data_set_after_the_other(recipe):
     every = replace(recipe, first=0, questions=9, videos=2)
     turn = Draw(replace(every, mixing="round-robin"), partial(mixture.sample, lambda images: images.flatten(2), 16))
-    weights = [[weight for weight, *_ in turn(step)] for step in range(4)]
+    weights = [[weight for weight, *_ in turn[step]] for step in range(4)]
     assert weights == [[0.5], [1.0], [0.1], [0.5]]
-    at_once = replace(turn, recipe=every)(2)
+    at_once = replace(turn, recipe=every)[2]
     assert [weight for weight, *_ in at_once] == [0.5, 1.0, 0.1]
     video = at_once[-1][1]
     assert video.media.shape[1:3] == (1, 8) and any(verb in said(video)[0] for verb in VERBS)

@@ -13,18 +13,5 @@ from minilmm.claims.run import progress, read_results, run_claim
 CLAIMS = {claim.name: claim for claim in (*FLAMINGO, *BLIP2)}
 SWEEPS = {claim.name: claim for claim in FLAMINGO_SWEEPS}  # how the claims' arms got their learning rates
 
-__all__ = [
-    "CLAIMS",
-    "PILOT",
-    "SWEEPS",
-    "Arm",
-    "Claim",
-    "Measure",
-    "detectable",
-    "holm",
-    "p_value",
-    "progress",
-    "read_results",
-    "run_claim",
-    "verdict",
-]
+__all__ = ["CLAIMS", "PILOT", "SWEEPS", "Arm", "Claim", "Measure", "detectable", "holm", "p_value", "progress",
+           "read_results", "run_claim", "verdict"]  # fmt: skip

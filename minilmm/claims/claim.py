@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from minilmm.evaluation.statistics import Interval, paired_interval, student_t_central, student_t_quantile
@@ -138,26 +140,28 @@ def verdict(differences: Sequence[float]) -> tuple[str, Interval]:
     return ("contradicted" if interval.high < 0 else "inconclusive"), interval
 
 
+def _error(differences: Sequence[float], seeds: int) -> tuple[float, float]:
+    """The mean of differences, and the standard error of a mean over so many seeds."""
+    return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(seeds)
+
+
 def p_value(differences: Sequence[float]) -> float:
     """Two-sided p of Student's t for a mean difference of 0; 1 where all differences are 0."""
-    n, mean = len(differences), sum(differences) / len(differences)
-    spread = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1))
-    if spread == 0:
+    mean, error = _error(differences, len(differences))
+    if error == 0:
         return float(mean == 0)
-    return 1 - student_t_central(mean / (spread / math.sqrt(n)), n - 1)
+    return 1 - student_t_central(mean / error, len(differences) - 1)
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Holm's adjusted p-values (Holm 1979): the smallest times their number, the next times one less, never falling."""
-    adjusted, floor = {}, 0.0
-    for i, name in enumerate(sorted(p, key=lambda name: p[name])):
-        floor = max(floor, min(1.0, p[name] * (len(p) - i)))
-        adjusted[name] = floor
+    order = sorted(p, key=lambda name: p[name])
+    scaled = [min(1.0, p[name] * (len(p) - i)) for i, name in enumerate(order)]
+    adjusted = dict(zip(order, accumulate(scaled, max), strict=True))
     return {name: adjusted[name] for name in p}
 
 
 def detectable(differences: Sequence[float], seeds: int) -> float:
     """The smallest mean difference that `seeds` pairs would show with 80 % power, from a pilot's differences."""
-    n, mean = len(differences), sum(differences) / len(differences)
-    spread = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1))
-    return (student_t_quantile(0.95, seeds - 1) + student_t_quantile(0.6, seeds - 1)) * spread / math.sqrt(seeds)
+    _, error = _error(differences, seeds)
+    return (student_t_quantile(0.95, seeds - 1) + student_t_quantile(0.6, seeds - 1)) * error

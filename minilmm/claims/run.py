@@ -25,7 +25,7 @@ from minilmm.evaluation.retrieval import retrieval
 from minilmm.evaluation.tasks import Settings
 from minilmm.flamingo import Flamingo
 from minilmm.training.flamingo import gates
-from minilmm.training.loop import train
+from minilmm.training.loop import fewer_threads, train
 from minilmm.training.prepare import prepare
 from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe
 
@@ -48,7 +48,7 @@ def digest(claim: Claim, recipe: Recipe) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def train_alone(recipe: FlamingoRecipe | Blip2Recipe, folder: Path, device: str) -> tuple[Any, list[float]]:
+def train_one(recipe: FlamingoRecipe | Blip2Recipe, folder: Path, device: str) -> tuple[Any, list[float]]:
     """The model of a recipe, and the loss of every step."""
     job = prepare(recipe, device)
     losses: list[float] = []
@@ -65,13 +65,13 @@ def train_alone(recipe: FlamingoRecipe | Blip2Recipe, folder: Path, device: str)
 def train_recipe(recipe: Recipe, folder: Path, device: str) -> tuple[Any, Stage1 | None, list[float]]:
     """The model of a recipe, BLIP-2's first stage where it has one, and the losses of the last training."""
     if isinstance(recipe, FlamingoRecipe):
-        model, losses = train_alone(recipe, folder, device)
+        model, losses = train_one(recipe, folder, device)
         return model, None, losses
     first, second = None, recipe.second
     if recipe.first is not None:
-        first, _ = train_alone(recipe.first, folder / "first", device)
+        first, _ = train_one(recipe.first, folder / "first", device)
         second = replace(second, start=str(folder / "first"))
-    model, losses = train_alone(second, folder, device)
+    model, losses = train_one(second, folder, device)
     return model, first, losses
 
 
@@ -194,15 +194,11 @@ def run_claim(
 
 def _made(claim: Claim, todo: list[tuple[Arm, int]], jobs: int, device: str) -> Iterator[Row]:
     if jobs == 1:
-        threads = torch.get_num_threads()
-        try:
+        with fewer_threads(1):
             yield from (one(claim, arm, seed, device) for arm, seed in todo)
-        finally:
-            torch.set_num_threads(threads)
         return
-    context = multiprocessing.get_context("spawn")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             for future in as_completed([pool.submit(one, claim, arm, seed, device) for arm, seed in todo]):
                 yield future.result()

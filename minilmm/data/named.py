@@ -111,7 +111,7 @@ def look(data: Named, vendor: Tensor, row: Tensor, generator: torch.Generator) -
 
 
 def batched(documents: list[Document], features: Tensor | None, tokenizer: Tokenizer, device: torch.device) -> Batch:
-    """Documents to train on, with the features of their pictures, if any. ValueError where nothing is to be learned."""
+    """Documents to train on, with the features of their pictures, if any. ValueError where no word is to be learned."""
     batch = collate(documents, tokenizer)
     if not bool(batch.loss_mask.any()):
         raise ValueError("every label of the batch is masked: nothing to learn from")

@@ -63,14 +63,18 @@ def real_preset(name: str, stage: int) -> Blip2Recipe:
 
 
 def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, Tokenizer]:
-    """The model of a recipe, of which what trains wants gradients, and the tokenizer of its text.
-
-    CheckpointError for a wrong kind of part.
-    """
+    """The model of a recipe, where what trains wants gradients, and its tokenizer. CheckpointError for wrong parts."""
     unknown = set(recipe.objectives) - set(OBJECTIVES)
     if unknown or not recipe.objectives:
         raise ValueError(f"objectives {recipe.objectives}: choose from {', '.join(OBJECTIVES)}")
-    return _first(recipe) if recipe.stage == 1 else _second(recipe)
+    make = _first if recipe.stage == 1 else _second_real if recipe.views else _second
+    model, words = make(recipe)
+    model.encoder.requires_grad_(False)
+    if isinstance(model, Blip2):
+        model.lm.requires_grad_(False)
+        for name, p in model.qformer.named_parameters():
+            p.requires_grad_(model.config.asked or not in_text_half(name))
+    return model, words
 
 
 def _fresh(recipe: Blip2Recipe) -> tuple[Blip2Config, Any]:
@@ -84,36 +88,21 @@ def _fresh(recipe: Blip2Recipe) -> tuple[Blip2Config, Any]:
 
 def _first(recipe: Blip2Recipe) -> tuple[Stage1, Tokenizer]:
     """Stage 1, its Q-Former at random; between real models it begins as MiniLM."""
-    words: Tokenizer = tokenizer()
-    if recipe.views:
-        encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
-        torch.manual_seed(recipe.seed)
-        sizes = QFormerConfig(encoder.width, 0, queries=recipe.queries, embed=256)
-        qformer, words = start_qformer("minilm", encoder.width, sizes)
-        model = Stage1(Blip2Config(qformer.config, vision), encoder)
-        model.qformer = qformer
-    else:
+    if not recipe.views:
         config, encoder = _fresh(recipe)
         torch.manual_seed(recipe.seed)
-        model = variant(Stage1, recipe.variant)(config, encoder)
-    model.encoder.requires_grad_(False)
+        return variant(Stage1, recipe.variant)(config, encoder), tokenizer()
+    encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
+    torch.manual_seed(recipe.seed)
+    sizes = QFormerConfig(encoder.width, 0, queries=recipe.queries, embed=256)
+    qformer, words = start_qformer("minilm", encoder.width, sizes)
+    model = Stage1(Blip2Config(qformer.config, vision), encoder)
+    model.qformer = qformer
     return model, words
 
 
 def _second(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
-    """Stage 2 behind a run of stage 1, behind none, or fine-tuning a run of stage 2."""
-    if recipe.views:
-        model, words = _behind_real(recipe)
-    else:
-        model, words = _behind(recipe), tokenizer()
-    model.lm.requires_grad_(False)
-    model.encoder.requires_grad_(False)
-    for name, p in model.qformer.named_parameters():
-        p.requires_grad_(model.config.asked or not in_text_half(name))
-    return model, words
-
-
-def _behind(recipe: Blip2Recipe) -> Blip2:
+    """Stage 2 on the mini-world: behind a run of stage 1, behind none, or fine-tuning a run of stage 2."""
     config, encoder = _fresh(recipe)
     if recipe.data not in DATA:
         raise ValueError(f"data {recipe.data!r}: choose from {', '.join(DATA)}")
@@ -128,17 +117,16 @@ def _behind(recipe: Blip2Recipe) -> Blip2:
             raise CheckpointError(f"{recipe.lm}: is no language model: name one with --lm")
         if start is not None and not isinstance(start, Stage1):
             raise CheckpointError(f"{recipe.start}: is no BLIP-2: name a run of train blip2 with --from")
-        if start is not None:
-            config, encoder = start.config, start.encoder
+        config, encoder = (start.config, start.encoder) if start is not None else (config, encoder)
         model = Blip2(Blip2Config(config.qformer, config.vision, lm.config, asked), lm, encoder)
     if start is not None:
         model.qformer.load_state_dict(start.qformer.state_dict())
-    return model
+    return model, tokenizer()
 
 
 @torch.no_grad()
-def _behind_real(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
-    """Between real models; the projection begins so that what the queries found is as large as words."""
+def _second_real(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
+    """Stage 2 between real models; the projection begins so that what the queries found is as large as words."""
     start, card = load(recipe.start)
     if not isinstance(start, Stage1) or not card["kind"].startswith(REAL):
         needed = "is no stage 1 of BLIP-2 between real models: name a run of train blip2 --stage 1 with --from"
@@ -157,15 +145,9 @@ def _behind_real(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
 
 
 def baselines(recipe: Blip2Recipe) -> dict[str, float]:
-    """Stage 1's losses of a model that guesses, in nats: ITC ln B of the larger batches, ITM the entropy
-    of one right pair in three, ITG ln V.
-    """
-    known = {
-        "itc": math.log(recipe.batch),
-        "itm": math.log(3) - 2 / 3 * math.log(2),
-        "itg": math.log(len(tokenizer()) + 1),
-    }
-    return {name: known[name] for name in recipe.objectives}
+    """Stage 1's losses of a model that guesses, in nats: ITC ln B, ITM the entropy of 1 right in 3, ITG ln V."""
+    itc, itm, itg = math.log(recipe.batch), math.log(3) - 2 / 3 * math.log(2), math.log(len(tokenizer()) + 1)
+    return {name: value for name, value in zip(OBJECTIVES, (itc, itm, itg), strict=True) if name in recipe.objectives}
 
 
 @torch.no_grad()
@@ -222,14 +204,14 @@ def prepare(recipe: Blip2Recipe, device: torch.device | str = "cpu") -> Job:
             raise ValueError("a batch of 1: stage 1 of BLIP-2 compares the pictures of a batch: use a larger batch")
     model, words = compose(recipe)
     model.to(device)
-    if recipe.views:
-        job = named.prepare(recipe, "blip2" if isinstance(model, Blip2) else "blip2-stage1", model, words)
-        if not isinstance(model, Stage1):
-            return job
-        found = lambda: at_one(retrieval_of_names(model, words, job.data, candidates=0))  # noqa: E731
-        sample = matched_names(job.seen, words, model.config.qformer.context)
-        return replace(job, sample=sample, loss=Objectives(model, recipe), probe=found)
-    return _first_job(recipe, model, device) if isinstance(model, Stage1) else _second_job(recipe, model, device)
+    if isinstance(model, Blip2):
+        return named.prepare(recipe, "blip2", model, words) if recipe.views else _second_job(recipe, model, device)
+    if not recipe.views:
+        return _first_job(recipe, model, device)
+    job = named.prepare(recipe, "blip2-stage1", model, words)
+    sample = matched_names(job.seen, words, model.config.qformer.context)
+    return replace(job, sample=sample, loss=Objectives(model, recipe),
+                   probe=lambda: at_one(retrieval_of_names(model, words, job.data, candidates=0)))  # fmt: skip
 
 
 def at_one(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -241,8 +223,8 @@ def matched_names(seen: Named, words: Tokenizer, context: int) -> Sample:
     """Pictures of training things and their names. ValueError where there is nothing to compare."""
     table = name_texts(seen.names, words, context)
     if bool((table == table[0]).all()):
-        many = f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart"
-        raise ValueError(f"{many}: caption what differs")
+        alike = f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart"
+        raise ValueError(f"{alike}: caption what differs")
 
     def sample(recipe: Blip2Recipe, generator: torch.Generator, step: int) -> Pairs:
         row = integers(len(table), (recipe.batch,), generator)
@@ -265,10 +247,8 @@ def _first_job(recipe: Blip2Recipe, model: Stage1, device: torch.device | str) -
         means = dict(zip(recipe.objectives, loss.means.tolist(), strict=True))
         return at_one(retrieval(model, 100, device=device, candidates=0)) | {n: round(v, 4) for n, v in means.items()}
 
-    def looks(out: Path, rows: int) -> None:
-        snapshot(model, out / LOOKS, device, rows)
-
-    return Job(recipe, "blip2-stage1", model, asdict(model.config), sample, loss, probe, snapshot=looks)
+    return Job(recipe, "blip2-stage1", model, asdict(model.config), sample, loss, probe,
+               snapshot=lambda out, rows: snapshot(model, out / LOOKS, device, rows))  # fmt: skip
 
 
 def _second_job(recipe: Blip2Recipe, model: Blip2, device: torch.device | str) -> Job:
@@ -285,8 +265,7 @@ def _second_job(recipe: Blip2Recipe, model: Blip2, device: torch.device | str) -
         rows = evaluate(model, "vqa", request, device=device)["rows"]
         return {f"vqa_{row['condition']}": row["value"] for row in rows}
 
-    def keep_first_stage(out: Path) -> None:
-        copy(find(recipe.start), out / STAGE_1)  # retrieval is stage 1's work, and needs its heads
-
-    return Job(recipe, "blip2", model, asdict(model.config), sample, lambda drawn: weighted_loss(model, drawn), probed,
-               complete=keep_first_stage if recipe.start and recipe.data != "vqa" else None)  # fmt: skip
+    job = Job(recipe, "blip2", model, asdict(model.config), sample, lambda drawn: weighted_loss(model, drawn), probed)
+    if recipe.start and recipe.data != "vqa":  # retrieval is stage 1's work, and needs its heads
+        job.complete = lambda out: copy(find(recipe.start), out / STAGE_1)
+    return job

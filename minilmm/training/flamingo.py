@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,19 +41,15 @@ def preset(name: str) -> FlamingoRecipe:
 
 
 def real_preset(name: str) -> FlamingoRecipe:
-    """Between real models; a large language model has thirty blocks. "nano": a quarter of an hour on 2 CPU cores.
-    "small": one GPU.
-    """
+    """Between real models, of which a large one has thirty blocks. "nano": 2 CPU cores. "small": one GPU."""
     pairs, steps = named.sizes(name, 16, 300)
-    return FlamingoRecipe(Optimisation(steps, lr=1e-3), **named.PARTS, latents=8, resampler_layers=1, every=5,
-                          first=100, pairs=pairs, pages=pairs // 4, videos=0, weights=(1.0, 1.0), loud=1.0)  # fmt: skip
+    sizes: dict[str, Any] = {"latents": 8, "resampler_layers": 1, "every": 5, "pairs": pairs, "pages": pairs // 4}
+    return FlamingoRecipe(Optimisation(steps, lr=1e-3), **named.PARTS, **sizes, first=100, videos=0, loud=1.0,
+                          weights=(1.0, 1.0))  # fmt: skip
 
 
 def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
-    """The model of a recipe, of which what trains wants gradients, and the tokenizer of its text.
-
-    CheckpointError for a wrong kind of part.
-    """
+    """The model of a recipe, where what trains wants gradients, and its tokenizer. CheckpointError for wrong parts."""
     if recipe.mixing not in MIXING:
         raise ValueError(f"mixing {recipe.mixing!r}: choose from {', '.join(MIXING)}")
     if not recipe.views:

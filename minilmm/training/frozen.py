@@ -28,8 +28,8 @@ from minilmm.world.vocabulary import tokenizer
 
 
 def preset(name: str) -> FrozenRecipe:
-    """ "quick": what the quickstart trains in about a minute, its encoder beginning as `vision-nano`. "nano": an
-    encoder from scratch, as in the paper, ten minutes on 2 CPU cores. "small": one GPU.
+    """ "quick": what the quickstart trains in about a minute, its encoder that of `vision-nano`. "nano": an encoder
+    from scratch, as in the paper, ten minutes on 2 CPU cores. "small": one GPU.
     """
     if name == "quick":
         return FrozenRecipe(Optimisation(steps=350, lr=3e-3), eyes="start")
@@ -42,7 +42,7 @@ def preset(name: str) -> FrozenRecipe:
 
 
 def real_preset(name: str) -> FrozenRecipe:
-    """Between real models the map alone trains. "nano": a quarter of an hour on 2 CPU cores. "small": one GPU."""
+    """Between real models the linear map alone trains. "nano": minutes on 2 CPU cores. "small": one GPU."""
     batch, steps = named.sizes(name, 16, 600)
     return FrozenRecipe(Optimisation(steps, lr=1e-3), eyes="kept", noise=0.0, batch=batch, **named.PARTS)
 
@@ -67,10 +67,7 @@ def data_named(name: str, resolution: int) -> Sample:
 
 
 def compose(recipe: FrozenRecipe) -> tuple[Frozen, Tokenizer]:
-    """The model of a recipe, of which what trains wants gradients, and the tokenizer of its text.
-
-    CheckpointError for a wrong kind of part.
-    """
+    """The model of a recipe, where what trains wants gradients, and its tokenizer. CheckpointError for wrong parts."""
     if recipe.variant not in VARIANTS or recipe.eyes not in EYES:
         raise ValueError(f"variant {recipe.variant!r} and eyes {recipe.eyes!r}: choose from {VARIANTS} and {EYES}")
     lm, words = load_lm(recipe.lm)

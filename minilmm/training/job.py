@@ -30,7 +30,7 @@ class Draw:
     device: torch.device | str = "cpu"
 
     @torch.no_grad()
-    def __call__(self, step: int) -> Any:
+    def __getitem__(self, step: int) -> Any:
         return self.sample(self.recipe, generator_for(self.recipe.seed, step, self.device), step)
 
 

@@ -20,20 +20,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from minilmm.checkpoints.files import replacing
-from minilmm.checkpoints.saving import (
-    CHECKPOINT,
-    LOG,
-    all_finite,
-    load_training,
-    read_log,
-    save,
-    save_training,
-)
+from minilmm.checkpoints.saving import CHECKPOINT, LOG, all_finite, load_training, read_log, save, save_training
 from minilmm.nn.parallel import anyone, averaged, is_main_process, processes, whole
-from minilmm.training.job import Job, Metrics, generator_for, rate, trained_prefixes
+from minilmm.training.job import Draw, Job, Metrics, generator_for, rate, trained_prefixes
 
 Report = Callable[[int, Metrics], None]
 CHECKPOINT_SECONDS = 30.0
@@ -43,33 +35,18 @@ def quiet(step: int, row: Metrics) -> None:
     """Report nothing."""
 
 
-class _Steps(Dataset):
-    """What every step reads, by its number."""
-
-    def __init__(self, draw: Callable[[int], Any], steps: int):
-        self.draw, self.steps = draw, steps
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> Any:
-        return self.draw(step)
-
-
 def _ignore_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then lets its workers go
     if processes() > 1:  # torchrun sends what it got to workers, too
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def prefetched(draw: Callable[[int], Any], start: int, stop: int, workers: int) -> Iterator[Any]:
-    """draw(start), draw(start + 1), ...; with a worker each by another process, while the step before it trains."""
-    steps = range(start, stop)
+def drawn_ahead(draw: Draw, steps: range, workers: int) -> Iterator[Any]:
+    """draw[step] for every step; with a worker each by another process, while the step before it trains."""
     if not workers:
-        return map(draw, steps)
-    return iter(
-        DataLoader(_Steps(draw, stop), None, sampler=steps, num_workers=workers, worker_init_fn=_ignore_signals)
-    )
+        return map(draw.__getitem__, steps)
+    loader: DataLoader = DataLoader(draw, None, sampler=steps, num_workers=workers, worker_init_fn=_ignore_signals)  # type: ignore[arg-type]
+    return iter(loader)
 
 
 @contextlib.contextmanager
@@ -156,17 +133,6 @@ def refuse_nan(step: int, recent: list[Tensor], weights: list[nn.Parameter]) -> 
         raise ArithmeticError(f"a weight is not finite after step {step}: lower --lr")
 
 
-def measure(job: Job, out: Path, rows: int) -> Metrics:
-    """What the probe says now, behind so many rows of the log."""
-    if job.probe is None or not is_main_process():
-        return {}
-    job.model.eval()
-    with torch.no_grad():
-        if job.snapshot is not None:
-            job.snapshot(out, rows)
-        return job.probe()
-
-
 def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) -> list[Metrics]:
     """Train for the recipe's steps; the rows of the log.
 
@@ -185,7 +151,7 @@ def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) ->
     unseen: list[Tensor] = []
     threads = torch.get_num_threads()
     ahead = job.ahead and device.type == "cpu" and threads > 1
-    stream = prefetched(job.draw, files.start, o.steps, int(ahead))
+    stream = drawn_ahead(job.draw, range(files.start, o.steps), int(ahead))
     with _Stop() as stop, fewer_threads(threads - ahead):
         for step in range(files.start, o.steps):
             for group in optimizer.param_groups:
@@ -212,7 +178,12 @@ def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) ->
                 refuse_nan(done, unseen, parameters)
                 row = {"step": done, "seconds": round(files.seconds(), 1)}
                 row |= {"loss": float(torch.stack(list(running)).mean()), "gradient_norm": float(norm)}
-                row |= measure(job, out, len(files.rows))
+                if job.probe is not None and is_main_process():
+                    job.model.eval()
+                    with torch.no_grad():
+                        row |= job.probe()
+                        if job.snapshot is not None:
+                            job.snapshot(out, len(files.rows))
                 files.add(row)
             if is_main_process():
                 report(done, row)
@@ -252,14 +223,14 @@ def train(
 
 
 def within(job: Job, minutes: float) -> Job:
-    """The job with as many steps as fit into the minutes left, at least one; timed on a few that are undone."""
+    """The job with as many steps as fit into what is left of the minutes, timed on a few that are undone."""
     kept = [p.detach().clone() for p in job.parameters]
     o, optimizer, times = job.recipe.optimisation, job.optimizer(), []
     job.model.train()
     for step in range(4):
         start = time.perf_counter()
         with job.precision():
-            value = job.loss(job.draw(max(0, o.steps - 1 - step)))
+            value = job.loss(job.draw[max(0, o.steps - 1 - step)])
         value.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

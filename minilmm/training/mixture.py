@@ -106,6 +106,6 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> dict[str, tup
 def sample(
     encoder: Callable[[Tensor], Tensor], resolution: int, recipe: FlamingoRecipe, generator: torch.Generator, step: int
 ) -> Drawn:
-    """What a step of a recipe reads, with the frozen encoder's features; of several processes each makes its own."""
+    """What a step reads, with the features of the frozen encoder; of several processes each makes its own."""
     drawn = [(weight, source(generator)) for weight, source in mixture(recipe, resolution, step).values()]
     return drawn if processes() > 1 else [(weight, batch.with_features(encoder)) for weight, batch in drawn]

@@ -97,8 +97,8 @@ class NamedJob(Job):
 def prepare(
     recipe: BridgeRecipe, kind: str, model: Bridge, tokenizer: Tokenizer, begin: Callable[[Named], None] | None = None
 ) -> NamedJob:
-    """A bridge between real models, ready to train: its encoder has looked at every training picture by then, in half
-    a minute for emoji on a CPU core. begin: how the bridge begins, from what was seen.
+    """A bridge between real models, ready to train: its encoder looks at every training picture, which for emoji takes
+    half a minute on a CPU core. begin: how the bridge begins, from those features.
     """
     device = next(model.parameters()).device
     data, form = data_named(recipe.data, model.config.vision.resolution), form_of(recipe.data)

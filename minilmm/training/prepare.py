@@ -9,24 +9,14 @@ import torch
 
 from minilmm.training import blip2, flamingo, frozen, lm, t5, vision
 from minilmm.training.job import Job
-from minilmm.training.recipes import (
-    Blip2Recipe,
-    FlamingoRecipe,
-    FrozenRecipe,
-    LMRecipe,
-    Recipe,
-    T5Recipe,
-    VisionRecipe,
-)
+from minilmm.training.recipes import Recipe
 
-MODULES = {
-    LMRecipe: lm, T5Recipe: t5, VisionRecipe: vision,
-    FrozenRecipe: frozen, FlamingoRecipe: flamingo, Blip2Recipe: blip2,
-}  # fmt: skip
+MODULES = {"LMRecipe": lm, "T5Recipe": t5, "VisionRecipe": vision, "FrozenRecipe": frozen, "FlamingoRecipe": flamingo,
+           "Blip2Recipe": blip2}  # fmt: skip
 
 
 def prepare(recipe: Recipe, device: torch.device | str = "cpu") -> Job:
     """The job of a recipe. ValueError or CheckpointError for parts that are missing or do not fit."""
     start = time.perf_counter()
-    job = MODULES[type(recipe)].prepare(recipe, device)  # type: ignore[attr-defined]
+    job = MODULES[type(recipe).__name__].prepare(recipe, device)  # type: ignore[attr-defined]
     return replace(job, seconds=time.perf_counter() - start)

@@ -143,9 +143,8 @@ def place(tmp_path_factory):
         from huggingface_hub import constants
 
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
-        for module in ("train", "quickstart"):
+        for module in ("runs", "quickstart"):
             patch.setattr(f"minilmm_cli.{module}.run", lambda *_, **__: None)
-        patch.setattr("minilmm_cli.train.steps_within", lambda *_: 1)
         patch.setattr("minilmm.claims.run._made", lambda claim, todo, *_: made(claim, todo))
         patch.setattr("minilmm.course.grading.Grader.grade", lambda *_, **__: pytest.fail("graded"))
         yield folder

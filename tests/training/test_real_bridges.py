@@ -169,7 +169,7 @@ def test_pages_are_read_from_their_step_on(make, bridge):
         recipe = replace(job.recipe, optimisation=Optimisation(8, lr=1e-3), pages=pages, first=1)
         again = replace(job, recipe=recipe)
         with torch.no_grad():
-            losses.append([float(again.loss(again.draw(step))) for step in (0, 1)])
+            losses.append([float(again.loss(again.draw[step])) for step in (0, 1)])
     (before, alone), (same, more) = losses
     assert before == same and more > alone + 0.1
 
@@ -342,7 +342,7 @@ def test_captions_that_are_alike_do_not_end_stage_1_unless_all_are(make):
             continue
         again = replace(job, sample=blip2.matched_names(seen, job.tokenizer, context))
         with torch.no_grad():
-            assert all(bool(again.loss(again.draw(step)).isfinite()) for step in range(12))
+            assert all(bool(again.loss(again.draw[step]).isfinite()) for step in range(12))
     with pytest.raises(ValueError, match="a batch of 1"):
         prepare(replace(job.recipe, batch=1))
 

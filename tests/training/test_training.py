@@ -1,20 +1,24 @@
 """The loop, checkpoints and recipes: resumable bit for bit, honest about damage."""
 
 import json
-from dataclasses import replace
+import signal
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from minilmm_cli import runs as commands
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from minilmm.checkpoints import saving as checkpoint
 from minilmm.checkpoints.saving import CheckpointError, load
 from minilmm.language import LMConfig
-from minilmm.training import frozen, job, lm, loop
+from minilmm.training import blip2, flamingo, frozen, job, lm, loop, t5, vision
 from minilmm.training.job import Job
 from minilmm.training.loop import train
 from minilmm.training.prepare import prepare
-from minilmm.training.recipes import FrozenRecipe, LMRecipe, Optimisation, VisionRecipe
+from minilmm.training.recipes import FlamingoRecipe, FrozenRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
 from minilmm.world.vocabulary import tokenizer
 
@@ -207,3 +211,44 @@ def test_a_last_row_of_few_steps_averages_as_many_as_the_others(tmp_path):
 
     rows = loop.fit(toy(model, Optimisation(10, 1e-3, 1), step_as_loss, 4), tmp_path)
     assert [(row["step"], row["loss"]) for row in rows] == [(4, 1.5), (8, 5.5), (10, 7.5)]
+
+
+# --- runs of an earlier version ---------------------------------------------------------------------------------------
+
+EARLIER = json.loads((Path(__file__).parent / "recipes_of_0.1.json").read_text())
+
+
+def as_saved_earlier(path, recipe):
+    """A checkpoint as it was written before recipes had fields for named pictures."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    tensors = load_file(path)
+    facts = {key: value for key, value in facts.items() if key != "sha256"} | {"recipe": json.dumps(recipe)}
+    save_file(tensors, path, facts | {"sha256": checkpoint._digest(tensors, facts)})
+
+
+def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(runs, tmp_path, monkeypatch):
+    recipe = frozen_recipe(runs)
+    whole, early = tmp_path / "whole", tmp_path / "early"
+    train(prepare(recipe), whole, probe_every=100)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepare(recipe), early, probe_every=100, report=lambda step, row: signal.raise_signal(signal.SIGINT))
+    stored = json.loads(json.dumps(asdict(recipe)))
+    as_saved_earlier(early / checkpoint.CHECKPOINT, {name: stored[name] for name in EARLIER["frozen"]})
+    assert commands.unfinished(early, FrozenRecipe) == recipe
+    train(prepare(recipe), early, probe_every=100, resume=True)
+    first, second = (load_file(place / checkpoint.MODEL) for place in (whole, early))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_recipes_of_an_earlier_version_are_read_but_for_those_between_real_models(tmp_path):
+    now = {"lm": lm.preset("nano"), "t5": t5.preset("nano"), "vision": vision.preset("nano"),
+           "frozen": frozen.preset("quick"), "flamingo": flamingo.preset("quick"),
+           "blip2 1": blip2.preset("quick", 1), "blip2 2": blip2.preset("quick", 2)}  # fmt: skip
+    for name, recipe in now.items():
+        assert checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name
+        assert not checkpoint.same_recipe(json.dumps(EARLIER[name] | {"seed": 9}), recipe)
+    save_file({}, tmp_path / checkpoint.CHECKPOINT, {"recipe": json.dumps(EARLIER["real"])})
+    with pytest.raises(CheckpointError, match=r"between real models of an earlier version: .* --force"):
+        commands.unfinished(tmp_path, FlamingoRecipe)
