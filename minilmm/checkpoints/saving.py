@@ -25,7 +25,10 @@ from torch import Tensor, nn
 
 import minilmm
 from minilmm.checkpoints.files import digest, replacing, write_tensors
+from minilmm.language.causal import LMConfig
+from minilmm.language.encdec import EncDecConfig
 from minilmm.nn.parallel import is_main_process
+from minilmm.vision import VisionConfig
 
 ZOO = Path(minilmm.__file__).parent / "zoo"
 MODEL, CARD, CHECKPOINT, LOG = "model.safetensors", "card.json", "checkpoint.safetensors", "log.jsonl"
@@ -35,6 +38,7 @@ RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have 
 TRAINING = "minilmm-training"  # the format of a checkpoint
 REAL = "real-"  # how the kinds of bridges between real models begin
 RENAMED = {"seen": "feature_width"}  # fields of configurations: their name in cards of earlier versions, and now
+NAMED_IN_RECIPES = (LMConfig, EncDecConfig, VisionConfig)  # recipes import no torch, and know these by name alone
 T = TypeVar("T")
 
 
@@ -167,7 +171,7 @@ def from_json(cls: type[T], values: Any) -> T:
     """
     if not isinstance(values, dict):
         raise TypeError(f"{cls.__name__} is {str(values)[:20]!r}, expected a JSON object")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, localns={kind.__name__: kind for kind in NAMED_IN_RECIPES})
     for name in values.keys() - hints.keys():
         remedy = f"is called {RENAMED[name]!r} now: rename it" if name in RENAMED else "is unknown"
         raise TypeError(f"{name!r} of {cls.__name__} {remedy}")

@@ -11,7 +11,7 @@ from minilmm.checkpoints.saving import ZOO, CheckpointError, from_json, load
 from minilmm.language import LMConfig
 from minilmm.language.encdec import EncDecConfig
 from minilmm.nn.qformer import QFormerConfig
-from minilmm.training.recipes import FlamingoRecipe, FrozenRecipe, LMRecipe, Optimisation, RealFlamingoRecipe
+from minilmm.training.recipes import FlamingoRecipe, FrozenRecipe, LMRecipe, Optimisation
 from minilmm.vision import VisionConfig
 
 STEPS = Optimisation(7, lr=1e-3, betas=(0.5, 0.6))
@@ -26,7 +26,7 @@ LANGUAGE_MODELS = (None, LMConfig(30, layers=1), EncDecConfig(30, layers=1))
         LMRecipe(LMConfig(20), STEPS, lengths=(3, 4)),
         FrozenRecipe(STEPS, encoder=VisionConfig("vit", patch=4)),
         FlamingoRecipe(STEPS, weights=(1.0, 2.0, 3.0)),
-        RealFlamingoRecipe(STEPS, lm="tiny"),
+        FlamingoRecipe(STEPS, lm="tiny", views=4),
     ],
 )
 def test_what_went_to_json_comes_back(value):

@@ -14,7 +14,7 @@ from minilmm.evaluation.tasks import Settings
 
 pytestmark = pytest.mark.slow
 EPISODES = 200
-EVALS = sorted((Path(__file__).parent / "data" / "evals").glob("*.json"))  # of each checkpoint, by task
+EVALS = sorted((Path(__file__).parent / "evals").glob("*.json"))  # of each checkpoint, by task
 
 
 def scores(run, task, shots, conditions=("real", "blank_images"), episodes=EPISODES, **settings):

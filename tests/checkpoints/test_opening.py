@@ -7,8 +7,8 @@ from minilmm.checkpoints.opening import load, open_run
 from minilmm.checkpoints.saving import CheckpointError
 from minilmm.interface.document import Image, Text, collate
 from minilmm.interface.tokenizer import EOC
-from minilmm.training import real
-from minilmm.training.recipes import Optimisation, RealBlip2Recipe
+from minilmm.training import blip2
+from minilmm.training.recipes import Blip2Recipe, Optimisation
 
 
 @pytest.mark.parametrize("name", ["lm-nano", "frozen-nano", "blip2-t5-nano"])
@@ -32,6 +32,6 @@ def test_a_run_is_asked_through_its_reader():
 
 
 def test_stage_2_between_real_models_goes_on_from_such_a_run_alone():
-    recipe = RealBlip2Recipe(Optimisation(1, lr=1e-3), stage=2, start="blip2-nano/stage1")
-    with pytest.raises(CheckpointError, match="run of the mini-world, where one between real models is needed"):
-        real.compose(recipe)
+    recipe = Blip2Recipe(Optimisation(1, lr=1e-3), stage=2, start="blip2-nano/stage1", views=4)
+    with pytest.raises(CheckpointError, match="is no stage 1 of BLIP-2 between real models"):
+        blip2.compose(recipe)
