@@ -124,8 +124,11 @@ class Soft(PrefixLM):
         super().__init__()
         self.lm = lm
 
-    def prefix(self, images):
+    def encoder(self, images):
         return images.flatten(1).unflatten(1, (2, -1))
+
+    def project(self, x_f):
+        return x_f
 
 
 def test_the_soft_prompt_is_the_models_splice(monkeypatch):
