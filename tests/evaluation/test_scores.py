@@ -1,15 +1,19 @@
 """What a score counts: options that read alike, conditions that draw alone, scores that are not finite."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import tiny_frozen
 
 from minilmm.blip2 import Blip2Config, Stage1
 from minilmm.data.named import Form, Named, alike, pages, unlike
+from minilmm.evaluation import rices
 from minilmm.evaluation.captions import cider
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.retrieval import chance, classify, matching_rows, recall_at, retrieval_rows
@@ -173,3 +177,32 @@ def test_one_caption_has_no_cider():
 def test_every_tag_has_its_picture_and_every_picture_its_tag(ids, count):
     with pytest.raises(ValueError, match="give each tag its picture"):
         Batch.of(torch.tensor([ids]), torch.rand(1, count, 1, 3, 4, 4))
+
+
+def test_only_the_episodes_asked_for_are_scored_in_every_order():
+    model, scored = Says(lambda *_: 0.0), []
+    plain = model.score
+    model.score = lambda batch, continuations, mask: scored.append(len(batch)) or plain(batch, continuations, mask)
+    evaluate(model, "naming", Request((1,), episodes=7, conditions=("real",), orders=3))
+    assert sum(scored) == 7 * 3
+
+
+def test_a_pool_is_made_once_for_all_numbers_of_shots(monkeypatch):
+    made = []
+    whole = rices.Pool.__init__
+    monkeypatch.setattr(rices.Pool, "__init__", lambda pool, *given: made.append(pool) or whole(pool, *given))
+    evaluate(tiny_frozen(), "vqa", Request((0, 1, 2), episodes=3, conditions=("real",), rices=True))
+    assert len(made) == 1
+
+
+def test_an_evaluation_keeps_no_folder_in_memory(tmp_path):
+    for i, text in enumerate(["a red circle", "a blue star", "a green square"] * 5):
+        Image.new("RGB", (4, 4), (16 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        with (tmp_path / "metadata.jsonl").open("a") as lines:
+            lines.write(json.dumps({"file_name": f"{i}.png", "text": text}) + "\n")
+    task = task_named(str(tmp_path))
+    assert evaluate(tiny_frozen(), task, Request((1,), episodes=3))["prior"] == 0.5
+    kept = weakref.ref(task.sample)
+    del task
+    gc.collect()
+    assert kept() is None
