@@ -91,7 +91,6 @@ def load_lm(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     such model, ValueError where its tokenizer is not one of the `tokenizers` library; both in one line.
     """
     require_transformers(name)
-    from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from minilmm.language.adapter import TransformersLM
@@ -105,14 +104,10 @@ def load_lm(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     bos, eos, pad = theirs.bos_token or theirs.eos_token, theirs.eos_token or theirs.bos_token, theirs.pad_token
     if not hasattr(theirs, "backend_tokenizer") or bos is None:
         raise ValueError(f"{name}: its tokenizer has no fast form, or nothing that ends a text: choose another model")
-    pieces = Tokenizer.from_str(theirs.backend_tokenizer.to_str())
-    if pad in (None, bos, eos):
-        pieces.add_special_tokens([PAD])
-        pad = PAD
-    tokenizer = SubwordTokenizer(pieces, pad, bos, eos)
-    known = len(model.get_input_embeddings().weight)
+    text, new = theirs.backend_tokenizer.to_str(), [PAD] if pad in (None, bos, eos) else []
+    tokenizer = SubwordTokenizer(text, PAD if new else pad, bos, eos, new)
     last = max(tokenizer.pad_token_id, tokenizer.image_token_id, tokenizer.eoc_token_id)
-    lm = TransformersLM(model, added=max(0, last + 1 - known))
+    lm = TransformersLM(model, added=max(0, last + 1 - len(model.get_input_embeddings().weight)))
     begin_as_newline(lm.verified(), tokenizer)
     return lm.requires_grad_(False).eval(), tokenizer
 

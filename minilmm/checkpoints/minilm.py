@@ -44,14 +44,8 @@ def load(sizes: QFormerConfig) -> tuple[QFormer, SubwordTokenizer]:
 
 def load_tokenizer() -> SubwordTokenizer:
     """MiniLM's tokenizer alone. AssetError where the asset is missing, ModuleNotFoundError without `tokenizers`."""
-    path = locate("minilm") / FOLDER / "tokenizer.json"
-    try:
-        from tokenizers import Tokenizer
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError('the package tokenizers reads MiniLM: pip install "minilmm[real]"') from None
-    pieces = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    pieces.add_special_tokens([DEC])
-    return SubwordTokenizer(pieces, "[PAD]", CLS, SEP)
+    text = (locate("minilm") / FOLDER / "tokenizer.json").read_text(encoding="utf-8")
+    return SubwordTokenizer(text, "[PAD]", CLS, SEP, [DEC])
 
 
 @torch.no_grad()

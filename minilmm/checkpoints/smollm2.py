@@ -146,6 +146,4 @@ def tokenizer_json(fields: dict[str, Any]) -> str:
 
 def tokenizer_of(text: str) -> SubwordTokenizer:
     """The tokenizer of a JSON text. Documents begin with `<|im_start|>`; padding is `<|endoftext|>`, id 0."""
-    from tokenizers import Tokenizer
-
-    return SubwordTokenizer(Tokenizer.from_str(text), PAD, BOS, EOS)
+    return SubwordTokenizer(text, PAD, BOS, EOS)

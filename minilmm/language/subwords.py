@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from minilmm.interface.tokenizer import BOS, EOC, EOS, IMAGE, PAD
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer as Pieces
 
 
 class SubwordTokenizer:
     """A tokenizer of the `tokenizers` library, which neither cuts nor pads, and reads `<image>` and `<EOC>` as its last
     ids. Meets `minilmm.interface.tokenizer.Tokenizer`.
 
-    pad, bos, eos: what the model calls these; `convert_tokens_to_ids` also knows them as `<pad>`, `<bos>` and `<eos>`,
-    so that documents need not know whose tokenizer they are written in. KeyError where the model lacks one.
+    text: its JSON. pad, bos, eos: what the model calls these; `convert_tokens_to_ids` also knows them as `<pad>`,
+    `<bos>` and `<eos>`, so that documents need not know whose tokenizer they are written in. more: special tokens that
+    are added in front of ours. KeyError where the model lacks one of the three.
     """
 
-    def __init__(self, pieces: Pieces, pad: str, bos: str, eos: str):
-        pieces.no_truncation()
-        pieces.no_padding()
-        pieces.add_special_tokens([IMAGE, EOC])
-        self.pieces, self.known_as = pieces, {PAD: pad, BOS: bos, EOS: eos}
+    def __init__(self, text: str, pad: str, bos: str, eos: str, more: Sequence[str] = ()):
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError('the package tokenizers is missing: pip install "minilmm[real]"') from None
+        self.pieces, self.known_as = Tokenizer.from_str(text), {PAD: pad, BOS: bos, EOS: eos}
+        self.pieces.no_truncation()
+        self.pieces.no_padding()
+        self.pieces.add_special_tokens([*more, IMAGE, EOC])
         ids = [self.convert_tokens_to_ids(name) for name in (PAD, BOS, EOS, IMAGE, EOC)]
         self.pad_token_id, self.bos_token_id, self.eos_token_id, self.image_token_id, self.eoc_token_id = ids
 
