@@ -60,7 +60,6 @@ FLOORS = (  # from the ground; a file imports from its own room and from rooms o
 )  # fmt: skip
 
 
-@pytest.mark.xfail(reason="data still makes episodes")
 def test_nothing_imports_upwards_or_from_the_room_next_door(graph):
     floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
     rooms = [(a, b) for a, b in graph.edges if a.startswith("minilmm.") and b.startswith("minilmm.")]

@@ -34,7 +34,7 @@ from minilmm.vision.contrastive import same_text
 from minilmm.world.random import integers
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes
-from minilmm.world.vocabulary import tokenizer
+from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
 
@@ -68,20 +68,20 @@ def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, Tokenizer]:
     if unknown or not recipe.objectives:
         raise ValueError(f"objectives {recipe.objectives}: choose from {', '.join(OBJECTIVES)}")
     make = _first if recipe.stage == 1 else _second_real if recipe.views else _second
-    model, words = make(recipe)
+    model, tokenizer = make(recipe)
     model.encoder.requires_grad_(False)
     if isinstance(model, Blip2):
         model.lm.requires_grad_(False)
         for name, p in model.qformer.named_parameters():
             p.requires_grad_(model.config.asked or not in_text_half(name))
-    return model, words
+    return model, tokenizer
 
 
 def _fresh(recipe: Blip2Recipe) -> tuple[Blip2Config, Any]:
     """The configuration of a stage 1 of the mini-world, and its encoder."""
     encoder, vision = load_encoder(recipe.vision)
     sizes = {name: getattr(recipe, name) for name in ("layers", "heads", "hidden", "queries")}
-    words = len(tokenizer())
+    words = len(world_tokenizer())
     qformer = QFormerConfig(encoder.width, words + 1, **sizes, context=TEXT_LENGTH + 1, dec=words)
     return Blip2Config(qformer, vision, variant=recipe.variant), encoder
 
@@ -91,14 +91,14 @@ def _first(recipe: Blip2Recipe) -> tuple[Stage1, Tokenizer]:
     if not recipe.views:
         config, encoder = _fresh(recipe)
         torch.manual_seed(recipe.seed)
-        return variant(Stage1, recipe.variant)(config, encoder), tokenizer()
+        return variant(Stage1, recipe.variant)(config, encoder), world_tokenizer()
     encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
     torch.manual_seed(recipe.seed)
     sizes = QFormerConfig(encoder.width, 0, queries=recipe.queries, embed=256)
-    qformer, words = start_qformer("minilm", encoder.width, sizes)
+    qformer, tokenizer = start_qformer("minilm", encoder.width, sizes)
     model = Stage1(Blip2Config(qformer.config, vision), encoder)
     model.qformer = qformer
-    return model, words
+    return model, tokenizer
 
 
 def _second(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
@@ -121,7 +121,7 @@ def _second(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
         model = Blip2(Blip2Config(config.qformer, config.vision, lm.config, asked), lm, encoder)
     if start is not None:
         model.qformer.load_state_dict(start.qformer.state_dict())
-    return model, tokenizer()
+    return model, world_tokenizer()
 
 
 @torch.no_grad()
@@ -134,19 +134,19 @@ def _second_real(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
     if differ := [name for name in named.NAMES[1:] if card["config"][name] != getattr(recipe, name)]:
         options = ", ".join(f"--{name} {card['config'][name]}" for name in differ)
         raise ValueError(f"{recipe.start}: was trained with {options}: stage 2 goes on with the same")
-    lm, words = load_lm(recipe.lm)
+    lm, tokenizer = load_lm(recipe.lm)
     torch.manual_seed(recipe.seed)
-    tag = words.convert_tokens_to_ids(IMAGE)
+    tag = tokenizer.convert_tokens_to_ids(IMAGE)
     model = Blip2(Blip2Config(start.config.qformer, start.config.vision, lm.config, image_id=tag), lm, start.encoder)
     model.qformer.load_state_dict(start.qformer.state_dict())
     nn.init.normal_(model.to_lm.weight, std=float(lm.word_size) * model.to_lm.in_features**-0.5)
     nn.init.zeros_(model.to_lm.bias)
-    return model, words
+    return model, tokenizer
 
 
 def baselines(recipe: Blip2Recipe) -> dict[str, float]:
     """Stage 1's losses of a model that guesses, in nats: ITC ln B, ITM the entropy of 1 right in 3, ITG ln V."""
-    itc, itm, itg = math.log(recipe.batch), math.log(3) - 2 / 3 * math.log(2), math.log(len(tokenizer()) + 1)
+    itc, itm, itg = math.log(recipe.batch), math.log(3) - 2 / 3 * math.log(2), math.log(len(world_tokenizer()) + 1)
     return {name: value for name, value in zip(OBJECTIVES, (itc, itm, itg), strict=True) if name in recipe.objectives}
 
 
@@ -202,16 +202,16 @@ def prepare(recipe: Blip2Recipe, device: torch.device | str = "cpu") -> Job:
         require_single_process(what)
         if recipe.batch < 2:
             raise ValueError("a batch of 1: stage 1 of BLIP-2 compares the pictures of a batch: use a larger batch")
-    model, words = compose(recipe)
+    model, tokenizer = compose(recipe)
     model.to(device)
     if isinstance(model, Blip2):
-        return named.prepare(recipe, "blip2", model, words) if recipe.views else _second_job(recipe, model, device)
+        return named.prepare(recipe, "blip2", model, tokenizer) if recipe.views else _second_job(recipe, model, device)
     if not recipe.views:
         return _first_job(recipe, model, device)
-    job = named.prepare(recipe, "blip2-stage1", model, words)
-    sample = matched_names(job.seen, words, model.config.qformer.context)
+    job = named.prepare(recipe, "blip2-stage1", model, tokenizer)
+    sample = matched_names(job.seen, tokenizer, model.config.qformer.context)
     return replace(job, sample=sample, loss=Objectives(model, recipe),
-                   probe=lambda: at_one(retrieval_of_names(model, words, job.data, candidates=0)))  # fmt: skip
+                   probe=lambda: at_one(retrieval_of_names(model, tokenizer, job.data, candidates=0)))  # fmt: skip
 
 
 def at_one(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -219,9 +219,9 @@ def at_one(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {row["metric"].replace(", ITC", ""): round(row["value"], 4) for row in rows if "@1," in row["metric"]}
 
 
-def matched_names(seen: Named, words: Tokenizer, context: int) -> Sample:
+def matched_names(seen: Named, tokenizer: Tokenizer, context: int) -> Sample:
     """Pictures of training things and their names. ValueError where there is nothing to compare."""
-    table = name_texts(seen.names, words, context)
+    table = name_texts(seen.names, tokenizer, context)
     if bool((table == table[0]).all()):
         alike = f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart"
         raise ValueError(f"{alike}: caption what differs")

@@ -23,7 +23,7 @@ from minilmm.training.frozen import probe
 from minilmm.training.job import Job, adamw, weighted_loss
 from minilmm.training.mixture import mixture, sample
 from minilmm.training.recipes import MIXING, FlamingoRecipe, Optimisation
-from minilmm.world.vocabulary import tokenizer
+from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OPEN = 0.3  # alpha of a large model's gates, where training begins
 
@@ -58,13 +58,13 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
         model, _ = load(recipe.start)
         if not isinstance(model, Flamingo):
             raise CheckpointError(f"{recipe.start}: is no Flamingo to start from: name one with --start")
-        words: Tokenizer = tokenizer()
+        tokenizer: Tokenizer = world_tokenizer()
     else:
-        lm, words = load_lm(recipe.lm)
+        lm, tokenizer = load_lm(recipe.lm)
         encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
         sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
         loud = units(lm, recipe.loud, documents=2 if recipe.views else 16)
-        tag = words.convert_tokens_to_ids(IMAGE)
+        tag = tokenizer.convert_tokens_to_ids(IMAGE)
         config = FlamingoConfig(lm.config, vision, **sizes, units=loud, image_id=tag)
         torch.manual_seed(recipe.seed)
         model = variant(Flamingo, recipe.variant)(config, lm, encoder)
@@ -72,7 +72,7 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
     model.encoder.requires_grad_(False)
     for block in [] if recipe.views else model.lm.layers[model.config.lm.layers :]:  # what grafting adds
         block.requires_grad_(True)
-    return model, words
+    return model, tokenizer
 
 
 @torch.no_grad()
@@ -137,10 +137,10 @@ def prepare(recipe: FlamingoRecipe, device: torch.device | str = "cpu") -> Job:
     """Flamingo, ready to train. ValueError where several processes cannot share a mistake."""
     if recipe.variant == "time-embedding-per-image":
         require_single_process(f"{recipe.variant} numbers all pictures of a batch")
-    model, words = compose(recipe)
+    model, tokenizer = compose(recipe)
     model.to(device)
     if recipe.views:
-        job: Job = named.prepare(recipe, "flamingo", model, words, lambda seen: begin_centred(model, seen))
+        job: Job = named.prepare(recipe, "flamingo", model, tokenizer, lambda seen: begin_centred(model, seen))
         measure = job.probe
     else:
         resolution = model.config.vision.resolution

@@ -24,7 +24,7 @@ from minilmm.training.recipes import EYES, VARIANTS, FrozenRecipe, Optimisation
 from minilmm.vision import VisionConfig
 from minilmm.world.random import integers
 from minilmm.world.render import blank
-from minilmm.world.vocabulary import tokenizer
+from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 
 def preset(name: str) -> FrozenRecipe:
@@ -55,13 +55,13 @@ def data_named(name: str, resolution: int) -> Sample:
         split = easy_vqa.load("train", resolution)
         documents = easy_vqa.documents(split, range(len(split)))
     elif Path(name).is_dir():
-        documents = folder.folder_documents(name, tokenizer(), resolution, part="train")
+        documents = folder.folder_documents(name, world_tokenizer(), resolution, part="train")
     else:
         raise ValueError(f"unknown data {name!r}: choose world or easy-vqa, or name a folder of pictures")
 
     def sample(recipe: FrozenRecipe, generator: torch.Generator, step: int) -> Drawn:
         rows = integers(len(documents), (recipe.batch,), generator).tolist()
-        return [(1.0, batched([documents[i] for i in rows], None, tokenizer(), generator.device))]
+        return [(1.0, batched([documents[i] for i in rows], None, world_tokenizer(), generator.device))]
 
     return sample
 
@@ -70,11 +70,11 @@ def compose(recipe: FrozenRecipe) -> tuple[Frozen, Tokenizer]:
     """The model of a recipe, where what trains wants gradients, and its tokenizer. CheckpointError for wrong parts."""
     if recipe.variant not in VARIANTS or recipe.eyes not in EYES:
         raise ValueError(f"variant {recipe.variant!r} and eyes {recipe.eyes!r}: choose from {VARIANTS} and {EYES}")
-    lm, words = load_lm(recipe.lm)
+    lm, tokenizer = load_lm(recipe.lm)
     encoder, vision = None, recipe.encoder
     if recipe.eyes != "scratch":
         encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
-    tag = words.convert_tokens_to_ids(IMAGE)
+    tag = tokenizer.convert_tokens_to_ids(IMAGE)
     config = FrozenConfig(lm.config, vision, recipe.prefix_tokens, recipe.kept, recipe.noise, tag)
     torch.manual_seed(recipe.seed)
     model = Frozen(config, CausalLM(lm.config) if recipe.variant == "scratch" else lm, encoder)
@@ -84,7 +84,7 @@ def compose(recipe: FrozenRecipe) -> tuple[Frozen, Tokenizer]:
     trained += [model.lm] if recipe.variant in ("finetuned", "scratch") else []
     for part in trained:
         part.requires_grad_(True)
-    return model, words
+    return model, tokenizer
 
 
 def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> dict[str, float]:
@@ -124,11 +124,11 @@ def begin_at_words(model: Frozen, tokenizer: Tokenizer, seen: Named, ridge: floa
 
 def prepare(recipe: FrozenRecipe, device: torch.device | str = "cpu") -> Job:
     """Frozen, ready to train."""
-    model, words = compose(recipe)
+    model, tokenizer = compose(recipe)
     model.to(device)
     if recipe.views:
-        begin = (lambda seen: begin_at_words(model, words, seen, recipe.ridge)) if recipe.ridge else None
-        return named.prepare(recipe, "frozen", model, words, begin)
+        begin = (lambda seen: begin_at_words(model, tokenizer, seen, recipe.ridge)) if recipe.ridge else None
+        return named.prepare(recipe, "frozen", model, tokenizer, begin)
     resolution = model.config.vision.resolution
     data = data_named(recipe.data, resolution)
 

@@ -134,9 +134,8 @@ def refuse_nan(step: int, recent: list[Tensor], weights: list[nn.Parameter]) -> 
 
 
 def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) -> list[Metrics]:
-    """Train for the recipe's steps; the rows of the log.
+    """Train for the recipe's steps; the rows of the log. report(step, row): after every step, {} for steps without one.
 
-    report(step, row) is called after every step; the row is empty where the log has none.
     A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume` the run goes on from it and ends
     with the weights of a run that was never stopped, bit for bit on one CPU device (only the loss of the first row
     after it averages fewer steps).
