@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +11,9 @@ from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named, new_tab
 from .names import known_run
 
 if TYPE_CHECKING:
-    from minilmm.interface.document import Batch, Document
+    from minilmm.checkpoints.reader import Reader
+    from minilmm.interface.document import Batch
     from minilmm.interface.model import MultimodalLM
-
-# A model, the prompt as it reads it, the tokens that end an answer, how answers become ids, and ids text.
-Asked = tuple["MultimodalLM", "Batch", tuple[int, ...], Callable[[str], list[int]], Callable[[list[int]], str]]
 
 
 def ask(
@@ -46,19 +42,14 @@ def ask(
         raise ValueError(f"--choices {choices[:40]!r}: give two or more different answers, such as dax,blicket")
     known_run(run)
     where = device_named(device)
-    from minilmm.checkpoints.saving import REAL, read_card
-
-    kind = read_card(run)["kind"]
-    read = read_converted if kind.endswith("-converted") else read_own
-    model, batch, stop, encode, decode = read(run, prompt, paths, where, kind.startswith(REAL))
+    model, reader, batch, end = read_prompt(run, prompt, paths, where)
     if batch.ids.shape[1] > LONGEST_PROMPT:
         raise ValueError(f"a prompt of {batch.ids.shape[1]} tokens: at most {LONGEST_PROMPT}")
     if not answers:
-        ids = model.generate(batch.to(where), max_tokens, stop)[0].tolist()
-        typer.echo(decode(list(takewhile(lambda i: i not in stop, ids))))
+        typer.echo(reader.decode(model.generate(batch.to(where), max_tokens, reader.stop)[0]))
         return
     view = new_table("answer", "probability among these")
-    shares = probabilities(model, batch.to(where), [encode(choice) for choice in answers])
+    shares = probabilities(model, batch.to(where), [reader.encode(choice, **end) for choice in answers])
     for answer, probability in sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1]):
         view.add_row(answer, share(probability))
     out_console().print(view)
@@ -75,62 +66,34 @@ def probabilities(model: MultimodalLM, batch: Batch, choices: list[list[int]]) -
     return model.score(batch, ids, mask).float().softmax(-1)[0].tolist()
 
 
-def read_converted(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> Asked:
-    """A checkpoint of transformers in our modules, asked in the words of its own tokenizer."""
-    from minilmm.checkpoints.hub import require_transformers
-    from minilmm.checkpoints.opening import load
-    from minilmm.data.pictures import load_stretched
+def read_prompt(
+    run: str, prompt: str, paths: list[Path], device: str
+) -> tuple[MultimodalLM, Reader, Batch, dict[str, str]]:
+    """A run's model, what stands around it, the prompt as a batch, and what ends an answer where it is its own.
 
-    require_transformers()
-    from minilmm.checkpoints.convert.asking import Reader
-
-    reader = Reader(run)
-    batch = reader.batch(prompt, [load_stretched(path, reader.resolution) for path in paths])
-    tokenizer = reader.tokenizer
-
-    def encode(choice: str) -> list[int]:
-        return [*tokenizer(f" {choice}", add_special_tokens=False)["input_ids"], reader.stop[0]]
-
-    def decode(ids: list[int]) -> str:
-        return tokenizer.decode(ids, skip_special_tokens=True).strip()
-
-    return load(run, device)[0], batch, reader.stop, encode, decode
-
-
-def read_own(run: str, prompt: str, paths: list[Path], device: str, real: bool) -> Asked:
-    """A run of this course, in the words of the mini-world, or of a real language model.
-
-    A real one that is asked nothing in words is asked as it was trained: "Picture:<image> Name:".
+    A bridge between real models that is asked nothing in words is asked as it was trained: "Picture:<image> Name:".
     """
-    from minilmm.checkpoints.opening import load, open_run
-    from minilmm.data.pictures import load_picture
-    from minilmm.interface.document import Image, Text, collate
-    from minilmm.interface.tokenizer import EOC, IMAGE, Tokenizer
+    from minilmm.checkpoints.opening import open_run
+    from minilmm.checkpoints.saving import REAL, read_card
+    from minilmm.data.pictures import load_picture, load_stretched
     from minilmm.training.named import form_of
-    from minilmm.world.vocabulary import tokenizer as world_tokenizer
+    from minilmm.world.vocabulary import tokenizer
 
-    tokenizer: Tokenizer = world_tokenizer()
-    model: Any
-    before, end = "", f" . {EOC}"  # around an answer
-    if real:
-        model, tokenizer, card = open_run(run, device)
-        form = form_of(card["config"]["data"])
-        before, end = " ", form.end
-        prompt = f"{form.before}{IMAGE}{form.after}" if prompt.strip() == IMAGE else prompt
-    else:
-        tokenizer.encode(prompt)  # unknown words are refused before anything is loaded
-        model, card = load(run, device)
+    kind = read_card(run)["kind"]
+    real, converted = kind.startswith(REAL), kind.endswith("-converted")
+    if not real and not converted:
+        tokenizer().encode(prompt)  # unknown words are refused before anything is loaded
+    opened = open_run(run, device)
+    model, card, reader = opened.model, opened.card, opened.reader
     if not hasattr(model, "generate"):
-        raise ValueError(f"{run}: a {card['kind']} run says nothing: name a language model or a bridge")
+        raise ValueError(f"{run}: a {kind} run cannot generate text: name a language model or a bridge")
     if paths and not model.sees:
-        raise ValueError(f"{run}: reads text only: leave --image out, or choose a run that sees")
-    first, *others = prompt.split(IMAGE)
-    document: Document = [Text(first)]
-    for path, text in zip(paths, others, strict=True):
-        document += [Image(load_picture(path, model.config.vision.resolution)), Text(text)]
-    document = [part for part in document if not isinstance(part, Text) or part.text.strip()]
-    return (
-        model, collate([document], tokenizer), (tokenizer.convert_tokens_to_ids(EOC),),
-        lambda choice: tokenizer.encode(f"{before}{choice}{end}"),
-        lambda ids: tokenizer.decode(ids).strip() if real else tokenizer.decode(ids),
-    )  # fmt: skip
+        raise ValueError(f"{run}: reads text only: leave --image out, or choose a run with a vision encoder")
+    end = {}
+    if real:
+        form = form_of(card["config"]["data"])
+        end = {"end": form.end}
+        prompt = f"{form.before}<image>{form.after}" if prompt.strip() == "<image>" else prompt
+    read = load_stretched if converted else load_picture
+    pictures = [read(path, model.config.vision.resolution) for path in paths]
+    return model, reader, reader.batch(prompt, pictures), end

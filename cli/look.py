@@ -13,7 +13,8 @@ from torch.nn.functional import cosine_similarity
 from minilmm import plots
 from minilmm.ablations import every_image_so_far, leaking
 from minilmm.blip2 import Blip2, Stage1
-from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, find, load, read_log
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, find, read_log
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.looks import gates_at, openness, patch_looks, query_looks, token_looks
 from minilmm.evaluation.prompts import prompts

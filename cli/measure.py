@@ -196,7 +196,7 @@ def evaluate_run(
 
 def measure(run: str, task: str, request: Request, real: bool, data: str | None, device: str) -> dict[str, Any]:
     """Load the run and measure it. ValueError where --data is not for it."""
-    from minilmm.checkpoints.saving import load
+    from minilmm.checkpoints.opening import load
 
     from . import real as between
 

@@ -79,7 +79,7 @@ def quickstart(
         raise ValueError("--resume and --force: give one of them")
     device = common.device_named(device)
     from minilmm.checkpoints.files import held
-    from minilmm.checkpoints.saving import load
+    from minilmm.checkpoints.opening import load
 
     load(lm)  # a missing or damaged one shows before anything is written
     common.writable_folder(out)
@@ -95,7 +95,8 @@ def quickstart(
 
 def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str) -> None:
     """Train what is missing, measure, draw and tell."""
-    from minilmm.checkpoints.saving import LOG, load, read_card, read_log
+    from minilmm.checkpoints.opening import load
+    from minilmm.checkpoints.saving import LOG, read_card, read_log
     from minilmm.evaluation.fewshot import Request
     from minilmm.evaluation.tasks import CONDITIONS, TASKS, Settings
 

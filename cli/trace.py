@@ -59,7 +59,7 @@ def trace(
     device, console = device_named(device), out_console()
     import torch
 
-    from minilmm.checkpoints.saving import load
+    from minilmm.checkpoints.opening import load
     from minilmm.interface.document import Image, Text, collate
     from minilmm.training.job import loss_of, trained_names
     from minilmm.training.ledger import fingerprints, ledger

@@ -13,6 +13,7 @@ from transformers.models.idefics.configuration_idefics import IdeficsConfig
 from transformers.models.idefics.modeling_idefics import IdeficsGatedCrossAttentionLayer
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 
+from minilmm.checkpoints import opening
 from minilmm.checkpoints import saving as checkpoint
 from minilmm.flamingo import (
     Flamingo,
@@ -286,7 +287,7 @@ def test_training_opens_the_gates_and_changes_no_byte_of_the_frozen_halves(recip
     changed = {line.part: line.changed for line in ledger(model, before, depth=1)}
     assert changed == {"lm": False, "encoder": False, "resampler": True, "xattn": True}
     assert all(float(layer.alpha_xattn.detach().abs()) > 0 for layer in model.xattn.values())
-    again, card = checkpoint.load(tmp_path)
+    again, card = opening.load(tmp_path)
     assert card["kind"] == "flamingo" and fingerprints(again) == fingerprints(model)
 
 

@@ -148,9 +148,6 @@ def locate(name: str) -> Path:
     return folder(name)
 
 
-located = locate  # the former name, until all callers have the new one
-
-
 def get(name: str) -> Path:
     """Fetch an asset, check it, unpack it; where it is there already, nothing happens. Its folder.
 

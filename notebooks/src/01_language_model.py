@@ -59,7 +59,8 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.checkpoints.saving import ZOO, load
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import ZOO
 from minilmm.training.lm import compounds
 from minilmm.world import corpus
 from minilmm.evaluation.tasks import TASKS, Settings

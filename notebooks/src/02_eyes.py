@@ -52,7 +52,7 @@ from minilmm.plots import (
     training_curves,
 )
 from minilmm.plots.show import describe_figure
-from minilmm.checkpoints.saving import load
+from minilmm.checkpoints.opening import load
 from minilmm.data.world import TEXT_LENGTH
 from minilmm.evaluation.retrieval import retrieval, zero_shot
 from minilmm.vision import VisionConfig, build_encoder

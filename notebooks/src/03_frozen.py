@@ -63,7 +63,8 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.checkpoints.saving import ZOO, load
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import ZOO
 from minilmm.data.world import captions
 from minilmm.training.frozen import compose, preset
 from minilmm.training.job import loss_of

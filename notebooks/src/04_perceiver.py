@@ -49,7 +49,7 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.looks import latent_looks
 from minilmm.flamingo import PerceiverResampler
 from minilmm.plots import patch_overlay, picture_grid, show
-from minilmm.checkpoints.saving import load
+from minilmm.checkpoints.opening import load
 from minilmm.world.grammar import compact, describe
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes

@@ -61,7 +61,8 @@ from minilmm.plots import (
     show,
     training_curves,
 )
-from minilmm.checkpoints.saving import ZOO, load
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import ZOO
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.job import loss_of
 from minilmm.training.mixture import pages

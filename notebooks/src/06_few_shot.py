@@ -49,7 +49,7 @@ from minilmm.evaluation import rices
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import prompts
 from minilmm.plots import arms_chart, few_shot_curves, picture_grid, series_of, show
-from minilmm.checkpoints.saving import load
+from minilmm.checkpoints.opening import load
 from minilmm.data.world import galleries, videos
 from minilmm.training.mixture import ASKING, NAMING, pages
 from minilmm.evaluation.tasks import TASKS, Settings

@@ -64,7 +64,8 @@ from minilmm.plots import (
     show,
 )
 from minilmm.training.blip2 import baselines, preset
-from minilmm.checkpoints.saving import LOOKS, STAGE_1, ZOO, load
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import LOOKS, STAGE_1, ZOO
 from minilmm.data.world import captioned
 from minilmm.evaluation.retrieval import retrieval
 from minilmm.training.ledger import fingerprints, ledger

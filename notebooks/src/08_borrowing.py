@@ -50,7 +50,7 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.language.encdec import halves
 from minilmm.plots import arms_chart, freeze_ledger, picture_grid, show
 from minilmm.data.world import captions, prefixed
-from minilmm.checkpoints.saving import load
+from minilmm.checkpoints.opening import load
 from minilmm.training.ledger import fingerprints, ledger
 from minilmm.training.job import loss_of
 from minilmm.world.render import render

@@ -43,7 +43,8 @@ from minilmm.course import course_root
 from minilmm.course.reader import at, score, size
 from minilmm.interface.document import Batch
 from minilmm.plots import few_shot_curves, series_of, show
-from minilmm.checkpoints.saving import ZOO, load, read_card
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import ZOO, read_card
 from minilmm.training.ledger import fingerprints
 from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes

@@ -7,7 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from minilmm.blip2 import Blip2Config
-from minilmm.checkpoints.saving import ZOO, CheckpointError, from_json, load
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import ZOO, CheckpointError, from_json
 from minilmm.language import LMConfig
 from minilmm.language.encdec import EncDecConfig
 from minilmm.nn.qformer import QFormerConfig

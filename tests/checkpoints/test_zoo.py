@@ -7,7 +7,8 @@ import pytest
 import torch
 from minilmm_cli.main import main
 
-from minilmm.checkpoints.saving import MODEL, ZOO, digest, load, shipped
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import MODEL, ZOO, digest, shipped
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.retrieval import first_stage, retrieval, zero_shot
 from minilmm.evaluation.tasks import Settings

@@ -16,6 +16,7 @@ from minilmm_cli import claims, look, measure, names
 from minilmm_cli.common import check_memory
 from minilmm_cli.main import app, main
 
+from minilmm.checkpoints import opening
 from minilmm.checkpoints import saving as checkpoint
 from minilmm.claims import CLAIMS
 from minilmm.claims import run as runner
@@ -199,7 +200,7 @@ def test_near_misses_are_named(capsys):
 
 
 def test_progress_counts_episodes():
-    model, counted = checkpoint.load("lm-nano")[0], []
+    model, counted = opening.load("lm-nano")[0], []
     evaluate(model, "naming", Request((0, 1), episodes=120, conditions=("real", "text_only")), report=counted.append)
     assert sum(counted) == 2 * 2 * 120 and max(counted) == 100
 

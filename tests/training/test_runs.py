@@ -19,7 +19,8 @@ from torch import nn
 
 from minilmm.checkpoints import files
 from minilmm.checkpoints import saving as checkpoint
-from minilmm.checkpoints.saving import CheckpointError, load, read_log
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import CheckpointError, read_log
 from minilmm.claims import CLAIMS, read_results
 from minilmm.claims import run as runner
 from minilmm.language import LMConfig

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from minilmm.checkpoints.saving import load
+from minilmm.checkpoints.opening import load
 from minilmm.language.encdec import EncDecConfig
 from minilmm.training import t5
 from minilmm.training.loop import train

@@ -12,7 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from minilmm.checkpoints import saving as checkpoint
-from minilmm.checkpoints.saving import CheckpointError, load
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import CheckpointError
 from minilmm.language import LMConfig
 from minilmm.training import blip2, flamingo, frozen, job, lm, loop, t5, vision
 from minilmm.training.job import Job
