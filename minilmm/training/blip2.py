@@ -29,7 +29,7 @@ from minilmm.nn.qformer import QFormerConfig, in_text_half
 from minilmm.training import named
 from minilmm.training.job import Drawn, Job, Sample, weighted_loss
 from minilmm.training.mixture import pages
-from minilmm.training.recipes import Blip2Recipe, Optimisation
+from minilmm.training.recipes import Blip2Recipe, Optimisation, choose
 from minilmm.vision.contrastive import same_text
 from minilmm.world.random import integers
 from minilmm.world.render import render
@@ -39,20 +39,21 @@ from minilmm.world.vocabulary import tokenizer as world_tokenizer
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
 
 
+LARGE: dict[str, Any] = {"queries": 16, "layers": 6, "hidden": 1024, "batch": 512}
+PRESETS = {  # of stage 1 and stage 2
+    "quick": (Blip2Recipe(Optimisation(steps=150, lr=1e-3), hardening=150),
+              Blip2Recipe(Optimisation(steps=150, lr=2e-3), hardening=150, stage=2)),
+    "nano": (Blip2Recipe(Optimisation(steps=600, lr=1e-3)), Blip2Recipe(Optimisation(steps=400, lr=2e-3), stage=2)),
+    "small": (Blip2Recipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), **LARGE),
+              Blip2Recipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), **LARGE, stage=2)),
+}  # fmt: skip
+
+
 def preset(name: str, stage: int) -> Blip2Recipe:
     """ "quick": what the quickstart trains in about a minute. "nano": minutes on 2 CPU cores. "small": one GPU."""
     if stage not in (1, 2):
         raise ValueError(f"--stage {stage}: choose 1 or 2")
-    if name == "quick":
-        steps, lr = {1: (150, 1e-3), 2: (150, 2e-3)}[stage]
-        return Blip2Recipe(Optimisation(steps=steps, lr=lr), stage=stage, hardening=150)
-    if name == "nano":
-        steps, lr = {1: (600, 1e-3), 2: (400, 2e-3)}[stage]
-        return Blip2Recipe(Optimisation(steps=steps, lr=lr), stage=stage)
-    if name == "small":
-        optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
-        return Blip2Recipe(optimisation, stage=stage, queries=16, layers=6, hidden=1024, batch=512)
-    raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
+    return choose(PRESETS, name)[stage - 1]
 
 
 def real_preset(name: str, stage: int) -> Blip2Recipe:

@@ -22,22 +22,23 @@ from minilmm.training import named
 from minilmm.training.frozen import probe
 from minilmm.training.job import Job, adamw, weighted_loss
 from minilmm.training.mixture import mixture, sample
-from minilmm.training.recipes import MIXING, FlamingoRecipe, Optimisation
+from minilmm.training.recipes import MIXING, FlamingoRecipe, Optimisation, choose
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OPEN = 0.3  # alpha of a large model's gates, where training begins
 
 
+PRESETS = {
+    "quick": FlamingoRecipe(Optimisation(steps=320, lr=3e-3), first=110, questions=230),
+    "nano": FlamingoRecipe(Optimisation(steps=850, lr=3e-3)),
+    "small": FlamingoRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), latents=16, first=500, questions=4000,
+                            pages=128, pairs=256, videos=32),
+}  # fmt: skip
+
+
 def preset(name: str) -> FlamingoRecipe:
     """ "quick": what the quickstart trains in about a minute. "nano": four minutes on 2 CPU cores. "small": one GPU."""
-    if name == "quick":
-        return FlamingoRecipe(Optimisation(steps=320, lr=3e-3), first=110, questions=230)
-    if name == "nano":
-        return FlamingoRecipe(Optimisation(steps=850, lr=3e-3))
-    if name == "small":
-        optimisation = Optimisation(steps=10_000, lr=1e-3, warmup=500)
-        return FlamingoRecipe(optimisation, latents=16, first=500, questions=4000, pages=128, pairs=256, videos=32)
-    raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
+    return choose(PRESETS, name)
 
 
 def real_preset(name: str) -> FlamingoRecipe:

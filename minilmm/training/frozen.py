@@ -20,25 +20,25 @@ from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import CausalLM
 from minilmm.training import named
 from minilmm.training.job import Drawn, Job, Sample, weighted_loss
-from minilmm.training.recipes import EYES, VARIANTS, FrozenRecipe, Optimisation
+from minilmm.training.recipes import EYES, VARIANTS, FrozenRecipe, Optimisation, choose
 from minilmm.vision import VisionConfig
 from minilmm.world.random import integers
 from minilmm.world.render import blank
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
+
+PRESETS = {
+    "quick": FrozenRecipe(Optimisation(steps=350, lr=3e-3), eyes="start"),
+    "nano": FrozenRecipe(Optimisation(steps=2000, lr=5e-3, warmup=100)),
+    "small": FrozenRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=512,
+                          encoder=VisionConfig(stem=64, widths=(128, 256), blocks=(3, 6))),
+}  # fmt: skip
 
 
 def preset(name: str) -> FrozenRecipe:
     """ "quick": what the quickstart trains in about a minute, its encoder that of `vision-nano`. "nano": an encoder
     from scratch, as in the paper, ten minutes on 2 CPU cores. "small": one GPU.
     """
-    if name == "quick":
-        return FrozenRecipe(Optimisation(steps=350, lr=3e-3), eyes="start")
-    if name == "nano":
-        return FrozenRecipe(Optimisation(steps=2000, lr=5e-3, warmup=100))
-    if name == "small":
-        encoder = VisionConfig(stem=64, widths=(128, 256), blocks=(3, 6))
-        return FrozenRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=512, encoder=encoder)
-    raise ValueError(f"unknown preset {name!r}: choose quick, nano or small")
+    return choose(PRESETS, name)
 
 
 def real_preset(name: str) -> FrozenRecipe:

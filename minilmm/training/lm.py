@@ -13,21 +13,23 @@ from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.parallel import shard
 from minilmm.training.job import Job
-from minilmm.training.recipes import LMRecipe, Optimisation
+from minilmm.training.recipes import LMRecipe, Optimisation, choose
 from minilmm.world.corpus import MIXTURE, sample_text
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 from minilmm.world.vocabulary import ids as vocabulary_ids
 
+PRESETS = {
+    "nano": LMRecipe(LMConfig(len(tokenizer()), smear=4), Optimisation(steps=1700, lr=3e-3)),
+    "small": LMRecipe(
+        LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4),
+        Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768,
+    ),
+}  # fmt: skip
+
 
 def preset(name: str) -> LMRecipe:
     """ "nano": 2 CPU cores, about a quarter of an hour. "small": one GPU."""
-    vocabulary = len(tokenizer())
-    if name == "nano":
-        return LMRecipe(LMConfig(vocabulary, smear=4), Optimisation(steps=1700, lr=3e-3))
-    if name == "small":
-        model = LMConfig(vocabulary, width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4)
-        return LMRecipe(model, Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768)
-    raise ValueError(f"unknown preset {name!r}: choose nano or small")
+    return choose(PRESETS, name)
 
 
 def rows_for(recipe: LMRecipe, step: int) -> tuple[int, int, tuple[str, ...]]:

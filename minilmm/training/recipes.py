@@ -7,18 +7,27 @@ command line, with that help and those bounds. This file imports no torch, so th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from minilmm.language import LMConfig
     from minilmm.language.encdec import EncDecConfig
     from minilmm.vision import VisionConfig
 
+R = TypeVar("R")
 MANY, MOST = 4096, 65_536  # pages or videos of a step, and pictures of a step, at most
 VARIANTS, EYES = ("frozen", "finetuned", "scratch", "blind"), ("scratch", "start", "kept")
 MIXING = ("accumulate", "round-robin")
 LM = "A run, smollm2, or a model of transformers; else lm-nano."
 VISION = "The eyes, which stay frozen; vision-nano unless given."
+
+
+def choose(presets: dict[str, R], name: str) -> R:
+    """The preset of a name. ValueError lists what there is."""
+    if name not in presets:
+        *others, last = presets
+        raise ValueError(f"unknown preset {name!r}: choose {', '.join(others)} or {last}")
+    return presets[name]
 
 
 def option(default: Any, help: str, **how: Any) -> Any:

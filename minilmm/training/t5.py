@@ -11,21 +11,21 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.interface.document import Batch
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.training.job import Drawn, Job, weighted_loss
-from minilmm.training.recipes import Optimisation, T5Recipe
+from minilmm.training.recipes import Optimisation, T5Recipe, choose
 from minilmm.world.corpus import sample_text
 from minilmm.world.random import coins
 from minilmm.world.vocabulary import ids, tokenizer
 
+PRESETS = {
+    "nano": T5Recipe(EncDecConfig(len(tokenizer())), Optimisation(steps=1300, lr=3e-3)),
+    "small": T5Recipe(EncDecConfig(len(tokenizer()), width=384, layers=6, heads=12, hidden=1024),
+                      Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768),
+}  # fmt: skip
+
 
 def preset(name: str) -> T5Recipe:
     """ "nano": 2 CPU cores, or five minutes of a GPU. "small": one GPU."""
-    vocabulary = len(tokenizer())
-    if name == "nano":
-        return T5Recipe(EncDecConfig(vocabulary), Optimisation(steps=1300, lr=3e-3))
-    if name == "small":
-        model = EncDecConfig(vocabulary, width=384, layers=6, heads=12, hidden=1024)
-        return T5Recipe(model, Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768)
-    raise ValueError(f"unknown preset {name!r}: choose nano or small")
+    return choose(PRESETS, name)
 
 
 def cut(text: Tensor, generator: torch.Generator, answers: float) -> Batch:

@@ -11,22 +11,23 @@ from minilmm.data.world import TEXT_LENGTH, UNSAID, mixed_scenes, texts, texts_w
 from minilmm.evaluation.retrieval import retrieval, zero_shot
 from minilmm.nn.parallel import gathered, processes, shard
 from minilmm.training.job import Job
-from minilmm.training.recipes import Optimisation, VisionRecipe
+from minilmm.training.recipes import Optimisation, VisionRecipe, choose
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder, info_nce, same_text
 from minilmm.world.random import integers
 from minilmm.world.render import render
 from minilmm.world.vocabulary import tokenizer
 
+PRESETS = {
+    "nano": VisionRecipe(VisionConfig(), Optimisation(steps=1700, lr=5e-3, warmup=100), batch=512),
+    "small": VisionRecipe(VisionConfig(stem=64, widths=(128, 256), blocks=(3, 6), vit_width=256, layers=8, heads=8),
+                          Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=1024),
+}  # fmt: skip
 
-def preset(name: str, kind: str = "resnet") -> VisionRecipe:
+
+def preset(name: str) -> VisionRecipe:
     """ "nano": a minute and a half on one GPU, most of an hour on 2 CPU cores. "small": one GPU."""
-    if name == "nano":
-        return VisionRecipe(VisionConfig(kind=kind), Optimisation(steps=1700, lr=5e-3, warmup=100), batch=512)  # type: ignore[arg-type]
-    if name == "small":
-        config = VisionConfig(kind=kind, stem=64, widths=(128, 256), blocks=(3, 6), vit_width=256, layers=8, heads=8)  # type: ignore[arg-type]
-        return VisionRecipe(config, Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=1024)
-    raise ValueError(f"unknown preset {name!r}: choose nano or small")
+    return choose(PRESETS, name)
 
 
 def sample(recipe: VisionRecipe, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor]:
