@@ -15,8 +15,8 @@ from minilmm.ablations import every_image_so_far, leaking
 from minilmm.blip2 import Blip2, Stage1
 from minilmm.checkpoints.opening import load
 from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, find, read_log
+from minilmm.evaluation.attention_maps import gate_openness, gates_at, patch_attention, query_attention, token_attention
 from minilmm.evaluation.fewshot import Request, evaluate
-from minilmm.evaluation.looks import gates_at, openness, patch_looks, query_looks, token_looks
 from minilmm.evaluation.prompts import prompts
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.flamingo import Flamingo, last_image, media_mask
@@ -113,7 +113,7 @@ def queries(run: str, model: Stage1 | Blip2, out: Path, generator: torch.Generat
     """
     scenes = sample_scenes(4, generator, objects=torch.tensor(OBJECTS), split="held-out")
     images = render(scenes, generator, model.config.vision.resolution)
-    looks, names = query_looks(model, images), [f"{n} object{'s' * (n > 1)}" for n in OBJECTS]  # (4, Q, S)
+    looks, names = query_attention(model, images), [f"{n} object{'s' * (n > 1)}" for n in OBJECTS]  # (4, Q, S)
     columns = [f"query {q + 1}" for q in range(looks.shape[1])]
     figure = plots.overlay_table(images, patch_maps(looks), columns, names, label=LABEL)
     save_figure(figure, out / "queries.png", "what each query looks at")
@@ -150,13 +150,13 @@ def attention(run: str, out: Path, seed: int) -> None:
     episodes = TASKS["naming"].sample(1, generator, Settings(ways=2, shots=1))
     batch = prompts(episodes, episodes.paint(generator, model.config.vision.resolution), "real", generator)
     words = [tokenizer().words[i] for i in batch.ids[0].tolist()]
-    strongest = int(openness(model).argmax())
-    looks = token_looks(model, batch)[strongest, 0]  # (L, N, R)
+    strongest = int(gate_openness(model).argmax())
+    looks = token_attention(model, batch)[strongest, 0]  # (L, N, R)
     columns = [f"image {n + 1}, token {r + 1}" for n in range(looks.shape[1]) for r in range(looks.shape[2])]
     figure = plots.attention_map(looks.flatten(1), words, columns, xlabel="pictures' tokens", ylabel="words")
     layer = f"the gated layer in front of block {list(model.xattn)[strongest]}"
     save_figure(figure, out / "words.png", f"{layer}, where tanh(alpha) is largest")
-    patches = patch_looks(model, batch)[0]  # (L, N, S)
+    patches = patch_attention(model, batch)[0]  # (L, N, S)
     shown = [i for i, word in enumerate(words) if patches[i].sum() > 0 and word not in (".", "<EOC>")]
     which = patches[shown].sum(-1).argmax(-1)  # the picture that each word looks at most
     pictures, maps = batch.media[0, which, 0], patch_maps(patches[shown, which])

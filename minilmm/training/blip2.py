@@ -18,8 +18,8 @@ from minilmm.checkpoints.opening import load, load_encoder, load_lm, start_qform
 from minilmm.checkpoints.saving import LOOKS, REAL, STAGE_1, CheckpointError, copy, find
 from minilmm.data.named import Named, name_texts, views
 from minilmm.data.world import TEXT_LENGTH, captioned, captions, prefixed
+from minilmm.evaluation.attention_maps import query_attention
 from minilmm.evaluation.fewshot import Request, evaluate
-from minilmm.evaluation.looks import query_looks
 from minilmm.evaluation.retrieval import retrieval, retrieval_of_names
 from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import CausalLM
@@ -159,7 +159,7 @@ def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int)
     """
     generator = torch.Generator(device).manual_seed(0)
     image = render(sample_scenes(1, generator, objects=2, split="held-out"), generator, model.config.vision.resolution)
-    looks = query_looks(model, image).cpu()  # (1, Q, S)
+    looks = query_attention(model, image).cpu()  # (1, Q, S)
     known = [load_file(path)["looks"][:before]] if before and path.is_file() else []
     write_tensors(path, {"looks": torch.cat([*known, looks]), "image": image[0].cpu()})
 

@@ -46,7 +46,7 @@ from minilmm.course import course_root
 from minilmm.course.reader import at, score, size, source
 from minilmm.interface.document import Batch
 from minilmm.evaluation.fewshot import Request, evaluate
-from minilmm.evaluation.looks import latent_looks
+from minilmm.evaluation.attention_maps import latent_attention
 from minilmm.flamingo import PerceiverResampler
 from minilmm.plots import patch_overlay, picture_grid, show
 from minilmm.checkpoints.opening import load
@@ -102,7 +102,7 @@ source(PerceiverResampler.forward)
 # ## What each latent takes
 
 # %%
-taken = latent_looks(model, documents(pictures[:, None]))[:, :, 0]  # (M, R, S)
+taken = latent_attention(model, documents(pictures[:, None]))[:, :, 0]  # (M, R, S)
 side = int(taken.shape[-1] ** 0.5)
 first = taken[0].unflatten(-1, (side, side))
 show(
@@ -115,7 +115,7 @@ show(
 )
 
 many = render(sample_scenes(200, generator, split="held-out"), generator)
-shares = latent_looks(model, documents(many[:, None]))[:, :, 0]  # (200, R, S)
+shares = latent_attention(model, documents(many[:, None]))[:, :, 0]  # (200, R, S)
 distance = (many - many[:, :, :1, :1]).abs().amax(1)  # from the background's colour
 touched = F.max_pool2d((distance >= 0.15).float()[:, None], 8).flatten(1)  # (200, S)
 on_object = (shares * touched[:, None]).sum(-1).mean(0) / shares.sum(-1).mean(0)

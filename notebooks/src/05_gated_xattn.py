@@ -48,7 +48,7 @@ from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
 from minilmm.interface.document import Batch
 from minilmm.evaluation.fewshot import Request, evaluate
-from minilmm.evaluation.looks import gates_at, latent_looks, token_looks
+from minilmm.evaluation.attention_maps import gates_at, latent_attention, token_attention
 from minilmm.evaluation.prompts import prompts
 from minilmm.flamingo import Flamingo, GatedCrossAttention, last_image, media_mask
 from minilmm.plots import (
@@ -359,7 +359,7 @@ assert max(attention, key=attention.get) == "3"
 
 # %%
 shown = words.decode(batch.ids[0].tolist()).split()
-looks = token_looks(model, batch)[:, 0]  # (layers, L, N, R)
+looks = token_attention(model, batch)[:, 0]  # (layers, L, N, R)
 chosen = list(costs).index(min(costs, key=costs.get))  # naming needs it most
 columns = [
     f"picture {n + 1}, token {r + 1}"
@@ -386,7 +386,7 @@ assert (seen <= 1).all() and costs[list(costs)[chosen]] < 0.5
 # maps leads from a word to a place:
 
 # %%
-drawn_from = latent_looks(model, batch)[:, :, 0]  # (N, R, S)
+drawn_from = latent_attention(model, batch)[:, :, 0]  # (N, R, S)
 tags = [i for i, word in enumerate(shown) if word == "<image>"]
 weights = torch.stack([looks[chosen, i, n] @ drawn_from[n] for n, i in enumerate(tags)])
 pictures = batch.media[0, :, 0]

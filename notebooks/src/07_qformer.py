@@ -45,7 +45,7 @@ from minilmm.ablations import variant
 from minilmm.blip2 import Stage1, hard_negatives
 from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
-from minilmm.evaluation.looks import query_looks
+from minilmm.evaluation.attention_maps import query_attention
 from minilmm.interface.model import Keep
 from minilmm.nn.qformer import (
     Block,
@@ -358,7 +358,7 @@ two = render(
     sample_scenes(1, torch.Generator().manual_seed(11), objects=2, split="held-out"),
     torch.Generator().manual_seed(11),
 )
-looks = query_looks(stage, two)[0]  # (Q, S)
+looks = query_attention(stage, two)[0]  # (Q, S)
 queries = [f"query {n + 1}" for n in range(c.queries)]
 weights = looks.unflatten(-1, (6, 6))[None]  # (1, Q, 6, 6)
 show(overlay_table(two, weights, queries, [""], label="attention to a patch"))
@@ -368,7 +368,7 @@ pictures = render(scenes, torch.Generator().manual_seed(7))
 distance = (pictures - pictures[:, :, :1, :1]).abs().amax(1)  # from the background
 touched = F.max_pool2d((distance >= 0.15).float()[:, None], 8).flatten(1)  # (200, S)
 chance = touched.mean().item()
-on_object = (query_looks(stage, pictures) * touched[:, None]).sum(-1).mean(0)
+on_object = (query_attention(stage, pictures) * touched[:, None]).sum(-1).mean(0)
 print(f"over 200 pictures: patches that the object touches are {chance:.2f} of all;")
 print("a query's attention to them:", [f"{share:.2f}" for share in on_object.tolist()])
 lookers = [n + 1 for n in range(c.queries) if on_object[n] > chance]

@@ -14,14 +14,14 @@ from minilmm.interface.document import Batch
 from minilmm.interface.model import Keep
 
 
-def openness(model: Flamingo) -> Tensor:
+def gate_openness(model: Flamingo) -> Tensor:
     """|tanh(alpha_xattn)| of every gated layer, (layers,)."""
     alphas = [p.detach() for name, p in model.xattn.named_parameters() if name.endswith("alpha_xattn")]
     return torch.cat(alphas).tanh().abs()
 
 
 @torch.no_grad()
-def token_looks(model: Flamingo, batch: Batch) -> Tensor:
+def token_attention(model: Flamingo, batch: Batch) -> Tensor:
     """How much each word takes from each token of each picture, (layers, B, L, N, R), averaged over heads.
 
     Each row sums to 1 where a word may look at a picture, and is 0 elsewhere.
@@ -32,7 +32,7 @@ def token_looks(model: Flamingo, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def latent_looks(model: Flamingo, batch: Batch) -> Tensor:
+def latent_attention(model: Flamingo, batch: Batch) -> Tensor:
     """How much each of a picture's R tokens takes from each patch, in the resampler's last layer: (B N, R, T, S).
 
     Averaged over heads. The rest of each row goes to the latents themselves.
@@ -44,20 +44,20 @@ def latent_looks(model: Flamingo, batch: Batch) -> Tensor:
     return maps[-1].mean(1)[..., : T * S].unflatten(-1, (T, S))
 
 
-def patch_looks(model: Flamingo, batch: Batch) -> Tensor:
+def patch_attention(model: Flamingo, batch: Batch) -> Tensor:
     """Where each word looks in each picture: (B, L, N, S), over patches, summed over frames.
 
     The gated layers' maps, weighted by how far their gates are open, times the resampler's. A reading, not a proof: the
     latents have mixed what they saw before the last layer.
     """
-    weights = openness(model)
-    words = torch.einsum("g,gblnr->blnr", weights / weights.sum().clamp(min=1e-9), token_looks(model, batch))
-    patches = latent_looks(model, batch).sum(2).unflatten(0, batch.media_mask.shape)  # (B, N, R, S)
+    weights = gate_openness(model)
+    words = torch.einsum("g,gblnr->blnr", weights / weights.sum().clamp(min=1e-9), token_attention(model, batch))
+    patches = latent_attention(model, batch).sum(2).unflatten(0, batch.media_mask.shape)  # (B, N, R, S)
     return torch.einsum("blnr,bnrs->blns", words, patches)
 
 
 @torch.no_grad()
-def query_looks(model: Stage1 | Blip2, images: Tensor) -> Tensor:
+def query_attention(model: Stage1 | Blip2, images: Tensor) -> Tensor:
     """What each query takes from each patch of pictures (M, C, H, W): (M, Q, S), the last block's, over heads."""
     looks: list[Tensor] = []
     model.qformer(model.encoder(images), keep=Keep(cross=looks))
