@@ -1,12 +1,6 @@
 """The harness, tried with models whose ability is known."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -216,27 +210,3 @@ def test_bad_settings_are_refused():
         for model in (lm, frozen):
             with pytest.raises(ValueError, match=words):
                 evaluate(model, task, Request(**arguments))
-
-
-@pytest.mark.slow
-def test_a_new_task_is_one_file_and_one_line(tmp_path):
-    """The task that docs/world.md adds, added to a copy of the package and measured from the command line."""
-    root = Path(__file__).parent.parent
-    text = (root / "docs" / "world.md").read_text().split("## Adding a task")[1]
-    file, line = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2]
-    shutil.copytree(root / "minilmm", tmp_path / "minilmm", ignore=shutil.ignore_patterns("zoo", "__pycache__"))
-    (tmp_path / "minilmm" / "zoo").symlink_to(root / "minilmm" / "zoo")
-    (tmp_path / "minilmm_cli").symlink_to(root / "cli")
-    tasks = tmp_path / "minilmm" / "evaluation" / "tasks"
-    (tasks / "counting.py").write_text(file)
-    table, before = "TASKS = {task.name: task for task in (\n", (tasks / "__init__.py").read_text()
-    (tasks / "__init__.py").write_text(before.replace(table, table + line))
-    told = subprocess.run(
-        [sys.executable, "-m", "minilmm_cli", "eval", "lm-nano", "--task", "counting", "--shots", "0,1", "--episodes",
-         "40", "--device", "cpu", "--json", "-"],
-        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    result = json.loads(told.stdout)
-    assert result["task"] == "counting" and 0.25 <= result["prior"] < 0.3 and len(result["rows"]) == 8
-    assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in result["rows"])
