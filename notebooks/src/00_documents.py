@@ -347,7 +347,7 @@ except ValueError as error:
 #
 # ## What to read next
 #
-# - [minilmm/interface/document.py](../minilmm/document.py) and [docs/world.md](../docs/world.md):
+# - [minilmm/interface/document.py](../minilmm/interface/document.py) and [docs/world.md](../docs/world.md):
 #   all of this, in full.
 # - Flamingo (Alayrac et al. 2022), section 2.4 and figure 9: the data mixture in the
 #   paper.
