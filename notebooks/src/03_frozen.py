@@ -89,7 +89,7 @@ assert model.prefix_tokens == 2
 # document. The paper tried n = 1, 2 and 4, and took 2.
 
 # %%
-source(Frozen.prefix)
+source(Frozen.project)
 
 # %% [markdown]
 # `kept` is ours: it scales every prefix vector to the size of a word embedding, and

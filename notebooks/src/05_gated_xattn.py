@@ -48,7 +48,11 @@ from minilmm.course import course_root
 from minilmm.course.reader import score, size, source
 from minilmm.interface.document import Batch
 from minilmm.evaluation.fewshot import Request, evaluate
-from minilmm.evaluation.attention_maps import gates_at, latent_attention, token_attention
+from minilmm.evaluation.attention_maps import (
+    gates_at,
+    latent_attention,
+    token_attention,
+)
 from minilmm.evaluation.prompts import prompts
 from minilmm.flamingo import Flamingo, GatedCrossAttention, last_image, media_mask
 from minilmm.plots import (

@@ -72,7 +72,7 @@ for name, model in (("decoder", decoder), ("encoder-decoder", encdec)):
 # how they were learned.
 
 # %%
-source(Blip2.prefix)
+source(Blip2.project)
 
 # %%
 scenes = sample_scenes(6, torch.Generator().manual_seed(3), split="held-out")
