@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.prompts import fork, prompts, reorder
-from minilmm.evaluation.request import Request
+from minilmm.evaluation.request import Request, Score
 from minilmm.evaluation.rices import Pool
 from minilmm.evaluation.scoring import METRICS, SCORERS, right
 from minilmm.evaluation.statistics import bootstrap_interval
@@ -70,8 +70,8 @@ class Evaluation:
         self.report(count)
         return answers
 
-    def rows(self, shots: int) -> tuple[list[dict[str, Any]], float]:
-        """A row per condition and metric, and the accuracy of chance where candidates are ranked."""
+    def scores(self, shots: int) -> tuple[list[Score], float]:
+        """A score per condition and metric, and the accuracy of chance where candidates are ranked."""
         request, task, settings = self.request, self.task, replace(self.request.settings, shots=shots)
         texts_only = shots == 0 and request.zero_shot_texts > 0
         if texts_only:
@@ -88,23 +88,21 @@ class Evaluation:
             options = (episodes.candidates[..., 0] != ABSENT).sum(1)
             chances.append((right(episodes).sum(1).double() / options).mean().item())
         own = task.prior(settings, self.scoring) if task.prior is not None else None
-        known = {"prior": round(most_common_prior(task, settings, self.device) if own is None else own, 4)}
-        known |= {"ideal": round(task.ideal(shots), 4)} if task.ideal is not None else {}
-        group, rows = torch.cat([episodes.group for episodes in asked]).cpu(), []
+        known: Score = {"prior": round(most_common_prior(task, settings, self.device) if own is None else own, 4)}
+        if task.ideal is not None:
+            known["ideal"] = round(task.ideal(shots), 4)
+        group = torch.cat([episodes.group for episodes in asked]).cpu()
+        rows: list[Score] = []
         for condition in request.conditions:
             for metric, values in METRICS[self.scoring](answers[condition], asked, self.tokenizer).items():
                 value, low, high = (round(x, 4) for x in bootstrap_interval(values, seed=request.seed))
-                row = {
-                    "shots": shots,
-                    "condition": condition,
-                    "metric": metric,
-                    "value": value,
-                    "low": low,
-                    "high": high,
-                }
+                row: Score = {"shots": shots, "condition": condition, "metric": metric, "value": value, "low": low,
+                              "high": high, **known}  # fmt: skip
                 kinds = {name: torch.tensor(values)[group == g] for g, name in enumerate(asked[0].kinds)}
                 means = {name: round(float(scores.mean()), 3) for name, scores in kinds.items() if len(scores)}
-                rows.append(row | known | ({"by_kind": means} if means else {}))
+                if means:
+                    row["by_kind"] = means
+                rows.append(row)
         return rows, round(sum(chances) / len(chances), 4) if self.scoring == "rank" else 0.0
 
 
@@ -115,8 +113,7 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Score a model on a task at several numbers of shots, under every condition: the object that `eval --json` prints.
 
-    rows: {"shots", "condition", "metric", "value", "low", "high", "prior", "ideal"?, "by_kind"?}, intervals by
-    bootstrap over episodes. task: a task, or its name (`task_named`). report: is told how many episodes were scored,
+    rows: the scores (`Score`), with intervals by bootstrap over episodes. task: a task, or its name (`task_named`). report: is told how many episodes were scored,
     after each block and condition. ValueError for what cannot be measured.
     """
     start, request = time.perf_counter(), request or Request()
@@ -127,7 +124,7 @@ def evaluate(
     size = config.vision.resolution if model.sees and config is not None else SIZE
     pool = Pool(model, task, request.settings, request.seed, size, device) if request.rices else None
     words = task.tokenizer or world_tokenizer()
-    results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).rows(k) for k in shots]
+    results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).scores(k) for k in shots]
     rows = [row for rows, _ in results for row in rows]
     settings = asdict(request.settings)
     for name in ("shots",) if task.per_class else ("shots", "ways", "repeats", "induction", "names"):

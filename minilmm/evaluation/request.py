@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from minilmm.evaluation.tasks import CONDITIONS, Settings, Task
 
@@ -35,3 +36,17 @@ class Request:
             raise ValueError(f"rices: {task.name} has no pool to choose from, or the model no eyes: use vqa or caption")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
             raise ValueError("orders, per token: are of log-likelihoods, which needs scoring by rank")
+
+
+class Score(TypedDict, total=False):
+    """How well a model did at one number of shots, under one condition, by one metric; numbers are rounded."""
+
+    shots: int
+    condition: str
+    metric: str
+    value: float
+    low: float  # the 95 % interval
+    high: float
+    prior: float  # of the best guess without pictures
+    ideal: float  # of the ideal observer, where it is known
+    by_kind: dict[str, float]  # per kind of question, where there are several

@@ -137,9 +137,8 @@ def fit(job: Job, out: Path, *, resume: bool = False, report: Report = quiet) ->
     """Train for the recipe's steps; the rows of the log. report(step, row): after every step, {} for steps without one.
 
     A checkpoint is written every half minute, on Ctrl-C and at the end; with `resume` the run goes on from it and ends
-    with the weights of a run that was never stopped, bit for bit on one CPU device (only the loss of the first row
-    after it averages fewer steps).
-    Of several processes (`minilmm.nn.parallel`) the first writes, measures and reports; all stop together.
+    with the weights of a run that was never stopped, bit for bit on one CPU device (its first row averages fewer
+    losses). Of several processes (`minilmm.nn.parallel`) the first writes, measures and reports; all stop together.
     ArithmeticError where the loss, a gradient or a weight is not finite: nothing of it is saved. On a CPU no step is
     taken with such a gradient; on a GPU, which is waited for only to log and to save, it is found then.
     """
