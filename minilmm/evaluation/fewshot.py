@@ -113,8 +113,8 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Score a model on a task at several numbers of shots, under every condition: the object that `eval --json` prints.
 
-    rows: the scores (`Score`), with intervals by bootstrap over episodes. task: a task, or its name (`task_named`). report: is told how many episodes were scored,
-    after each block and condition. ValueError for what cannot be measured.
+    rows: the scores (`Score`), with intervals by bootstrap over episodes. task: a task, or its name (`task_named`).
+    report: gets how many episodes were scored, after each block and condition. ValueError for what cannot be measured.
     """
     start, request = time.perf_counter(), request or Request()
     task = task_named(task) if isinstance(task, str) else task
