@@ -83,7 +83,7 @@ def quickstart(
 
     load(lm)  # a missing or damaged one shows before anything is written
     common.writable_folder(out)
-    recipe = {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}
+    recipe = {"steps": steps, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
         if not resume:
             make_room(out, force)

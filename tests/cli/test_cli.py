@@ -368,8 +368,9 @@ def test_quickstart(runs, call, fails, tmp_path, monkeypatch):
     assert "minilmm quickstart" in report and "seed: 0" in report
     assert "what next" in out
     before = {path: path.read_bytes() for path in (tmp_path / "q").rglob("*.safetensors")}
-    code, out, _ = call(*arguments, "--resume")  # the finished runs are measured again, not trained
-    assert code == 0 and out.count("has trained already") == 4
+    code, out, err = call(*arguments, "--resume")  # the finished runs are measured again, not trained
+    assert code == 0, err
+    assert out.count("has trained already") == 4
     fails(*arguments, holds=["holds frozen/card.json already", "--resume", "--force"])
     fails(*arguments, "--resume", "--seed", "5", holds=["frozen: its run has another recipe (seed was 0, not 5)"])
     (tmp_path / "q" / "frozen" / "log.jsonl").write_text("")

@@ -226,7 +226,9 @@ def test_a_cell_that_fails_is_one_line_and_the_old_notebook_stays(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_a_build_and_leaves_nothing(tmp_path):
+def test_ctrl_c_stops_a_build_and_leaves_nothing(tmp_path, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     path = course(tmp_path)
     path.write_text(f"{TINY}\n# %%\nimport pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n")
     command = [sys.executable, "-m", "minilmm_cli.main", "notebooks", "build"]
