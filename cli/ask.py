@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named, new_table, out_console, share
+from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named
+from .console import new_table, out_console, share
 from .names import known_run
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def ask(
     if prompt.count(tag) != len(paths):
         raise ValueError(f"{prompt.count(tag)} {tag} tags but {len(paths)} pictures: give each tag one --image")
     if not prompt.strip():
-        raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
+        raise ValueError("no prompt and no picture: give --prompt, --image, or both")
     if len(paths) > MOST_PICTURES or len(prompt.split()) > LONGEST_PROMPT:
         given = f"{len(paths)} pictures and {len(prompt.split())} words"
         raise ValueError(f"{given}: a prompt has at most {MOST_PICTURES} and {LONGEST_PROMPT}")

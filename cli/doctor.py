@@ -11,8 +11,8 @@ from pathlib import Path
 
 import typer
 
-from .common import cores, device_named, out_console
-from .errors import explain
+from .common import cores, device_named, explain
+from .console import out_console
 
 EXTRAS = (  # what for, the module that shows that it is here, the extra that brings it
     ("easy-vqa", "easy_vqa", "easy-vqa"),

@@ -16,7 +16,8 @@ from rich.markup import escape
 
 from minilmm.course.submissions import group_equal, list_folders, printable, read
 
-from .common import Json, check_json, new_table, out_console, writable_file, writable_folder, write_json
+from .common import Json, check_json, writable_file, writable_folder, write_json
+from .console import new_table, out_console, say
 
 if TYPE_CHECKING:
     from minilmm.course.exercises import Exercise
@@ -116,7 +117,8 @@ def gradescope(out: Annotated[Path, typer.Argument(metavar="OUT.zip")], ids: Ids
 
     exercises, picked = pick(ids)
     check_hidden(hidden)
-    pack(writable_file(out), exercises, picked, hidden=hidden, variant=variant)
+    writable_file(out)
+    pack(out, exercises, picked, hidden=hidden, variant=variant)
     out_console().print(f"{out}: {len(picked)} exercises", soft_wrap=True)
 
 
@@ -147,9 +149,8 @@ def grade(
     exercises, picked = pick(ids)
     check_json(json)
     check_hidden(hidden)
-    for file in (results, table):
-        if file is not None:
-            writable_file(file)
+    writable_file(results)
+    writable_file(table)
     if table is not None and everyone is None:
         raise ValueError("--csv holds a row per learner: give --class as well, or take --json")
     if everyone is None and not solutions:

@@ -13,7 +13,8 @@ import typer
 
 from minilmm.training.recipes import Optimisation
 
-from .common import LARGEST_SEED, chosen
+from .common import LARGEST_SEED
+from .names import chosen
 
 KINDS = {"int": int, "float": float, "bool": bool}  # of fields; all others are read as text
 
@@ -21,7 +22,7 @@ KINDS = {"int": int, "float": float, "bool": bool}  # of fields; all others are 
 def finite(value: float | None) -> float | None:
     """An option's number, which bounds alone let be NaN."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number to count with.")
+        raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
@@ -50,7 +51,7 @@ COMMON = (
     option("device", str, "auto, cpu or cuda.", "auto"),
     option("resume", bool, "Go on from the folder's checkpoint, if it has one.", False, "--resume"),
     option("force", bool, "Erase the run that the folder holds.", False, "--force"),
-    option("minutes", float, "As many steps as fit, timed once.", min=0.01, max=10_000),
+    option("minutes", float, "Train for about M minutes: a few steps are timed.", min=0.01, max=10_000),
     *options_of(Optimisation),
 )
 Steps = next(p.annotation for p in COMMON if p.name == "steps")
@@ -82,7 +83,7 @@ def check_fit(recipe: type, given: dict[str, Any], real: bool, timed: bool = Tru
     timed: runs of the mini-world have --minutes as well.
     """
     wrong = {"world": "is for the mini-world alone: leave it out between real models",
-             "real": "is for real models here: leave it out, or name --data emoji"}  # fmt: skip
+             "real": "applies only to real models: leave it out, or add --data emoji"}  # fmt: skip
     other = "world" if real else "real"
     only = {field.name: field for field in dataclasses.fields(recipe) if field.metadata.get("only") == other}
     for name, field in only.items():

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import new_table, out_console
+from .console import new_table, out_console
 from .names import known_run
 
 PRESETS = tuple(f"{part}-{size}" for part in ("lm", "vision", "frozen", "flamingo") for size in ("nano", "small"))

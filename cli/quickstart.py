@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import common
-from .common import Device, Episodes, Seed, Steps, Stopped, new_table, out_console, say, share
-from .fewshot import few_shot
+from .common import Device, Episodes, Seed, Stopped, command_line, device_named, writable_folder
+from .console import new_table, out_console, say, share
+from .options import Steps
 from .runs import decide, finish, finished, go_on, run, sigterm_as_ctrl_c, training_folder
+from .scoring import few_shot
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
@@ -77,12 +78,12 @@ def quickstart(
     """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
     if resume and force:
         raise ValueError("--resume and --force: give one of them")
-    device = common.device_named(device)
+    device = device_named(device)
     from minilmm.checkpoints.files import held
     from minilmm.checkpoints.opening import load
 
     load(lm)  # a missing or damaged one shows before anything is written
-    common.writable_folder(out)
+    writable_folder(out)
     recipe = {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
         if not resume:
@@ -119,7 +120,7 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
     cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
     seconds = {name: card["metrics"]["seconds"] for name, card in cards.items()}
     seconds["all"] = round(time.perf_counter() - start, 1)
-    facts = {"command": common.command_line(), "seed": seed, "device": device, "seconds": seconds, "episodes": episodes}
+    facts = {"command": command_line(), "seed": seed, "device": device, "seconds": seconds, "episodes": episodes}
     (out / "results.json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
     differences = [*CHANGED, ("parameters trained", *(" and ".join(sizes) for sizes, _ in stages.values())),
                    ("seconds", *(" and ".join(times) for _, times in stages.values()))]  # fmt: skip

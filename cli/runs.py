@@ -11,18 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .common import (
-    Log,
-    Stopped,
-    check_memory,
-    command_line,
-    device_named,
-    launched,
-    out_console,
-    share,
-    short,
-    writable_folder,
-)  # fmt: skip
+from .common import Stopped, check_memory, command_line, device_named, launched, writable_folder
+from .console import Log, out_console, say, share, short
 
 # Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.
 MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
@@ -207,7 +197,7 @@ def carry_out(preset: Callable[[str], Any], given: dict[str, Any], name: str) ->
     if given["steps"] is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
     if minutes is not None and launched()[1] > 1:
-        raise ValueError("--minutes: times a single process: give --steps to torchrun")
+        raise ValueError("--minutes: works with one process: with torchrun give --steps instead")
     device = device_named(given["device"])
     recipe = decide(preset, given["preset"], "nano", out, resume, given)
     with training_folder(out, resume, given["force"]):

@@ -55,7 +55,8 @@ def score_real(run: str, task: str, data: str | None, request: Request, device: 
     from minilmm.evaluation.tasks import real_task
     from minilmm.training.named import data_named, form_of
 
-    start, tokenizer, known, vision = time.perf_counter(), None, "emoji", None
+    tokenizer: Any = None
+    start, known, vision = time.perf_counter(), "emoji", None
     if opening.of_the_course(run):
         model, tokenizer, card = opening.open_run(run, device)
         known = card["config"]["data"]

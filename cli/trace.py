@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console, say
-from .names import known_run, shipped
+from .common import Device, Seed, device_named, of_the_mini_world
+from .console import new_table, out_console, say
+from .names import chosen, known_run, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
