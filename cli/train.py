@@ -52,9 +52,8 @@ def between_real(given: dict[str, Any]) -> bool:
 
     lm, vision, data, start = given["lm"], given["vision"], given["data"], given.get("start")
     real_lm = lm is not None and (lm in REAL_LMS or of_transformers(lm))
-    real_encoder = vision is not None and (
-        vision in REAL_ENCODERS or vision.startswith("torchvision:") or of_transformers(vision)
-    )
+    real_encoder = vision is not None and (vision in REAL_ENCODERS or of_transformers(vision))
+    real_encoder |= (vision or "").startswith("torchvision:")
     if start is not None and of_the_course(start) and is_real(start):
         return True
     if not (real_lm or real_encoder or data in DATA):
