@@ -26,12 +26,6 @@ def chosen(value: str, options: Iterable[str], option: str) -> str:
     return value
 
 
-def runs() -> list[str]:
-    """What can stand for RUN, as far as it is seen from here: shipped checkpoints, real models, folders of runs."""
-    places = (path.parent for part in ("*", "runs/*", "runs/*/*") for path in Path().glob(f"{part}/{CARD}"))
-    return [*shipped(), *REAL_MODELS, *sorted(map(str, places))]
-
-
 def kind_of(run: str) -> str | None:
     """The kind on a run's card ("frozen", "real-blip2"), "" where it cannot be read, None where there is no run."""
     path = next((place / CARD for place in (Path(run), ZOO / run) if (place / CARD).is_file()), None)
@@ -55,7 +49,8 @@ def known_run(run: str, *, models: bool = False, also: Iterable[str] = ()) -> st
     if kind_of(run) is not None or (models and real):
         return run
     owner = models and run.count("/") == 1 and not run.startswith(("/", "runs/")) and not path.parent.exists()
-    near = nearest(run, [*runs(), *also])
+    here = (path.parent for part in ("*", "runs/*", "runs/*/*") for path in Path().glob(f"{part}/{CARD}"))
+    near = nearest(run, [*shipped(), *REAL_MODELS, *sorted(map(str, here)), *also])
     if owner and not near:  # OWNER/NAME of a hub
         return run
     raise ValueError(f"{run}: no such run or checkpoint{near or ':'} shipped are {', '.join(shipped()) or 'none'}")

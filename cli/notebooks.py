@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .console import out_console, say
+from .console import say
 
 Chapters = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Chapters, such as 03.")]
 
@@ -23,16 +23,17 @@ def build(
     for source in sources:
         start = time.perf_counter()
         try:
-            lines = [f"  {problem}" for problem in notebooks.build(source)]
-            failed |= bool(lines)
+            problems = notebooks.build(source)
             size = notebooks.pair(source).stat().st_size / 1000
-            lines.insert(0, f"{source.stem}: {time.perf_counter() - start:.0f} s, {size:.0f} kB")
+            say(f"{source.stem}: {time.perf_counter() - start:.0f} s, {size:.0f} kB")
+            for problem in problems:
+                say(f"  {problem}")
+            failed |= bool(problems)
         except notebooks.BuildError as error:
-            lines, failed = [f"{source.stem}: not built: {error}"], True
-        for line in lines:
-            say(line)
+            say(f"{source.stem}: not built: {error}")
+            failed = True
     if not sources:
-        out_console().print("every notebook is built from its source as it is now")
+        say("every notebook is built from its source as it is now")
     return int(failed)
 
 

@@ -35,13 +35,14 @@ def show(
         known_run(run)
     from . import look  # which imports torch
 
-    if what == "world":
-        look.world(out, seed)
-    elif what == "words":
-        look.words()
-    elif what == "training":
-        look.training(runs, out)
-    elif what == "mask":
-        (look.qformer_masks if qformer else look.mask)(out)
-    else:
-        (look.attention if what == "attention" else look.gates)(runs[0], out, seed)
+    match what:
+        case "world":
+            look.world(out, seed)
+        case "words":
+            look.words()
+        case "training":
+            look.training(runs, out)
+        case "mask":
+            (look.qformer_masks if qformer else look.mask)(out)
+        case _:
+            (look.attention if what == "attention" else look.gates)(runs[0], out, seed)

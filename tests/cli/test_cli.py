@@ -281,7 +281,7 @@ def test_blip2_in_two_stages(runs, call, fails, tmp_path):
     assert json.loads((tuned / "card.json").read_text())["config"]["asked"] is True
     assert call("eval", tuned, "--task", "vqa", "--shots", "0,1", "--episodes", "6")[0] == 0
     fails("train", "blip2", "--stage", "2", "--from", first, "--data", "x", "--out", tmp_path / "x", holds="world, vqa")
-    fails("eval", first, "--task", "vqa", holds="reads no prompts")
+    fails("eval", first, "--task", "vqa", holds="takes no prompts")
     fails("train", "blip2", "--stage", "2", "--out", tmp_path / "x", holds="--from")
     fails("train", "blip2", "--stage", "3", "--out", tmp_path / "x", holds="choose 1 or 2")
     fails("train", "blip2", "--stage", "2", "--from", tmp_path / "none", "--out", tmp_path / "x", holds="no such run")
@@ -340,7 +340,7 @@ def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call("doctor")
     assert code == (0 if "all is well" in out else 1) and "torch" in out and "finite" in out and err == ""
-    monkeypatch.setattr("minilmm.checkpoints.saving.ZOO", tmp_path)
+    monkeypatch.setattr("minilmm.checkpoints.files.ZOO", tmp_path)
     code, out, _ = call("doctor")
     assert code == 1 and "make zoo" in out
 

@@ -399,7 +399,7 @@ def test_blip2_through_both_stages(world, options, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["metric"] for row in result["rows"]][:2] == ["TR@1, ITC, photographs", "TR@5, ITC, photographs"]
     assert main(["eval", first, "--task", "naming"]) == 1
-    assert "reads no prompts" in capsys.readouterr().err
+    assert "takes no prompts" in capsys.readouterr().err
     behind = ["train", "blip2", "--stage", "2", "--from", first, "--lm", str(world / "lm"), "--batch", "4"]
     assert main([*behind, "--minutes", "0.02", "--out", second]) == 0
     assert "--steps" in capsys.readouterr().out
