@@ -93,8 +93,7 @@ def free_memory(device: str = "cpu") -> float:
 
 def check_memory(needed: float, what: str, device: str = "cpu") -> None:
     """ValueError where the bytes needed are more than the device has left, before any of them is taken."""
-    free = free_memory(device)
-    if needed > free:
+    if needed > (free := free_memory(device)):
         sizes = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free"
         raise ValueError(f"{what} needs about {sizes}: choose less")
 

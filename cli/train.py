@@ -95,9 +95,10 @@ def train_flamingo(**given: Any) -> None:
     check_fit(FlamingoRecipe, given, real, timed=False)
     if bug is not None and variant is not None:
         raise ValueError("--variant and --bug: give one of them")
-    for value, table, flag in ((variant, ABLATIONS, "--variant"), (bug, BUGS, "--bug")):
-        if value is not None:
-            chosen(value, names(Flamingo, table), flag)
+    if bug is not None:
+        chosen(bug, names(Flamingo, BUGS), "--bug")
+    if variant is not None:
+        chosen(variant, names(Flamingo, ABLATIONS), "--variant")
     model = ("lm", "vision", "every", "latents", "variant")
     if given["start"] is not None and (bug is not None or any(given[name] is not None for name in model)):
         raise ValueError(
