@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from minilmm.interface.document import Batch
     from minilmm.interface.model import MultimodalLM
 
+Choices = Annotated[str | None, typer.Option(help="Answers to rank, as dax,blicket: how probable is each among them?")]
+
 
 def ask(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")],
     image: Annotated[list[Path] | None, typer.Option("--image", help="A PNG or JPEG; once for each <image>.")] = None,
     prompt: Annotated[str, typer.Option("--prompt", help='As "<image> dax . <EOC> <image>".')] = "",
-    choices: Annotated[
-        str | None, typer.Option(help="Answers to rank, as dax,blicket: how probable is each among them?")
-    ] = None,
+    choices: Choices = None,
     max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="The longest answer.")] = 24,
     device: Device = "auto",
 ) -> None:

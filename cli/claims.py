@@ -14,6 +14,7 @@ from .names import nearest
 from .runs import sigterm_as_ctrl_c
 
 Records = Annotated[Path | None, typer.Option("--out", help="Where the records lie; results/claims unless given.")]
+Figure = Annotated[Path | None, typer.Option(help="Draw each claim's arms: arms.png makes arms-CLAIM.png.")]
 MOST_SEEDS = 1000
 RESULTS = Path("results/claims")
 
@@ -144,12 +145,7 @@ def show(claim: Any, rows: list[dict[str, Any]]) -> None:
         console.print(f"{count} seeds as spread as the pilot's {len(pilot)} would show {least:.3f} with 80 % power")
 
 
-def report(
-    out: Records = None,
-    figure: Annotated[
-        Path | None, typer.Option("--figure", help="Draw each claim's arms: arms.png makes arms-CLAIM.png.")
-    ] = None,
-) -> None:
+def report(out: Records = None, figure: Figure = None) -> None:
     """Every claim's verdict in one table, with Holm's correction over all of them."""
     if figure is not None:
         check_figure(figure)

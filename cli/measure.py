@@ -29,6 +29,7 @@ Split = Annotated[str, typer.Option("--split", help="held-out or train.")]
 Scoring = Annotated[str | None, typer.Option("--scoring", help="rank or generate; the task's own unless given.")]
 Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the query, the nearest last.")]
 Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, max=32, help="At 0 shots: examples without pictures.")]
+PerToken = Annotated[bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")]
 
 
 def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, ...] | None]:
@@ -57,9 +58,8 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
             chosen(given[option], values, f"--{option}")
     if task is None:
         if given.get("episodes", 0) > LOOKED_AT:
-            raise ValueError(
-                f"--episodes {given['episodes']}: {name} compares all pictures at once: at most {LOOKED_AT}"
-            )
+            most = f"{name} compares all pictures at once: at most {LOOKED_AT}"
+            raise ValueError(f"--episodes {given['episodes']}: {most}")
         return real, None
     check_scoring(task, given)
     if "shots" not in given:
@@ -145,11 +145,8 @@ def evaluate_run(
     seed: Seed = 0,
     beams: Annotated[int, typer.Option(min=1, max=32, help="Beams of a generated answer; the paper has 3.")] = 1,
     orders: Annotated[int, typer.Option(min=1, max=64, help="Average over orders of examples; by rank.")] = 1,
-    rices: Rices = False, zero_shot_texts: Texts = 0,
-    per_token: Annotated[
-        bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")
-    ] = False,
-    device: Device = "auto", json: Json = None,
+    rices: Rices = False, zero_shot_texts: Texts = 0, per_token: PerToken = False, device: Device = "auto",
+    json: Json = None,
 ) -> None:  # fmt: skip
     """Score a run on a task, beside its controls."""
     made: dict[str, Any] = {"repeats": repeats, "induction": induction, "names": names, "split": split}

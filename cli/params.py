@@ -11,6 +11,7 @@ from .console import new_table, out_console
 from .names import known_run
 
 PRESETS = tuple(f"{part}-{size}" for part in ("lm", "vision", "frozen", "flamingo") for size in ("nano", "small"))
+NAMES = "A run, a shipped checkpoint, lm-small, frozen-7b, flamingo-3b|9b|80b, blip2-qformer."
 PARTS = ("part", "parameters")
 Rows = Sequence[tuple[str, ...]]
 
@@ -165,7 +166,8 @@ def show_model(name: str) -> None:
         with torch.device("meta"):
             model = build(kind, config)
     sizes = {n: p.numel() for n, p in model.named_parameters()}
-    trained, parts = trained_names({"trains": card.get("trains", [])}, sizes), {}
+    trained = trained_names({"trains": card.get("trains", [])}, sizes)
+    parts: dict[str, list[str]] = {}
     for n in sizes:  # modules, and lists of blocks as a whole
         path = n.removesuffix(".weight").removesuffix(".bias").removesuffix(".gain").split(".")
         part = ".".join(path[: 2 if path[0] in ("lm", "encoder", "vision", "text") else 1])
@@ -180,11 +182,7 @@ def show_model(name: str) -> None:
     show(f"{name}: {kind}, {origin}", (*PARTS, "share", "trained"), rows, totals, notes)
 
 
-def params(
-    name: Annotated[
-        str, typer.Argument(help="A run, a shipped checkpoint, lm-small, frozen-7b, flamingo-3b|9b|80b, blip2-qformer.")
-    ],
-) -> None:
+def params(name: Annotated[str, typer.Argument(help=NAMES)]) -> None:
     """Parameter tables, built on the meta device: no memory, no weights."""
     if name == "frozen-7b":
         note = "The paper gives no more detail than this, so nothing is built here."

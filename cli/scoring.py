@@ -21,9 +21,8 @@ def score(run: str, task: str, request: Request, real: bool, data: str | None, d
     if real:
         return score_real(run, task, data, request, device)
     if data is not None:
-        raise ValueError(
-            f"--data {data}: {run} is a run of the mini-world: leave --data out, or name a run between real models"
-        )
+        ways = "leave --data out, or name a run between real models"
+        raise ValueError(f"--data {data}: {run} is a run of the mini-world: {ways}")
     from minilmm.blip2 import Blip2, Stage1
     from minilmm.checkpoints.opening import load
     from minilmm.evaluation.retrieval import first_stage, retrieval, zero_shot

@@ -96,9 +96,8 @@ def trace(
     view = new_table("part", "parameters", "gradient")
     parts = {line.part: line for line in ledger(model, fingerprints(model), depth=1)}
     for name in ("encoder", "to_prefix", "lm"):
-        gradient = parts[name].gradient
-        view.add_row(
-            name, f"{parts[name].parameters:,}", "none: frozen" if gradient is None else f"norm {gradient:.3f}"
-        )
+        line = parts[name]
+        gradient = "none: frozen" if line.gradient is None else f"norm {line.gradient:.3f}"
+        view.add_row(name, f"{line.parameters:,}", gradient)
     console.print(view)
     say(f"loss {float(loss.detach()):.3f} nats; the gradient passes through the LM, whose weights stay.", "dim")

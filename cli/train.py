@@ -101,9 +101,8 @@ def train_flamingo(**given: Any) -> None:
         chosen(variant, names(Flamingo, ABLATIONS), "--variant")
     model = ("lm", "vision", "every", "latents", "variant")
     if given["start"] is not None and (bug is not None or any(given[name] is not None for name in model)):
-        raise ValueError(
-            "--start: the started run fixes the model: leave --lm, --vision, --every, --latents and --bug out"
-        )
+        flags = "--lm, --vision, --every, --latents and --bug"
+        raise ValueError(f"--start: the started run fixes the model: leave {flags} out")
     given["variant"] = variant or bug
     if not real and given["data"] not in (None, "world"):
         given["first"] = 0

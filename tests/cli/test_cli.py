@@ -228,7 +228,7 @@ def test_evaluations_as_flamingos(seeing, call, fails):
     assert code == 0 and "CIDEr" in out and "scene F1" in out and "no chance level" in out, err
     code, _, err = call("eval", run, "--task", "naming", "--shots", "1", "--orders", "2", "--episodes", "3")
     assert code == 0 and err == ""
-    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="--rices: naming does not read it")
+    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="--rices: naming does not use it")
     fails("eval", seeing / "vision", "--task", "retrieval", "--rices", holds="--rices")
 
 
@@ -245,7 +245,7 @@ def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
     assert code == 0 and (tmp_path / "gates.png").is_file() and "language model none" in out, err
     fails("show", "gates", seeing / "frozen", holds="no gated layers")
     fails("show", "attention", holds="name one Flamingo")
-    fails("show", "mask", seeing / "flamingo", holds="takes blip2 or nothing")
+    fails("show", "mask", seeing / "flamingo", holds="give blip2, or no name")
 
 
 def test_blip2_in_two_stages(runs, call, fails, tmp_path):
@@ -404,7 +404,7 @@ def test_bad_calls(runs, fails):
     fails("eval", run, "--task", "naming", "--ways", "1", holds="--ways", code=2)
     fails("eval", run, "--task", "naming", "--ways", "25", holds=["25 ways", "24"])
     fails("eval", run, "--task", "noisy-naming", "--ways", "3", holds="2 ways")
-    fails("eval", run, "--task", "vqa", "--ways", "3", holds="vqa does not read it")
+    fails("eval", run, "--task", "vqa", "--ways", "3", holds="vqa does not use it")
     fails("eval", run, "--task", "naming", "--episodes", "0", holds="--episodes", code=2)
     fails("eval", run, "--task", "naming", "--names", "silly", holds=["silly", "nonsense"])
     fails("eval", run, "--task", "naming", "--split", "test", holds=["test", "held-out"])

@@ -424,8 +424,8 @@ def test_minutes_leave_the_weights_as_they_were(make):
     [
         (["--lm", "smollm2", "--data", "world"], "the mini-world with lm-nano"),
         (["--lm", "smollm2", "--data", "easy-vqa"], "the mini-world with lm-nano"),
-        (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: knows the mini-world's words alone"),
-        (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "knows the mini-world's words alone"),
+        (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: belongs to the mini-world"),
+        (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "belongs to the mini-world"),
         (["--data", "emoji", "--variant", "blind"], "--variant: is for the mini-world alone"),
         (["--data", "emoji", "--preset", "quick"], "nano and small"),
         (["--data", "emoji", "--lm", "smolm2"], "no such language model"),
@@ -442,7 +442,7 @@ def test_what_does_not_fit_is_one_line(tmp_path, capsys, wrong, told):
 
 def test_mini_world_runs_read_no_real_pictures(capsys):
     assert main(["eval", "lm-nano", "--task", "naming", "--data", "emoji"]) == 1
-    assert "knows the mini-world alone" in capsys.readouterr().err
+    assert "is a run of the mini-world" in capsys.readouterr().err
 
 
 # --- with assets ---------------------------------------------------------------------------------------------------
