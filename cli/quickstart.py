@@ -84,6 +84,7 @@ def quickstart(
 
 def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str) -> None:
     """Train what is missing, measure, draw and tell."""
+    from minilmm import plots
     from minilmm.checkpoints.opening import load
     from minilmm.checkpoints.saving import LOG, read_card, read_log
     from minilmm.evaluation.fewshot import Request
@@ -104,7 +105,14 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
                     for title, task, ways, shots in PANELS}  # fmt: skip
         results[name] = {title: few_shot(name, model, *asked, device) for title, asked in requests.items()}
     say("5. Figures and report")
-    draw(results, logs, out)
+    panels: dict[str, list[plots.Series]] = {title: [] for title, *_ in PANELS}
+    for name, result in results.items():
+        for title, lines in panels.items():
+            lines += plots.series_of(result[title], name, controls=name == "BLIP-2")
+    plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
+    key, label = "naming_5way_real", "naming, 5 ways"
+    probes = {name: [row | {label: row[key]} for row in log] for name, log in logs.items() if key in log[0]}
+    plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
     cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
     seconds = {name: card["metrics"]["seconds"] for name, card in cards.items()}
     seconds["all"] = round(time.perf_counter() - start, 1)
@@ -150,20 +158,6 @@ def train_bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, de
         sizes.append(f"{sum(parameters[n].numel() for n in trained_names(card, parameters)) / 1e6:.2f}M")
         seconds.append(f"{card['metrics']['seconds']:.0f}")
     return " and ".join(sizes), " and ".join(seconds)
-
-
-def draw(results: dict[str, Any], logs: dict[str, list[dict[str, Any]]], out: Path) -> None:
-    """few_shot.png, the controls of the last bridge with it, and training.png."""
-    from minilmm import plots
-
-    panels: dict[str, list[plots.Series]] = {title: [] for title, *_ in PANELS}
-    for name, result in results.items():
-        for title, series in panels.items():
-            series += plots.series_of(result[title], name, controls=name == "BLIP-2")
-    plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
-    key, label = "naming_5way_real", "naming, 5 ways"
-    probes = {name: [row | {label: row[key]} for row in log] for name, log in logs.items() if key in log[0]}
-    plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
 
 
 def summary(results: dict[str, Any]) -> Table:
