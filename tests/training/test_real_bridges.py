@@ -376,7 +376,7 @@ def test_the_commands(world, options, tmp_path, capsys):
     assert main(["params", run]) == 0 and "to_prefix" in capsys.readouterr().out
     for bad, told in (
         (["eval", run, "--task", "retrieval"], "retrieval is for stage 1"),
-        (["eval", run, "--task", "vqa"], "there are naming, caption and retrieval"),
+        (["eval", run, "--task", "vqa"], "with real models choose naming, caption or retrieval"),
         (
             ["eval", run, "--task", "caption", "--scoring", "rank"],
             "'rank' for caption: choose generate",
@@ -422,16 +422,16 @@ def test_minutes_leave_the_weights_as_they_were(make):
 @pytest.mark.parametrize(
     "wrong, told",
     [
-        (["--lm", "smollm2", "--data", "world"], "the mini-world with lm-nano"),
-        (["--lm", "smollm2", "--data", "easy-vqa"], "the mini-world with lm-nano"),
+        (["--lm", "smollm2", "--data", "world"], "the mini-world needs lm-nano"),
+        (["--lm", "smollm2", "--data", "easy-vqa"], "the mini-world needs lm-nano"),
         (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: belongs to the mini-world"),
         (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "belongs to the mini-world"),
         (["--data", "emoji", "--variant", "blind"], "--variant: is for the mini-world alone"),
         (["--data", "emoji", "--preset", "quick"], "nano and small"),
         (["--data", "emoji", "--lm", "smolm2"], "no such language model"),
         (["--data", "emoji", "--steps", "2", "--minutes", "1"], "give one of them"),
-        (["--resolution", "224"], "for real models here"),
-        (["--pages", "4"], "for real models here"),
+        (["--resolution", "224"], "only to real models"),
+        (["--pages", "4"], "only to real models"),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path, capsys, wrong, told):
