@@ -382,8 +382,8 @@ def test_the_commands(world, options, tmp_path, capsys):
             "'rank' for caption: choose generate",
         ),
         (["eval", run, "--task", "naming", "--data", "emojis"], "emoji or photographs"),
-        (["show", "gates", run], "do not know the mini-world"),
-        (["trace", "frozen", "--run", run], "do not know the mini-world"),
+        (["show", "gates", run], "do not read the mini-world"),
+        (["trace", "frozen", "--run", run], "do not read the mini-world"),
         (["train", "frozen", *lm, *options, "--out", run], "holds a finished run"),
     ):
         assert main(bad) == 1
