@@ -65,7 +65,7 @@ def quickstart(
 
     load(lm)  # a missing or damaged one shows before anything is written
     writable_folder(out)
-    recipe = {"optimisation": {"steps": steps, "lr": None}, "lm": lm, "seed": seed}
+    recipe = {"steps": steps, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
         if not resume:  # an earlier one goes, by its names
             folders = [out / name for name in (*BRIDGES, FIRST)]
