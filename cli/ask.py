@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named, new_table, out_console, share
+from .common import LONGEST_PROMPT, MOST_PICTURES, Device, device_named
+from .console import new_table, out_console, share
 from .names import known_run
 
 if TYPE_CHECKING:
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from minilmm.interface.document import Batch
     from minilmm.interface.model import MultimodalLM
 
+Choices = Annotated[str | None, typer.Option(help="Answers to rank, as dax,blicket: how probable is each among them?")]
+
 
 def ask(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")],
     image: Annotated[list[Path] | None, typer.Option("--image", help="A PNG or JPEG; once for each <image>.")] = None,
     prompt: Annotated[str, typer.Option("--prompt", help='As "<image> dax . <EOC> <image>".')] = "",
-    choices: Annotated[
-        str | None, typer.Option(help="Answers to rank, as dax,blicket: how probable is each among them?")
-    ] = None,
+    choices: Choices = None,
     max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="The longest answer.")] = 24,
     device: Device = "auto",
 ) -> None:
@@ -33,7 +34,7 @@ def ask(
     if prompt.count(tag) != len(paths):
         raise ValueError(f"{prompt.count(tag)} {tag} tags but {len(paths)} pictures: give each tag one --image")
     if not prompt.strip():
-        raise ValueError("nothing to go on with: give a --prompt, an --image, or both")
+        raise ValueError("no prompt and no picture: give --prompt, --image, or both")
     if len(paths) > MOST_PICTURES or len(prompt.split()) > LONGEST_PROMPT:
         given = f"{len(paths)} pictures and {len(prompt.split())} words"
         raise ValueError(f"{given}: a prompt has at most {MOST_PICTURES} and {LONGEST_PROMPT}")
@@ -48,27 +49,20 @@ def ask(
     if not answers:
         typer.echo(reader.decode(model.generate(batch.to(where), max_tokens, reader.stop)[0]))
         return
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    rows = [torch.tensor(reader.encode(answer, **end), device=where) for answer in answers]
+    masks = [torch.ones_like(row, dtype=torch.bool) for row in rows]
+    ids, mask = (pad_sequence(some, batch_first=True)[None] for some in (rows, masks))  # (1, C, K)
+    shares = model.score(batch.to(where), ids, mask).float().softmax(-1)[0].tolist()
     view = new_table("answer", "probability among these")
-    shares = probabilities(model, batch.to(where), [reader.encode(choice, **end) for choice in answers])
     for answer, probability in sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1]):
         view.add_row(answer, share(probability))
     out_console().print(view)
 
 
-def probabilities(model: MultimodalLM, batch: Batch, choices: list[list[int]]) -> list[float]:
-    """The probability of each continuation among those given, by its summed log-probability; they sum to 1."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    rows = [torch.tensor(choice, device=batch.ids.device) for choice in choices]
-    ids = pad_sequence(rows, batch_first=True)[None]  # (1, C, K)
-    mask = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)[None]
-    return model.score(batch, ids, mask).float().softmax(-1)[0].tolist()
-
-
-def read_prompt(
-    run: str, prompt: str, paths: list[Path], device: str
-) -> tuple[MultimodalLM, Reader, Batch, dict[str, str]]:
+def read_prompt(run: str, prompt: str, paths: list[Path], device: str) -> tuple[MultimodalLM, Reader, Batch, dict]:
     """A run's model, what stands around it, the prompt as a batch, and what ends an answer where it is its own.
 
     A bridge between real models that is asked nothing in words is asked as it was trained: "Picture:<image> Name:".

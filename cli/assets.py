@@ -1,4 +1,4 @@
-"""`minilmm assets`: real models and pictures, what they are, whose they are, and getting them."""
+"""`minilmm assets` and `minilmm convert`: real models and pictures, getting them, and checkpoints of transformers."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from .common import out_console
+from .common import command_line
+from .console import out_console, say
 
 
 def list_() -> None:
     """What there is: version, size, licence, credit, and where it lies."""
     from minilmm.checkpoints.assets import ASSETS, GROUPS, SYSTEM, cache, folder, state
 
-    console, home = out_console(), str(Path.home())
-
-    def tell(title: str, asset: Any, place: str) -> None:
-        console.print(title, soft_wrap=True)
-        place = place.replace(home, "~", 1) if place.startswith(home) else place
-        for line, style in ((f"{asset.what} ({asset.package})", ""), (asset.credit, "dim"), (place, "")):
-            console.print(f"  {escape(line)}", soft_wrap=True, style=style)
-
+    entries: list[tuple[str, Any, str]] = []  # title, asset, where it is
     for name, asset in ASSETS.items():
         found = state(name)
         place = str(folder(name)) if found == "here" else f"{found}: minilmm assets get {name}"
-        tell(f"[bold]{name}[/] {asset.version}  {asset.megabytes:g} MB  {asset.licence}", asset, place)
+        entries.append((f"[bold]{name}[/] {asset.version}  {asset.megabytes:g} MB  {asset.licence}", asset, place))
     for name, system in SYSTEM.items():
         place = str(system.place) if system.place.exists() else f"missing: apt-get install {system.package}"
-        tell(f"[bold]{name}[/]  {system.licence}", system, place)
+        entries.append((f"[bold]{name}[/]  {system.licence}", system, place))
+    console, home = out_console(), str(Path.home())
+    for title, asset, place in entries:
+        console.print(title, soft_wrap=True)
+        say(f"  {asset.what} ({asset.package})")
+        say(f"  {asset.credit}", "dim")
+        say(f"  {place.replace(home, '~', 1) if place.startswith(home) else place}")
     groups = "; ".join(f"{name} is {', '.join(members)}" for name, members in GROUPS.items() if name != "all")
     console.print(f"{groups}; all is everything", style="dim")
     console.print(f"cache (MINILMM_CACHE): {cache()}", soft_wrap=True, style="dim")
@@ -52,3 +51,22 @@ def get(
         console.print(f"{name} {'is already in' if there else 'unpacked into'} {place}", soft_wrap=True)
         if not there:
             console.print(f"  {asset.licence}: {asset.credit}", soft_wrap=True, style="dim")
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, a hub's name, or a run.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
+) -> None:
+    """BLIP-2 or IDEFICS in our own modules: `minilmm convert Salesforce/blip2-opt-2.7b --to runs/blip2`, and back."""
+    from minilmm.checkpoints.hub import require_transformers
+    from minilmm.checkpoints.saving import CARD, read_card
+
+    require_transformers()
+    from minilmm.checkpoints.convert import folders
+
+    architecture = folders.convert(source, to, command_line())
+    if not (to / CARD).is_file():
+        return say(f"{to}: {architecture}, for from_pretrained")
+    card = read_card(to)
+    asks = f': minilmm ask {to} --image a.png --prompt "..."' if card["tokenizer"] else ", without a tokenizer"
+    say(f"{to}: {card['kind']}, from {source}{asks}")

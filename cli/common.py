@@ -1,39 +1,35 @@
-"""What the commands share: options, devices, consoles, numbers as text, folders that can be written to."""
+"""What the commands share: options, checks before anything is computed, and errors as one line each."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
 import sys
 import tempfile
-import textwrap
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from .names import chosen, kind_of
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.progress import Progress
-
-WIDTH = 80
-PATIENCE = 10.0  # seconds
 MOST_PICTURES = 512  # of a prompt: training saw five
 LONGEST_PROMPT = 4096  # tokens: pages of training have some 60
 LARGEST_SEED = 2**32 - 1
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or write to another disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "choose a place that you may write to, or change its permissions"),
+    errno.EROFS: "the disk is read-only: choose another place",
+    errno.ENOTDIR: "a part of the path is a file: choose another place",
+    errno.EEXIST: "a file of that name is in the way: choose another place",
+}
 
 Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="One seed gives one result.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Also as JSON; - writes nothing else.")]
 Episodes = Annotated[int, typer.Option("--episodes", min=1, max=100_000, help="How many episodes to score.")]
-Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, max=10**7, help="Optimiser steps, not the preset's.")]
 
 typed: list[str] = []  # the arguments of this call, as `main` got them
 
@@ -56,42 +52,7 @@ def command_line(*extra: str) -> str:
     return shlex.join([*start, *typed, *(word for word in extra if word not in typed)])
 
 
-def out_console(quiet: bool = False) -> Console:
-    """Standard output, never wider than 80 columns."""
-    console = Console(highlight=False, quiet=quiet)
-    console.width = min(console.width, WIDTH)
-    return console
-
-
-def say(text: str, style: str = "") -> None:
-    """A line as it is: not wrapped, so that a path in it can be copied, and without markup."""
-    out_console().print(text, style=style, markup=False, soft_wrap=True)
-
-
-def tell(text: str, indent: int = 4, style: str = "") -> None:
-    """A text of several lines, indented, in at most 80 columns."""
-    lines = textwrap.wrap(text, out_console().width - indent, break_long_words=False, break_on_hyphens=False)
-    say(textwrap.indent("\n".join(lines), " " * indent), style)
-
-
-def progress_bar() -> Progress:
-    """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
-    from rich import progress as rich
-
-    console = Console(stderr=True)
-    columns = (rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(16),
-               rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn()
-               )  # fmt: skip
-    return rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def new_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
-    """A plain table; the first `left` columns are text, the others numbers."""
-    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", min_width=len(title or ""))
-    table.title_style = table.header_style = "bold"
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i < left else "right", overflow="fold")
-    return table
+# --- machines --------------------------------------------------------------------------------------------------------
 
 
 def cores() -> int:
@@ -118,17 +79,6 @@ def device_named(name: str) -> str:
     return device
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """ "0,1,4" -> (0, 1, 4), each once; ValueError for anything else."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--shots {text[:40]!r}: give whole numbers with commas between, such as 0,1,4") from None
-    if min(numbers) < 0 or max(numbers) > MOST_PICTURES:
-        raise ValueError(f"--shots {text[:40]}: a number of shots is 0 to {MOST_PICTURES}")
-    return tuple(dict.fromkeys(numbers))
-
-
 def free_memory(device: str = "cpu") -> float:
     """Bytes that are free on the device; infinity where the system does not say."""
     if device == "cuda":
@@ -143,25 +93,22 @@ def free_memory(device: str = "cpu") -> float:
 
 def check_memory(needed: float, what: str, device: str = "cpu") -> None:
     """ValueError where the bytes needed are more than the device has left, before any of them is taken."""
-    free = free_memory(device)
-    if needed > free:
+    if needed > (free := free_memory(device)):
         sizes = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free"
         raise ValueError(f"{what} needs about {sizes}: choose less")
 
 
-def share(value: float, digits: int = 3) -> str:
-    """A share of 1 as papers print it: .952, 1.00, -.100; with two digits .95, 1.0."""
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text[:-1]
+# --- options and files -----------------------------------------------------------------------------------------------
 
 
 def of_the_mini_world(run: str) -> str:
     """The run, if it speaks the mini-world's words; ValueError for a converted one, or one between real models."""
     kind = kind_of(run) or ""
     if kind.endswith("-converted"):
-        raise ValueError(f"{run}: a converted checkpoint reads with its own tokenizer: use `minilmm ask`")
+        raise ValueError(f"{run}: a converted checkpoint has its own tokenizer: use `minilmm ask`")
     if kind.startswith("real-"):
-        raise ValueError(f"{run}: stands between real models, which do not know the mini-world: use eval, curve or ask")
+        why = "connects real models, which do not read the mini-world's vocabulary"
+        raise ValueError(f"{run}: {why}: use eval, curve or ask")
     return run
 
 
@@ -173,21 +120,15 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
-def writable_file(path: Path) -> Path:
-    """Proves that the file can be written, before anything is measured; OSError or ValueError otherwise."""
+def writable_file(path: Path | None) -> None:
+    """Proves that the file, if there is to be one, can be written; OSError or ValueError otherwise."""
+    if path is None:
+        return
     if path.is_dir():
         raise ValueError(f"{path}: is a folder: name a file in it")
     writable_folder(path.parent)
     if path.exists():
         open(path, "a").close()
-    return path
-
-
-def save_figure(figure: Figure, path: Path, shows: str = "") -> None:
-    """Save a figure, in a folder that is made where there is none; say where it lies, and what it shows."""
-    from minilmm import plots
-
-    say(f"{plots.save(figure, path)}{f': {shows}' if shows else ''}")
 
 
 def check_figure(path: Path) -> None:
@@ -198,8 +139,7 @@ def check_figure(path: Path) -> None:
 
 def check_json(target: str | None) -> None:
     """Proves that --json can be obeyed."""
-    if target not in (None, "-"):
-        writable_file(Path(str(target)))
+    writable_file(None if target in (None, "-") else Path(str(target)))
 
 
 def write_json(target: str | None, result: dict[str, Any]) -> None:
@@ -210,44 +150,36 @@ def write_json(target: str | None, result: dict[str, Any]) -> None:
         Path(target).write_text(json.dumps(result, indent=1) + "\n")
 
 
-class Log:
-    """What a training run says: a bar on a terminal; else, on standard output, a line for the first step, for every row
-    of the log, and whenever nothing was said for PATIENCE seconds.
-    """
-
-    def __init__(self, name: str, steps: int):
-        self.bar, self.steps, self.start = progress_bar(), steps, time.perf_counter()
-        self.console = out_console() if self.bar.disable else self.bar.console
-        self.task = self.bar.add_task(name, total=steps)
-        self.last = self.start - PATIENCE  # when something was said
-        self.first = 0, 0.0  # the first step of this process, and when it was done
-
-    def __enter__(self) -> Log:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def report(self, step: int, row: dict[str, Any]) -> None:
-        """A step done; with a row of the log, its loss and first probes."""
-        self.bar.update(self.task, completed=step)
-        now = time.perf_counter()
-        self.first = self.first if self.first[0] else (step, now)
-        words = [f"{step}/{self.steps}", f"{row.get('seconds', now - self.start):.0f} s"]
-        if row:
-            probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
-            words += [f"loss {row['loss']:.3f}", *(f"{short(k)} {share(v)}" for k, v in probes)]
-        elif not self.bar.disable or now - self.last < PATIENCE:
-            return
-        elif done := step - self.first[0]:
-            words.append(f"about {(now - self.first[1]) / done * (self.steps - step):.0f} s left")
-        self.last = now
-        self.console.print("  ".join(words), no_wrap=True, overflow="ellipsis", highlight=False)
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def short(name: str) -> str:
-    """A probe's name in a line: naming_2way_blank_images -> 2way blank."""
-    for long, brief in (("naming_", ""), ("_images", ""), ("_real", ""), ("zero-shot accuracy", "zero-shot")):
-        name = name.replace(long, brief)
-    return name.replace("_", " ")
+def describe(error: BaseException) -> tuple[str, int]:
+    """The line that a failure ends with, and the exit code: 1 a failure, 2 a wrong call, 130 stopped by Ctrl-C."""
+    if isinstance(error, Stopped):
+        return str(error), 130
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":  # Typer's word for Ctrl-C
+        return "stopped", 130
+    if hasattr(error, "format_message"):  # a wrong call, in the words of Typer
+        path = getattr(getattr(error, "ctx", None), "command_path", None) or "minilmm"
+        return f"error: {error.format_message()} ({path} --help lists what there is)", 2
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"error: {explain(error)}{notes}", 1
+
+
+def explain(error: BaseException) -> str:
+    """What an error is about, and what to do."""
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'check the path')}"
+    if isinstance(error, KeyError):
+        return f"{error.args[0] if error.args else error}: an unknown name"
+    if isinstance(error, UnicodeError) and hasattr(error, "reason"):
+        return f"text that is not UTF-8 ({error.reason}): save the file as UTF-8"
+    if name == "DistBackendError" or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+        return "another process was lost: killed, or out of memory"
+    if name == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return "out of memory: fewer --shots, --ways or a smaller --batch need less"
+    if isinstance(error, ValueError | ArithmeticError | ModuleNotFoundError):  # UnicodeError is a ValueError
+        return str(error)
+    return f"{name}: {error} (MINILMM_DEBUG=1 shows where)"

@@ -11,22 +11,21 @@ from pathlib import Path
 
 import typer
 
-from .common import cores, device_named, out_console
-from .errors import explain
+from .common import cores, device_named, explain
+from .console import out_console
 
-EXTRAS = (  # what for, the module that shows that it is here, the extra that brings it
-    ("easy-vqa", "easy_vqa", "easy-vqa"),
-    ("real models", "transformers", "real"),
-    ("notebooks", "jupyterlab", "notebooks"),
-)
+EXTRAS = {  # what for: the module that shows that it is here, and the extra that brings it
+    "easy-vqa": ("easy_vqa", "easy-vqa"), "real models": ("transformers", "real"),
+    "notebooks": ("jupyterlab", "notebooks"),
+}  # fmt: skip
 
 
 def python_version() -> str:
     """Python and minilmm."""
     import minilmm
 
-    python = f"Python {platform.python_version()}"
-    return f"{python}, minilmm {minilmm.__version__}, {platform.system()} {platform.machine()}"
+    system = f"{platform.system()} {platform.machine()}"
+    return f"Python {platform.python_version()}, minilmm {minilmm.__version__}, {system}"
 
 
 def torch_version() -> str:
@@ -44,10 +43,10 @@ def checkpoints() -> str:
     from minilmm.checkpoints.saving import shipped
 
     names = shipped()
-    for name in names:
-        load(name)
     if not names:
         raise ValueError("no checkpoint is shipped: make them with `make zoo`, or install minilmm again")
+    for name in names:
+        load(name)
     return f"checkpoints intact: {', '.join(names)}"
 
 
@@ -61,10 +60,9 @@ def forward() -> str:
     from .trace import untrained
 
     model = untrained(0).eval()
-    side = model.config.vision.resolution
-    batch = collate([[Image(torch.full((3, side, side), 0.5)), Text("dax .")]], tokenizer())
+    grey = torch.full((3, model.config.vision.resolution, model.config.vision.resolution), 0.5)
     with torch.no_grad():
-        logits = model(batch)  # (1, L, V)
+        logits = model(collate([[Image(grey), Text("dax .")]], tokenizer()))  # (1, L, V)
     if not bool(logits.isfinite().all()):
         raise ArithmeticError("a forward pass gave numbers that are not finite: install torch again")
     return "a forward pass of Frozen gives finite numbers"
@@ -100,7 +98,7 @@ def doctor() -> None:
         except Exception as error:
             failed += 1
             console.print(f"[red]✗[/] {explain(error)}", soft_wrap=True)
-    for name, module, extra in EXTRAS:
+    for name, (module, extra) in EXTRAS.items():
         if importlib.util.find_spec(module) is not None:
             version = importlib.metadata.version(module.replace("_", "-"))
             console.print(f"[green]✓[/] extra {name}: {module} {version}")

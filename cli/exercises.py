@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import sys
 import textwrap
@@ -16,7 +17,8 @@ from rich.markup import escape
 
 from minilmm.course.submissions import group_equal, list_folders, printable, read
 
-from .common import Json, check_json, new_table, out_console, writable_file, writable_folder, write_json
+from .common import Json, check_json, writable_file, writable_folder, write_json
+from .console import new_table, out_console, say
 
 if TYPE_CHECKING:
     from minilmm.course.exercises import Exercise
@@ -52,7 +54,7 @@ def list_() -> None:
         started = "yes" if (WORK / f"{e.name}.py").exists() else ""
         table.add_row(e.id, e.title, e.chapter, str(e.points), str(e.minutes), "*" * e.difficulty, started)
     out_console().print(table)
-    out_console().print("minilmm exercises start NN, then minilmm grade NN; stuck: exercises hint NN")
+    say("minilmm exercises start NN, then minilmm grade NN; stuck: exercises hint NN")
 
 
 def start(ids: Annotated[list[str], typer.Argument(metavar="NN...", help="Exercises, such as 03.")]) -> None:
@@ -62,7 +64,7 @@ def start(ids: Annotated[list[str], typer.Argument(metavar="NN...", help="Exerci
         if not place.exists():
             place.write_text(e.stub, encoding="utf-8")
             what = f"{e.title}, about {e.minutes} minutes; then minilmm grade {e.id}"
-        out_console().print(f"{place}: {what}", soft_wrap=True)
+        say(f"{place}: {what}")
 
 
 def hint(one: One, number: Annotated[int, typer.Argument(
@@ -85,7 +87,7 @@ def build() -> None:
     for e in exercises:
         e.path("student").parent.mkdir(exist_ok=True)
         e.path("student").write_text(e.stub, encoding="utf-8")
-    out_console().print(f"{len(exercises)} stubs written")
+    say(f"{len(exercises)} stubs written")
 
 
 def mutants(ids: Ids = None) -> int:
@@ -104,8 +106,8 @@ def mutants(ids: Ids = None) -> int:
                     missed, caught = missed + 1, f"[red]{others or 'none'}[/]"
                 table.add_row(e.id, mutant.name, mutant.caught_by, caught)
     out_console().print(table)
-    share = f"{table.row_count - missed} of {table.row_count}"
-    out_console().print(f"{share} known-wrong answers are caught by the check that each names")
+    caught = f"{table.row_count - missed} of {table.row_count}"
+    out_console().print(f"{caught} known-wrong answers are caught by the check that each names")
     return int(missed > 0)
 
 
@@ -116,8 +118,9 @@ def gradescope(out: Annotated[Path, typer.Argument(metavar="OUT.zip")], ids: Ids
 
     exercises, picked = pick(ids)
     check_hidden(hidden)
-    pack(writable_file(out), exercises, picked, hidden=hidden, variant=variant)
-    out_console().print(f"{out}: {len(picked)} exercises", soft_wrap=True)
+    writable_file(out)
+    pack(out, exercises, picked, hidden=hidden, variant=variant)
+    say(f"{out}: {len(picked)} exercises")
 
 
 def check_hidden(hidden: Path | None) -> None:
@@ -132,12 +135,9 @@ def grade(
     work: Annotated[Path, typer.Option("--work", help="The folder with the learner's files.")] = WORK,
     everyone: Annotated[Path | None, typer.Option("--class", help="A folder with one folder per learner.")] = None,
     chain: Annotated[bool, typer.Option("--chain", help="Earlier exercises are the learner's own.")] = False,
-    variant: Variant = 0,
-    hidden: Hidden = None,
-    json: Json = None,
-    table: Csv = None,
+    variant: Variant = 0, hidden: Hidden = None, json: Json = None, table: Csv = None,
     results: Annotated[Path | None, typer.Option("--gradescope", help="Write Gradescope's results.json.")] = None,
-) -> int:
+) -> int:  # fmt: skip
     """Grade exercises: those named, or all that were started. Exit code 1: points were lost; 3: not all was graded.
 
     With --class the exit code is 0 whatever the points.
@@ -147,9 +147,8 @@ def grade(
     exercises, picked = pick(ids)
     check_json(json)
     check_hidden(hidden)
-    for file in (results, table):
-        if file is not None:
-            writable_file(file)
+    writable_file(results)
+    writable_file(table)
     if table is not None and everyone is None:
         raise ValueError("--csv holds a row per learner: give --class as well, or take --json")
     if everyone is None and not solutions:
@@ -178,19 +177,16 @@ def report(grades: list[Grade], variant: int, seconds: float, json: str | None, 
     if results is not None and graded:
         write_json(str(results), results_json(grades))
     console = out_console(quiet=json == "-")
+    fill = functools.partial(textwrap.fill, width=70, initial_indent=" " * 9, subsequent_indent=" " * 9)
     for g in grades:
         console.print(f"[bold]{g.exercise.id} {g.exercise.title}[/]  {g.points}/{g.total}")
         for r in g.results:
             mark = "[green]✓[/]" if r.passed else "[red]✗[/]" if r.graded else "[yellow]?[/]"
-            console.print(f"  {mark} {r.points}/{r.check.points}  {escape(_indent(r.check.title).strip())}")
+            console.print(f"  {mark} {r.points}/{r.check.points}  {escape(fill(r.check.title).strip())}")
             for text in r.lines[:1] if g.reason else r.lines:
-                console.print(_indent(text), markup=False)
+                console.print(fill(text), markup=False)
     console.print(f"{earned} of {total} points")
     return NOT_GRADED if not graded else int(earned < total)
-
-
-def _indent(text: str) -> str:
-    return textwrap.fill(text, 70, initial_indent=" " * 9, subsequent_indent=" " * 9)
 
 
 def grade_class(grader: Grader, everyone: Path, picked: list[Exercise], chain: bool) -> dict[str, Any]:
@@ -210,13 +206,10 @@ def grade_class(grader: Grader, everyone: Path, picked: list[Exercise], chain: b
         equal += [{"exercise": e.id, "names": names} for names in groups]
     return {
         "of": sum(g.total for g in next(iter(graded.values()))),
-        "learners": [
-            {"name": name, "points": sum(g.points for g in grades),
-             "exercises": {g.exercise.id: g.points for g in grades},
-             "reasons": {g.exercise.id: g.why_not for g in grades if g.why_not},
-             "graded": all(g.graded for g in grades)}
-            for name, grades in graded.items()
-        ],
+        "learners": [{"name": name, "points": sum(g.points for g in grades),
+                      "exercises": {g.exercise.id: g.points for g in grades},
+                      "reasons": {g.exercise.id: g.why_not for g in grades if g.why_not},
+                      "graded": all(g.graded for g in grades)} for name, grades in graded.items()],
         "misconceptions": [{"exercise": e, "mutant": m, "says": says, "learners": n}
                            for (e, m, says), n in mistakes.most_common()],
         "failed_checks": [{"exercise": e, "check": title, "learners": n} for (e, title), n in failed.most_common()],
@@ -234,23 +227,23 @@ def report_class(outcome: dict[str, Any], picked: list[Exercise], json: str | No
     for one in learners:
         points = [None if e.id in one["reasons"] else one["exercises"][e.id] for e in picked]
         reasons = "; ".join(f"{e}: {reason}" for e, reason in one["reasons"].items())
-        rows.append([_cell(one["name"]), *points, one["points"], outcome["of"], _cell(reasons)])
+        rows.append([one["name"], *points, one["points"], outcome["of"], reasons])
     if table is not None:
         with table.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["learner", *(e.id for e in picked), "points", "of", "reasons"], *rows])
+            head = ["learner", *(e.id for e in picked), "points", "of", "reasons"]
+            csv.writer(file).writerows([head, *([_cell(cell) for cell in row] for row in rows)])
     console = out_console(quiet=json == "-")
     shown = new_table("learner", *(e.id for e in picked), "points")
-    for one, (_, *points, earned, total, _) in zip(learners, rows, strict=True):
+    for name, *points, earned, total, _ in rows:
         cells = ["-" if number is None else str(number) for number in points]
-        shown.add_row(escape(printable(one["name"])), *cells, f"{earned}/{total}")
+        shown.add_row(escape(printable(name)), *cells, f"{earned}/{total}")
     console.print(shown)
-    lines = [f"{escape(printable(one['name']))} [bold]{e}[/]: {escape(reason)}"
-             for one in learners for e, reason in one["reasons"].items()]  # fmt: skip
+    for one in learners:
+        for e, reason in one["reasons"].items():
+            console.print(f"{escape(printable(one['name']))} [bold]{e}[/]: {escape(reason)}", soft_wrap=True)
     for group in outcome["equal"]:
         names = ", ".join(escape(printable(name)) for name in group["names"])
-        lines.append(f"[bold]{group['exercise']}[/] the same text: {names}")
-    for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(f"[bold]{group['exercise']}[/] the same text: {names}", soft_wrap=True)
     for one in outcome["misconceptions"]:
         says = one["says"].replace("Your output equals", "Output equal to")
         console.print(f"{one['learners']} x [bold]{one['exercise']}[/]  {escape(says)}")
@@ -260,6 +253,8 @@ def report_class(outcome: dict[str, Any], picked: list[Exercise], json: str | No
     return 0 if all(one["graded"] for one in learners) else NOT_GRADED
 
 
-def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return ("'" if text.startswith(("=", "+", "-", "@")) else "") + printable(text)
+def _cell(value: Any) -> Any:
+    """A value of the CSV; of texts, one that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(("=", "+", "-", "@")) else "") + printable(value)

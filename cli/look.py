@@ -1,4 +1,4 @@
-"""Inside runs, for `minilmm show training|mask|attention|gates`: how they learned, and where they look."""
+"""What `minilmm show` draws: the mini-world and its words, how runs learned, and where they look."""
 
 from __future__ import annotations
 
@@ -20,25 +20,90 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import prompts
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.flamingo import Flamingo, last_image, media_mask
+from minilmm.interface.tokenizer import EOC, SPECIALS
 from minilmm.nn.qformer import bidirectional_mask, causal_mask, unimodal_mask
 from minilmm.training.flamingo import gates as gates_of
 from minilmm.training.job import loss_of
 from minilmm.training.mixture import pages
-from minilmm.world.render import render
-from minilmm.world.scenes import sample_scenes
+from minilmm.world import vocabulary
+from minilmm.world.grammar import ABSENT, caption
+from minilmm.world.questions import KINDS, question, sample_question_scenes
+from minilmm.world.render import blank, degrade, render, render_glyphs, render_words
+from minilmm.world.scenes import sample_scenes, shuffle_objects
+from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import ids, tokenizer
 
-from .common import new_table, of_the_mini_world, out_console, save_figure, say, share, tell
+from .common import of_the_mini_world, writable_folder
+from .console import new_table, out_console, save_figure, say, share, tell
 
+WRITTEN = ("stop", "exit", "tea", "dax", "norway", "a")  # the words that are drawn
 LABEL = "attention to a patch"
 OBJECTS = [1, 1, 2, 3]  # in the pictures that queries are shown
 MASK_TEXT = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
 QUERIES, QFORMER_TEXT = 4, "[CLS/DEC] a red circle . <EOC>"
-QFORMER_MASKS = {
-    "ITC: unimodal": unimodal_mask, "ITM: bidirectional": bidirectional_mask, "ITG: multimodal causal": causal_mask,
-}  # fmt: skip
+QFORMER_MASKS = {"ITC: unimodal": unimodal_mask, "ITM: bidirectional": bidirectional_mask,
+                 "ITG: multimodal causal": causal_mask}  # fmt: skip
 GATES = {"tanh(alpha) attention": "alpha_xattn", "tanh(alpha) feed-forward": "alpha_dense"}
 PARTS = {"gates": "alpha", "gated layers' matrices": "xattn", "resampler": "resampler", "language model": ""}
+
+
+def texts_of(phrases: Tensor) -> list[str]:
+    """Phrases (N, L) as text. The grammar has no "an": for people it is written here."""
+    texts = (tokenizer().decode([i for i in row if i != ABSENT]) for row in phrases.tolist())
+    return [text.removesuffix(f" {EOC}").replace("a orange", "an orange") for text in texts]
+
+
+def world(out: Path, seed: int) -> None:
+    """A contact sheet of everything that the mini-world shows."""
+    writable_folder(out)
+    generator = torch.Generator().manual_seed(seed)
+
+    def sheet(name: str, pictures: Tensor, captions: list[str], shows: str) -> None:
+        save_figure(plots.picture_grid(pictures, captions), out / f"{name}.png", shows)
+
+    scenes = sample_scenes(16, generator, objects=torch.arange(16) // 4 + 1)
+    shows = "training scenes of one to four objects, with captions in several registers"
+    sheet("scenes", render(scenes, generator), texts_of(caption(scenes, generator)), shows)
+    unseen = sample_scenes(8, generator, split="held-out")
+    shows = "pairs of colour and shape that no run is trained on"
+    sheet("held-out", render(unseen, generator), texts_of(caption(unseen, generator)), shows)
+    kind = torch.arange(2 * len(KINDS)) % len(KINDS)
+    asked = sample_question_scenes(kind, generator, "train")
+    texts = [f"{q} {a}" for q, a in zip(*map(texts_of, question(asked, kind, generator)), strict=True)]
+    pictures = render(shuffle_objects(asked, generator), generator)
+    sheet("questions", pictures, texts, f"questions of {len(KINDS)} kinds, with answers")
+    classes = torch.randint(len(vocabulary.GLYPHS_TRAIN), (4,), generator=generator).repeat_interleave(4)
+    names = [f"class {c}" for c in classes.tolist()]
+    sheet("glyphs", render_glyphs(classes, generator), names, "four classes of glyphs, four hands each")
+    letters = torch.tensor([[vocabulary.LETTERS.index(c) for c in w] + [-1] * (6 - len(w)) for w in WRITTEN])
+    sheet("drawn-words", render_words(letters, generator), list(WRITTEN), "words to be read")
+    few = render(scenes[:6], generator)
+    pictures = torch.cat([few, degrade(few, generator), blank(few)])
+    names = ["as it is"] * 6 + ["bad photograph"] * 6 + ["blank"] * 6
+    sheet("controls", pictures, names, "the same pictures as bad photographs, and blank")
+    verbs = vocabulary.VERBS
+    films = render_video(sample_scenes(len(verbs), generator), torch.arange(len(verbs)), 6, generator)  # (V, T, ...)
+    names = [f"{verb} ->" if t == 0 else "" for verb in verbs for t in range(6)]
+    sheet("videos", films.flatten(0, 1), names, "a film strip per verb")
+
+
+def words() -> None:
+    """The vocabulary by group; names kept for tests are marked."""
+    v, every = vocabulary, tokenizer().words
+    groups = {"special": SPECIALS, "colours": v.COLOURS, "shapes": v.SHAPES, "plurals": v.PLURALS,
+              "textures": v.TEXTURES, "sizes": v.SIZES, "numbers": v.NUMBERS, "verbs": v.VERBS, "places": v.PLACES,
+              "materials": v.MATERIALS}  # fmt: skip
+    marks = (*v.LETTERS, *v.DIGITS)
+    known = {*marks, *v.TRAIN_NAMES, *v.TEST_NAMES}.union(*groups.values())
+    groups |= {"grammar": tuple(word for word in every if word not in known), "letters and digits": marks}
+    groups |= {"names to train with": v.TRAIN_NAMES, "names kept for tests *": tuple(f"{n}*" for n in v.TEST_NAMES)}
+    for title, group in groups.items():
+        out_console().print(f"[bold]{title}[/] ({len(group)})")
+        width = 2 + max(map(len, group))
+        line = max(1, (out_console().width - 2) // width)
+        for i in range(0, len(group), line):
+            say("  " + "".join(word.ljust(width) for word in group[i : i + line]).rstrip())
+    say(f"{len(every)} words and marks; * never bound to anything in training")
 
 
 def short_names(runs: list[str]) -> dict[str, str]:
@@ -95,8 +160,7 @@ def qformer_masks(out: Path) -> None:
 
 def patch_maps(weights: Tensor) -> Tensor:
     """Weights (..., S) of a square of patches as maps (..., h, w)."""
-    side = int(weights.shape[-1] ** 0.5)
-    return weights.unflatten(-1, (side, side))
+    return weights.unflatten(-1, (int(weights.shape[-1] ** 0.5), -1))
 
 
 def likeness(looks: Tensor) -> list[float]:
@@ -168,18 +232,18 @@ def attention(run: str, out: Path, seed: int) -> None:
 def gates(run: str, out: Path, seed: int) -> None:
     """gates.png: tanh(alpha) over training; and what the gates do: left as they are, closed, opened wide."""
     model, _ = load_model(run, "gates", ("flamingo",))
-    console, log = out_console(), find(run) / LOG
+    log = find(run) / LOG
     view = new_table("in front of block", *GATES, title=run)
     for block, layer in model.xattn.items():
         view.add_row(block, *(f"{float(getattr(layer, gate).detach().tanh()):+.3f}" for gate in GATES.values()))
-    console.print(view)
+    out_console().print(view)
     view = new_table("gates", "naming, 5 ways, 1 shot")
     request = Request((1,), Settings(ways=5), 200, ("real",), seed=seed)
     for value, name in ((None, "as trained"), (0.0, "all closed: the language model alone"), (1.0, "all at 1")):
         with gates_at(model, value):
             row = evaluate(model, "naming", request)["rows"][0]
         view.add_row(name, f"{share(row['value'])} {share(row['low'], 2)}-{share(row['high'], 2)}")
-    console.print(view)
+    out_console().print(view)
     say("at step 0, with all gates closed, the gradient of the loss is")
     tell(", ".join(f"{part} {size}" for part, size in first_gradients(model).items()), 2)
     if not log.is_file():
@@ -198,13 +262,12 @@ def first_gradients(model: Flamingo) -> dict[str, str]:
     """The gradient's norm of each part where all gates are closed, on one batch of pages."""
     model.lm.requires_grad_(False)
     model.encoder.requires_grad_(False)
-    batch = pages(8, torch.Generator().manual_seed(0), model.config.vision.resolution)
     with gates_at(model, 0.0):
         model.zero_grad()
-        loss_of(model, batch).backward()
+        loss_of(model, pages(8, torch.Generator().manual_seed(0), model.config.vision.resolution)).backward()
     gradients: dict[str, list[Tensor]] = {part: [] for part in PARTS}
     for name, p in model.named_parameters():
         if p.grad is not None:
             gradients[next(part for part, mark in PARTS.items() if mark in name)].append(p.grad)
     norm = torch.nn.utils.get_total_norm
-    return {part: f"{float(norm(found)):.3g}" if found else "none" for part, found in gradients.items()}
+    return {part: f"{float(norm(some)):.3g}" if some else "none" for part, some in gradients.items()}

@@ -15,15 +15,11 @@ import typer
 
 import minilmm
 
-from . import ask, assets, claims, common, convert, doctor, exercises, measure
-
-# isort: split
-from . import notebooks, params, quickstart, show, trace, train
-from .errors import describe
+from . import ask, assets, claims, common, doctor, exercises, measure, notebooks, params, quickstart, show, trace, train
 
 COMMANDS: dict[str, Callable] = {
     "quickstart": quickstart.quickstart, "eval": measure.evaluate_run, "curve": measure.curve, "ask": ask.ask,
-    "convert": convert.convert, "show": show.show, "trace": trace.trace, "params": params.params,
+    "convert": assets.convert, "show": show.show, "trace": trace.trace, "params": params.params,
     "grade": exercises.grade, "doctor": doctor.doctor,
 }  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable]]] = {  # name: (help, commands)
@@ -101,7 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
         from minilmm.nn import parallel
     try:
         if processes > 1 and common.typed[:1] not in (["train"], ["pretrain"]):
-            raise ValueError("torchrun: several processes only train: start anything else without it")
+            raise ValueError(
+                "torchrun: only pretrain and train run in several processes: start this command without torchrun"
+            )
         with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
             if number > 0:  # of several processes the first is heard
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
@@ -120,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
             with contextlib.suppress(BrokenPipeError):
                 print(error.format_message(), flush=True)  # type: ignore[union-attr]
             return 2
-        message, code = describe(error)
+        message, code = common.describe(error)
         if debug and code != 130:
             traceback.print_exc()
     if parallel.first_to_fail() if processes > 1 and code != 130 else number == 0:

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.console import Console
 
-from minilmm.evaluation import tasks
 from minilmm.evaluation.request import Request
-from minilmm.evaluation.tasks import CONDITIONS, FOLDER, REAL, SPLITS, TASKS, Settings
+from minilmm.evaluation.tasks import CONDITIONS, FOLDER, REAL, SPLITS, TASKS, Settings, Task
 
-from .common import (
-    MOST_PICTURES,
-    Device,
-    Episodes,
-    Json,
-    Seed,
-    Shots,
-    check_figure,
-    check_json,
-    device_named,
-    new_table,
-    of_the_mini_world,
-    out_console,
-    share,
-    whole_numbers,
-    write_json,
-)
-from .fewshot import few_shot, retrieval_result
+from .common import MOST_PICTURES, Device, Episodes, Json, Seed, check_figure, check_json, device_named, write_json
+from .console import new_table, out_console, share
 from .names import chosen, is_real, known_run, nearest
+from .scoring import VISION_TASKS, score
 
-VISION_TASKS = ("retrieval", "zero-shot")  # which show no prompts
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
 METRICS = {"cider": "CIDEr", "scene_f1": "scene F1"}
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")]
-Task = Annotated[str, typer.Option("--task", help="A task (naming, noisy-naming, vqa, ...), or a folder of pictures.")]
+Asked = Annotated[str, typer.Option("--task", help="A task (naming, noisy-naming, vqa, ...), or a folder of pictures.")]
+Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]
 Ways = Annotated[int | None, typer.Option("--ways", min=2, max=64, help="Classes to choose from; 2 unless given.")]
 Names = Annotated[str, typer.Option("--names", help="nonsense or real.")]
 Data = Annotated[str | None, typer.Option("--data", help="Real runs: emoji, photographs, a folder; else the run's.")]
@@ -46,6 +29,7 @@ Split = Annotated[str, typer.Option("--split", help="held-out or train.")]
 Scoring = Annotated[str | None, typer.Option("--scoring", help="rank or generate; the task's own unless given.")]
 Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the query, the nearest last.")]
 Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, max=32, help="At 0 shots: examples without pictures.")]
+PerToken = Annotated[bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")]
 
 
 def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, ...] | None]:
@@ -55,7 +39,7 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
     """
     real = is_real(known_run(run, models=True))
     if real and name not in (*REAL, "retrieval"):
-        raise ValueError(f"--task {name}: between real models there are {', '.join(REAL)} and retrieval")
+        raise ValueError(f"--task {name}: with real models choose {', '.join(REAL)} or retrieval")
     known = [*TASKS, *VISION_TASKS]
     if name not in known and not Path(name).is_dir():
         listed = f"choose from {', '.join(known)}, or name a folder of pictures"
@@ -68,13 +52,14 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
         if option not in reads:
             flag = f"--{option.replace('_', '-')}"
             as_given = flag if value is True else f"{flag} {value}"
-            raise ValueError(f"{as_given}: {name} does not read it: leave {flag} out")
+            raise ValueError(f"{as_given}: {name} does not use it: leave {flag} out")
     for option, values in (("names", ("nonsense", "real")), ("split", SPLITS), ("scoring", ("rank", "generate"))):
         if option in given:
             chosen(given[option], values, f"--{option}")
     if task is None:
         if given.get("episodes", 0) > LOOKED_AT:
-            raise ValueError(f"--episodes {given['episodes']}: {name} sees all at once: at most {LOOKED_AT}")
+            most = f"{name} compares all pictures at once: at most {LOOKED_AT}"
+            raise ValueError(f"--episodes {given['episodes']}: {most}")
         return real, None
     check_scoring(task, given)
     if "shots" not in given:
@@ -87,7 +72,18 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
     return real, numbers
 
 
-def check_scoring(task: tasks.Task, given: dict[str, Any]) -> None:
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """ "0,1,4" -> (0, 1, 4), each once; ValueError for anything else."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--shots {text[:40]!r}: give whole numbers with commas between, such as 0,1,4") from None
+    if min(numbers) < 0 or max(numbers) > MOST_PICTURES:
+        raise ValueError(f"--shots {text[:40]}: a number of shots is 0 to {MOST_PICTURES}")
+    return tuple(dict.fromkeys(numbers))
+
+
+def check_scoring(task: Task, given: dict[str, Any]) -> None:
     """ValueError where options do not go together."""
     scoring = given.get("scoring", task.scorings[0])
     if task.ways not in (None, given.get("ways", task.ways)):
@@ -99,50 +95,28 @@ def check_scoring(task: tasks.Task, given: dict[str, Any]) -> None:
         raise ValueError(f"{flag}: answers are generated here, not ranked: add --scoring rank")
 
 
-def see(run: str, model: Any, task: str, count: int, seed: int, device: str) -> dict[str, Any]:
-    """Retrieval or zero-shot classification with a dual encoder, in the shape of a few-shot result."""
-    from minilmm.blip2 import Blip2, Stage1
-    from minilmm.evaluation.retrieval import first_stage, retrieval, zero_shot
-
-    matches = isinstance(model, Stage1 | Blip2)
-    if not hasattr(model, "encode_text") and not (matches and task == "retrieval"):
-        raise ValueError(f"{run}: {task} needs a dual encoder such as vision-nano: name one, or choose another task")
-    start, count = time.perf_counter(), max(2, count + count % 2)
-    if matches:
-        rows = retrieval(first_stage(run).to(device), count, seed, device)
-    else:
-        rows = retrieval(model, count, seed, device) if task == "retrieval" else [zero_shot(model, count, seed, device)]
-    return retrieval_result(run, task, {"pictures": count, "seed": seed}, rows, time.perf_counter() - start, device)
-
-
-def table(result: dict[str, Any]) -> Table:
-    """A result as a table of at most 80 columns: a line per number of shots, or per metric."""
-    rows = result["rows"]
-
-    def cell(row: dict[str, Any]) -> str:
-        return f"{share(row['value'])} {share(row['low'], 2)}-{share(row['high'], 2)}"
-
+def print_result(console: Console, result: dict[str, Any]) -> None:
+    """A result as a table of at most 80 columns, a line per number of shots or per metric, and how it was measured."""
+    rows, s, title = result["rows"], result["settings"], f"{result['model']}  {result['task']}"
     if result["task"] in VISION_TASKS:
-        view = new_table("metric", "value", "95 % interval", "chance", title=f"{result['model']}  {result['task']}")
+        view = new_table("metric", "value", "95 % interval", "chance", title=title)
         for row in rows:
             interval = f"{share(row['low'])}-{share(row['high'])}"
             view.add_row(row["metric"], share(row["value"]), interval, share(row["chance"]))
-        return view
-    ideal, metrics = any("ideal" in row for row in rows), list(dict.fromkeys(row["metric"] for row in rows))
-    conditions = list(dict.fromkeys(row["condition"] for row in rows))
-    heads = [c.replace("_images", "").replace("_", " ") for c in conditions]
-    ways = f"  {result['settings']['ways']} ways" if "ways" in result["settings"] else ""
-    title = f"{result['model']}  {result['task']}{ways}"
-    heads += ["prior"] if len(metrics) == 1 else []
-    heads += ["ideal"] if ideal else [] if len(metrics) == 1 else ["metric"]
-    view = new_table("shots", *heads, left=0, title=title)
-    for metric in metrics:
-        for k in dict.fromkeys(row["shots"] for row in rows):
-            here = [row for row in rows if row["shots"] == k and row["metric"] == metric]
-            last = [share(here[0]["ideal"])] if ideal else []
-            ends = [share(here[0]["prior"]), *last] if len(metrics) == 1 else [METRICS.get(metric, metric)]
-            view.add_row(str(k), *map(cell, here), *ends)
-    return view
+    else:
+        metrics = list(dict.fromkeys(row["metric"] for row in rows))
+        last = [name for name in ("prior", "ideal") if name in rows[0]] if len(metrics) == 1 else ["metric"]
+        heads = [c.replace("_images", "").replace("_", " ") for c in dict.fromkeys(row["condition"] for row in rows)]
+        title += f"  {s['ways']} ways" if "ways" in s else ""
+        view = new_table("shots", *heads, *last, left=0, title=title)
+        for metric in metrics:
+            for k in dict.fromkeys(row["shots"] for row in rows):
+                here = [row for row in rows if row["shots"] == k and row["metric"] == metric]
+                cells = [f"{share(row['value'])} {share(row['low'], 2)}-{share(row['high'], 2)}" for row in here]
+                cells += [METRICS.get(metric, metric) if name == "metric" else share(here[0][name]) for name in last]
+                view.add_row(str(k), *cells)
+    console.print(view)
+    console.print(footnote(result), style="dim")
 
 
 def footnote(result: dict[str, Any]) -> str:
@@ -162,7 +136,7 @@ def footnote(result: dict[str, Any]) -> str:
 
 
 def evaluate_run(
-    run: Run, task: Task, shots: Shots = None, ways: Ways = None,
+    run: Run, task: Asked, shots: Shots = None, ways: Ways = None,
     repeats: Annotated[int, typer.Option("--repeats", min=0, max=16, help="Extra copies of each demonstration.")] = 0,
     induction: Annotated[bool, typer.Option("--induction", help="Say the names in a first sentence.")] = False,
     names: Names = "nonsense", split: Split = "held-out", data: Data = None, scoring: Scoring = None,
@@ -171,11 +145,8 @@ def evaluate_run(
     seed: Seed = 0,
     beams: Annotated[int, typer.Option(min=1, max=32, help="Beams of a generated answer; the paper has 3.")] = 1,
     orders: Annotated[int, typer.Option(min=1, max=64, help="Average over orders of examples; by rank.")] = 1,
-    rices: Rices = False, zero_shot_texts: Texts = 0,
-    per_token: Annotated[
-        bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")
-    ] = False,
-    device: Device = "auto", json: Json = None,
+    rices: Rices = False, zero_shot_texts: Texts = 0, per_token: PerToken = False, device: Device = "auto",
+    json: Json = None,
 ) -> None:  # fmt: skip
     """Score a run on a task, beside its controls."""
     made: dict[str, Any] = {"repeats": repeats, "induction": induction, "names": names, "split": split}
@@ -187,33 +158,14 @@ def evaluate_run(
     under = tuple(dict.fromkeys(chosen(c.strip(), CONDITIONS, "--conditions") for c in listed))
     check_json(json)
     request = Request(numbers, Settings(ways=ways or 2, **made), episodes, under, scoring, seed, **how)
-    result = measure(run, task, request, real, data, device_named(device))
-    console = out_console(quiet=json == "-")
-    console.print(table(result))
-    console.print(footnote(result), style="dim")
+    result = score(run, task, request, real, data, device_named(device))
+    print_result(out_console(quiet=json == "-"), result)
     write_json(json, result)
-
-
-def measure(run: str, task: str, request: Request, real: bool, data: str | None, device: str) -> dict[str, Any]:
-    """Load the run and measure it. ValueError where --data is not for it."""
-    from minilmm.checkpoints.opening import load
-
-    from . import real as between
-
-    if real:
-        return between.measured(run, task, data, request, device)
-    if data is not None:
-        raise ValueError(f"--data {data}: {run} knows the mini-world alone: leave --data out, or name a real run")
-    known = None if task in VISION_TASKS else tasks.task_named(task)  # a bad folder shows before anything is loaded
-    model, _ = load(of_the_mini_world(run), device)
-    if known is None:
-        return see(run, model, task, request.episodes, request.seed, device)
-    return few_shot(run, model, known, request, device)
 
 
 def curve(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or shipped checkpoints.")],
-    task: Task, shots: Shots = None, ways: Ways = None, names: Names = "nonsense", split: Split = "held-out",
+    task: Asked, shots: Shots = None, ways: Ways = None, names: Names = "nonsense", split: Split = "held-out",
     data: Data = None, scoring: Scoring = None, episodes: Episodes = EPISODES,
     out: Annotated[Path, typer.Option("--out", help="The figure; .png, .pdf or .svg.")] = Path("curve.png"),
     seed: Seed = 0, device: Device = "auto", json: Json = None,
@@ -232,11 +184,9 @@ def curve(
     console, results, series = out_console(quiet=json == "-"), [], []
     for i, (run, (real, numbers)) in enumerate(checked.items()):
         request = Request(numbers, settings, episodes, ("real",) if i else CONDITIONS, scoring, seed)
-        result = measure(run, task, request, real, data, where)
-        results.append(result)
-        series += plots.series_of(result, run, controls=i == 0)
-        console.print(table(result))
-        console.print(footnote(result), style="dim")
+        results.append(score(run, task, request, real, data, where))
+        series += plots.series_of(results[-1], run, controls=i == 0)
+        print_result(console, results[-1])
     metric = results[0]["rows"][0]["metric"]
     figure = plots.few_shot_curves({results[0]["task"]: series}, ylabel=METRICS.get(metric, metric))
     plots.save(figure, out)

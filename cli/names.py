@@ -7,10 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import minilmm
+from minilmm.checkpoints.files import CARD, CHECKPOINT, ZOO, shipped
 
-CARD, CHECKPOINT = "card.json", "checkpoint.safetensors"  # of a finished run, and of one that goes on
-ZOO = Path(minilmm.__file__).parent / "zoo"
 REAL_MODELS = ("smollm2", "efficientnet-lite0")
 
 
@@ -26,17 +24,6 @@ def chosen(value: str, options: Iterable[str], option: str) -> str:
     if value not in options:
         raise ValueError(f"{option} {value!r}{nearest(value, options) or ':'} choose from {', '.join(options)}")
     return value
-
-
-def shipped() -> list[str]:
-    """Names of the checkpoints that come with the package."""
-    return sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
-
-
-def runs() -> list[str]:
-    """What can stand for RUN, as far as it is seen from here: shipped checkpoints, real models, folders of runs."""
-    places = (path.parent for part in ("*", "runs/*", "runs/*/*") for path in Path().glob(f"{part}/{CARD}"))
-    return [*shipped(), *REAL_MODELS, *sorted(map(str, places))]
 
 
 def kind_of(run: str) -> str | None:
@@ -56,20 +43,20 @@ def known_run(run: str, *, models: bool = False, also: Iterable[str] = ()) -> st
     models: real models, and those of transformers, will do as well.
     """
     if "\0" in run or not run.strip():
-        raise ValueError(f"{run!r}: is no name of a run")
-    if kind_of(run) is not None:
-        return run
+        raise ValueError(f"{run!r}: this is not the name of a run")
     path = Path(run)
-    if models and (run in REAL_MODELS or run.startswith("torchvision:") or (path / "config.json").is_file()):
+    real = run in REAL_MODELS or run.startswith("torchvision:") or (path / "config.json").is_file()
+    if kind_of(run) is not None or (models and real):
         return run
     owner = models and run.count("/") == 1 and not run.startswith(("/", "runs/")) and not path.parent.exists()
-    near = nearest(run, [*runs(), *also])
+    here = (path.parent for part in ("*", "runs/*", "runs/*/*") for path in Path().glob(f"{part}/{CARD}"))
+    near = nearest(run, [*shipped(), *REAL_MODELS, *sorted(map(str, here)), *also])
     if owner and not near:  # OWNER/NAME of a hub
         return run
-    listed = f"shipped are {', '.join(shipped()) or 'none'}"
-    raise ValueError(f"{run}: no such run or checkpoint{near or ':'} {listed}")
+    raise ValueError(f"{run}: no such run or checkpoint{near or ':'} shipped are {', '.join(shipped()) or 'none'}")
 
 
 def is_real(run: str) -> bool:
     """Does this known run stand between real models, or is it one?"""
-    return (kind_of(run) or "").startswith("real-") if kind_of(run) is not None else True
+    kind = kind_of(run)
+    return kind is None or kind.startswith("real-")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .common import out_console
+from .console import say
 
 Chapters = Annotated[list[str] | None, typer.Argument(metavar="[NN]...", help="Chapters, such as 03.")]
 
@@ -23,16 +23,17 @@ def build(
     for source in sources:
         start = time.perf_counter()
         try:
-            lines = [f"  {problem}" for problem in notebooks.build(source)]
-            failed |= bool(lines)
+            problems = notebooks.build(source)
             size = notebooks.pair(source).stat().st_size / 1000
-            lines.insert(0, f"{source.stem}: {time.perf_counter() - start:.0f} s, {size:.0f} kB")
+            say(f"{source.stem}: {time.perf_counter() - start:.0f} s, {size:.0f} kB")
+            for problem in problems:
+                say(f"  {problem}")
+            failed |= bool(problems)
         except notebooks.BuildError as error:
-            lines, failed = [f"{source.stem}: not built: {error}"], True
-        for line in lines:
-            out_console().print(line, markup=False, soft_wrap=True)
+            say(f"{source.stem}: not built: {error}")
+            failed = True
     if not sources:
-        out_console().print("every notebook is built from its source as it is now")
+        say("every notebook is built from its source as it is now")
     return int(failed)
 
 
@@ -47,9 +48,8 @@ def run(chapters: Chapters = None) -> int:
             raise ValueError(f"{path.name}: not built yet: run minilmm notebooks build {path.stem[:2]}")
         failed, output = notebooks.verify(path)
         if failed:
-            out_console().print(output, markup=False, soft_wrap=True)
+            say(output)
         result = "outputs differ" if failed else "every output is the same"
-        line = f"{path.name}: {result}, {time.perf_counter() - start:.0f} s"
-        out_console().print(line, markup=False, soft_wrap=True)
+        say(f"{path.name}: {result}, {time.perf_counter() - start:.0f} s")
         code = max(code, failed)
     return code

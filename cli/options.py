@@ -13,7 +13,8 @@ import typer
 
 from minilmm.training.recipes import Optimisation
 
-from .common import LARGEST_SEED, chosen
+from .common import LARGEST_SEED
+from .names import chosen
 
 KINDS = {"int": int, "float": float, "bool": bool}  # of fields; all others are read as text
 
@@ -21,26 +22,23 @@ KINDS = {"int": int, "float": float, "bool": bool}  # of fields; all others are 
 def finite(value: float | None) -> float | None:
     """An option's number, which bounds alone let be NaN."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number to count with.")
+        raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 def option(name: str, kind: type, help: str, default: Any = None, flag: str = "", **how: Any) -> inspect.Parameter:
     """An option of a command. default: None where it may be left out, `inspect.Parameter.empty` where it may not."""
     how |= {"callback": finite} if kind is float else {}
-    told = typer.Option(*[flag] * bool(flag), help=help, **how)
-    annotation = Annotated[kind | None if default is None else kind, told]  # type: ignore[valid-type]
+    declared = typer.Option(*[flag] * bool(flag), help=help, **how)
+    annotation = Annotated[kind | None if default is None else kind, declared]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def options_of(recipe: type) -> list[inspect.Parameter]:
     """An option for each field of a recipe that has a help text."""
-    found = []
-    for field in dataclasses.fields(recipe):
-        if "help" in field.metadata:
-            how = {key: value for key, value in field.metadata.items() if key in ("help", "flag", "min", "max")}
-            found.append(option(field.name, KINDS.get(str(field.type), str), **how))
-    return found
+    keys = ("help", "flag", "min", "max")
+    found = [(f, {k: f.metadata[k] for k in keys if k in f.metadata}) for f in dataclasses.fields(recipe)]
+    return [option(field.name, KINDS.get(str(field.type), str), **how) for field, how in found if "help" in how]
 
 
 COMMON = (
@@ -50,7 +48,7 @@ COMMON = (
     option("device", str, "auto, cpu or cuda.", "auto"),
     option("resume", bool, "Go on from the folder's checkpoint, if it has one.", False, "--resume"),
     option("force", bool, "Erase the run that the folder holds.", False, "--force"),
-    option("minutes", float, "As many steps as fit, timed once.", min=0.01, max=10_000),
+    option("minutes", float, "Train for about M minutes: a few steps are timed.", min=0.01, max=10_000),
     *options_of(Optimisation),
 )
 Steps = next(p.annotation for p in COMMON if p.name == "steps")
@@ -82,11 +80,11 @@ def check_fit(recipe: type, given: dict[str, Any], real: bool, timed: bool = Tru
     timed: runs of the mini-world have --minutes as well.
     """
     wrong = {"world": "is for the mini-world alone: leave it out between real models",
-             "real": "is for real models here: leave it out, or name --data emoji"}  # fmt: skip
+             "real": "applies only to real models: leave it out, or add --data emoji"}  # fmt: skip
     other = "world" if real else "real"
-    only = {field.name: field for field in dataclasses.fields(recipe) if field.metadata.get("only") == other}
-    for name, field in only.items():
-        if given.get(name) not in (None, field.metadata.get("usual")):
+    for field in dataclasses.fields(recipe):
+        usual = (None, field.metadata.get("usual"))
+        if field.metadata.get("only") == other and given.get(field.name) not in usual:
             raise ValueError(f"{_flag(field)}: {wrong[other]}")
     if given.get("bug") is not None and real:
         raise ValueError(f"--bug: {wrong[other]}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from .common import new_table, out_console
+from .console import new_table, out_console
 from .names import known_run
 
 PRESETS = tuple(f"{part}-{size}" for part in ("lm", "vision", "frozen", "flamingo") for size in ("nano", "small"))
+NAMES = "A run, a shipped checkpoint, lm-small, frozen-7b, flamingo-3b|9b|80b, blip2-qformer."
 PARTS = ("part", "parameters")
+Rows = Sequence[tuple[str, ...]]
 
 # Tsimpoukelli et al. 2021, section 3: what the paper states, no more.
 FROZEN = (("language model", "7 B", "no"), ("vision encoder (NF-ResNet-50) and its linear map", "40 M", "yes"))
@@ -46,16 +48,12 @@ QFORMER = (  # what it is called, how its parameters are named, what stage 2 doe
 )
 
 
-def show(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], totals: Iterable[Sequence[str]] = (),
-    notes: Iterable[str] = (),
-) -> None:  # fmt: skip
+def show(title: str, columns: Sequence[str], rows: Rows, totals: Rows = (), notes: Sequence[str] = ()) -> None:
     """Print a table, its totals in bold, and notes below."""
     view, console = new_table(*columns, title=title), out_console()
     for row in rows:
         view.add_row(*row)
-    if totals:
-        view.add_section()
+    view.add_section()
     for row in totals:
         view.add_row(*row, style="bold")
     console.print(view)
@@ -78,18 +76,18 @@ def show_flamingo(name: str) -> None:
     with torch.device("meta"):
         resampler = PerceiverResampler(feature_width, LATENTS, layers, heads, FRAMES)
         gated = GatedCrossAttention(width, feature_width, gated_heads)
+    encoder = paper[1] * 1e6  # which is not built
     sizes = {
         # attention 4 D^2, feed-forward 8 D^2 and relative positions D^2 per block; and the words
         "language model, frozen": blocks * 13 * D**2 + VOCABULARY * D,
-        "vision encoder, frozen": None,
+        "vision encoder, frozen": encoder,
         f"gated xattn-dense, {every}": count * sum(p.numel() for p in gated.parameters()),
         "perceiver resampler": sum(p.numel() for p in resampler.parameters()),
     }
-    ours: list[float] = [paper[i] * 1e6 if size is None else size for i, size in enumerate(sizes.values())]
-    rows = []
-    for part, size, theirs in zip((*sizes, "all"), (*sizes.values(), sum(ours)), paper, strict=True):
-        gap = "not built" if size is None else f"{size / (theirs * 1e6) - 1:+.0%}"
-        rows.append((part, "-" if size is None else millions(size), millions(theirs * 1e6), gap))
+    sizes["all"] = sum(sizes.values())
+    rows = [(part, millions(size), millions(theirs * 1e6), f"{size / (theirs * 1e6) - 1:+.0%}")
+            for (part, size), theirs in zip(sizes.items(), paper, strict=True)]  # fmt: skip
+    rows[1] = (rows[1][0], "-", millions(encoder), "not built")
     title = f"{name}: {count} gated layers, {LATENTS} latents"
     show(title, ("part", "ours", "paper", "difference"), rows[:-1], rows[-1:], FLAMINGO_NOTES)
 
@@ -107,7 +105,7 @@ def show_qformer() -> None:
     left = {n: p.numel() for n, p in stage.named_parameters() if not n.startswith("encoder.")}
     total, second, rows = sum(left.values()), 0, []
     for part, marks, later in QFORMER:
-        inside = sum(left.pop(n) for n in [n for n in left if any(mark in n for mark in marks)])
+        inside = sum(left.pop(n) for n in list(left) if any(mark in n for mark in marks))
         second += inside if later == "trained" else 0
         rows.append((part, f"{inside:,}", "trained", later))
     assert not left, left
@@ -119,8 +117,8 @@ def show_qformer() -> None:
     show("blip2-qformer: 12 blocks of 768, over ViT-g", (*PARTS, "stage 1", "stage 2"), rows, totals, [note])
 
 
-def preset(name: str) -> tuple[dict[str, Any], str]:
-    """Configuration and origin of a preset ("lm-small")."""
+def preset(part: str, size: str) -> dict[str, Any]:
+    """The configuration of a preset, such as "lm" and "small"."""
     from dataclasses import asdict
 
     from minilmm.data.world import TEXT_LENGTH
@@ -129,28 +127,19 @@ def preset(name: str) -> tuple[dict[str, Any], str]:
     from minilmm.training import flamingo, frozen, lm, vision
     from minilmm.world.vocabulary import tokenizer
 
-    part, _, size = name.partition("-")
-    recipe: Any = {"lm": lm, "vision": vision, "frozen": frozen, "flamingo": flamingo}[part].preset(size)  # type: ignore[attr-defined]
-    origin, under = "as its preset says", lm.preset("nano").model
+    recipe: Any
     if part == "lm":
-        return asdict(recipe.model), origin
+        return asdict(lm.preset(size).model)
     if part == "vision":
-        text = {"vocabulary": len(tokenizer()), "text_length": TEXT_LENGTH}
-        return {"vision": asdict(recipe.model), "embed": recipe.embed, **text}, origin
-    config: Any
-    if part == "flamingo":
-        sizes = {size: getattr(recipe, size) for size in ("latents", "resampler_layers", "heads", "every")}
-        config = FlamingoConfig(under, **sizes)
-    else:
-        config = FrozenConfig(under, recipe.encoder, recipe.prefix_tokens, recipe.kept, recipe.noise)
-    return asdict(config), f"{origin}, over lm-nano"
-
-
-def group(name: str) -> str:
-    """The part that a parameter is counted under: modules, and lists of blocks as a whole."""
-    path = name.removesuffix(".weight").removesuffix(".bias").removesuffix(".gain").split(".")
-    deep = 2 if path[0] in ("lm", "encoder", "vision", "text") else 1
-    return ".".join(path[:deep])
+        recipe, text = vision.preset(size), {"vocabulary": len(tokenizer()), "text_length": TEXT_LENGTH}
+        return {"vision": asdict(recipe.model), "embed": recipe.embed, **text}
+    under = lm.preset("nano").model
+    if part == "frozen":
+        recipe = frozen.preset(size)
+        return asdict(FrozenConfig(under, recipe.encoder, recipe.prefix_tokens, recipe.kept, recipe.noise))
+    recipe = flamingo.preset(size)
+    sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every")}
+    return asdict(FlamingoConfig(under, **sizes))
 
 
 def show_model(name: str) -> None:
@@ -162,13 +151,14 @@ def show_model(name: str) -> None:
     from minilmm.training.job import trained_names
 
     try:
-        card = read_card(name)
-        kind, config, trains, origin = card["kind"], card["config"], card.get("trains", []), "as its card says"
+        card, origin = read_card(name), "as its card says"
     except CheckpointError:
         if name not in PRESETS:
             raise
-        kind, (config, origin) = name.partition("-")[0], preset(name)
-        trains = TRAINS[kind]
+        kind, _, size = name.partition("-")
+        card = {"kind": kind, "config": preset(kind, size), "trains": TRAINS[kind]}
+        origin = "as its preset says" + (", over lm-nano" if kind in ("frozen", "flamingo") else "")
+    kind, config = card["kind"], card["config"]
     model: Any
     if kind.startswith(REAL):  # other people's models: their sizes are known when they are loaded
         model, config = load(name)[0], config["model"]
@@ -176,10 +166,14 @@ def show_model(name: str) -> None:
         with torch.device("meta"):
             model = build(kind, config)
     sizes = {n: p.numel() for n, p in model.named_parameters()}
-    trained = trained_names({"trains": trains}, sizes)
+    trained = trained_names({"trains": card.get("trains", [])}, sizes)
+    parts: dict[str, list[str]] = {}
+    for n in sizes:  # modules, and lists of blocks as a whole
+        path = n.removesuffix(".weight").removesuffix(".bias").removesuffix(".gain").split(".")
+        part = ".".join(path[: 2 if path[0] in ("lm", "encoder", "vision", "text") else 1])
+        parts.setdefault(part, []).append(n)
     total, rows = sum(sizes.values()), []
-    for part in dict.fromkeys(map(group, sizes)):
-        inside = [n for n in sizes if group(n) == part]
+    for part, inside in parts.items():
         count = sum(sizes[n] for n in inside)
         rows.append((part, f"{count:,}", f"{count / total:.1%}", "yes" if trained.issuperset(inside) else "no"))
     totals = [("all", f"{total:,}", "100.0%", f"{sum(sizes[n] for n in trained):,}")]
@@ -188,19 +182,16 @@ def show_model(name: str) -> None:
     show(f"{name}: {kind}, {origin}", (*PARTS, "share", "trained"), rows, totals, notes)
 
 
-def params(
-    name: Annotated[
-        str, typer.Argument(help="A run, a shipped checkpoint, lm-small, frozen-7b, flamingo-3b|9b|80b, blip2-qformer.")
-    ],
-) -> None:
+def params(name: Annotated[str, typer.Argument(help=NAMES)]) -> None:
     """Parameter tables, built on the meta device: no memory, no weights."""
     if name == "frozen-7b":
         note = "The paper gives no more detail than this, so nothing is built here."
-        return show("Frozen, as the paper states it", (*PARTS, "trained"), FROZEN, notes=[note])
-    if name == "blip2-qformer":
-        return show_qformer()
-    if name in FLAMINGO:
-        return show_flamingo(name)
-    if name not in PRESETS:
-        known_run(name, also=("frozen-7b", "blip2-qformer", *FLAMINGO, *PRESETS))
-    show_model(name)
+        show("Frozen, as the paper states it", (*PARTS, "trained"), FROZEN, notes=[note])
+    elif name == "blip2-qformer":
+        show_qformer()
+    elif name in FLAMINGO:
+        show_flamingo(name)
+    else:
+        if name not in PRESETS:
+            known_run(name, also=("frozen-7b", "blip2-qformer", *FLAMINGO, *PRESETS))
+        show_model(name)

@@ -13,20 +13,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from . import common
-from .common import Device, Episodes, Seed, Steps, Stopped, new_table, out_console, say, share
-from .fewshot import few_shot
+from .common import Device, Episodes, Seed, Stopped, command_line, device_named, writable_folder
+from .console import new_table, out_console, say, share
+from .options import Steps
 from .runs import decide, finish, finished, go_on, run, sigterm_as_ctrl_c, training_folder
+from .scoring import few_shot
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
 WRITTEN = ("few_shot.png", "training.png", "report.md", "results.json")
 PANELS = (  # title, task, ways, shots
-    ("naming, 2 ways", "naming", 2, (0, 1, 2, 4)),
-    ("naming, 5 ways", "naming", 5, (0, 1, 2, 4)),
-    ("noisy naming", "noisy-naming", 2, (0, 1, 4, 16)),
-    ("questions (VQA)", "vqa", 2, (0, 1, 2, 4)),
-)
+    ("naming, 2 ways", "naming", 2, (0, 1, 2, 4)), ("naming, 5 ways", "naming", 5, (0, 1, 2, 4)),
+    ("noisy naming", "noisy-naming", 2, (0, 1, 4, 16)), ("questions (VQA)", "vqa", 2, (0, 1, 2, 4)),
+)  # fmt: skip
 CHANGED = (
     ("vision enters", "as two words", "between the blocks", "as eight words"),
     ("what trains", "the eyes, through the LM", "resampler, gated layers", "Q-Former, in two stages"),
@@ -49,44 +48,34 @@ What each line means:
 """
 
 
-def make_room(out: Path, force: bool) -> None:
-    """Takes an earlier quickstart away by its names if told to; ValueError where it would overwrite something."""
-    from minilmm.checkpoints.files import erase
-    from minilmm.checkpoints.saving import RUN
-
-    folders = [out / name for name in (*BRIDGES, FIRST)]
-    for path in (*(folder / name for folder in folders for name in RUN), *(out / name for name in WRITTEN)):
-        if path.exists() and not force:
-            ways = "go on with --resume, choose another --out, or erase it with --force"
-            raise ValueError(f"{out}: holds {path.relative_to(out)} already: {ways}")
-    for folder in folders:
-        erase(folder, RUN)
-    erase(out, WRITTEN)
-
-
 def quickstart(
     out: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/quickstart"),
-    seed: Seed = 0,
-    device: Device = "auto",
-    steps: Steps = None,
-    episodes: Episodes = 200,
+    seed: Seed = 0, device: Device = "auto", steps: Steps = None, episodes: Episodes = 200,
     lm: Annotated[str, typer.Option(help="The language model to train through.")] = "lm-nano",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Erase an earlier one in the same folder.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train Frozen, Flamingo and BLIP-2 in a few minutes, then draw their few-shot curves beside every control."""
     if resume and force:
         raise ValueError("--resume and --force: give one of them")
-    device = common.device_named(device)
-    from minilmm.checkpoints.files import held
+    device = device_named(device)
+    from minilmm.checkpoints.files import erase, held
     from minilmm.checkpoints.opening import load
+    from minilmm.checkpoints.saving import RUN
 
     load(lm)  # a missing or damaged one shows before anything is written
-    common.writable_folder(out)
+    writable_folder(out)
     recipe = {"steps": steps, "lm": lm, "seed": seed}
     with sigterm_as_ctrl_c(), held(out):
-        if not resume:
-            make_room(out, force)
+        if not resume:  # an earlier one goes, by its names
+            folders = [out / name for name in (*BRIDGES, FIRST)]
+            for path in (*(folder / name for folder in folders for name in RUN), *(out / name for name in WRITTEN)):
+                if path.exists() and not force:
+                    ways = "go on with --resume, choose another --out, or erase it with --force"
+                    raise ValueError(f"{out}: holds {path.relative_to(out)} already: {ways}")
+            for folder in folders:
+                erase(folder, RUN)
+            erase(out, WRITTEN)
         try:
             make(out, recipe, resume, episodes, device)
         except (KeyboardInterrupt, Stopped):
@@ -95,6 +84,7 @@ def quickstart(
 
 def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str) -> None:
     """Train what is missing, measure, draw and tell."""
+    from minilmm import plots
     from minilmm.checkpoints.opening import load
     from minilmm.checkpoints.saving import LOG, read_card, read_log
     from minilmm.evaluation.fewshot import Request
@@ -115,14 +105,21 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
                     for title, task, ways, shots in PANELS}  # fmt: skip
         results[name] = {title: few_shot(name, model, *asked, device) for title, asked in requests.items()}
     say("5. Figures and report")
-    draw(results, logs, out)
+    panels: dict[str, list[plots.Series]] = {title: [] for title, *_ in PANELS}
+    for name, result in results.items():
+        for title, lines in panels.items():
+            lines += plots.series_of(result[title], name, controls=name == "BLIP-2")
+    plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
+    key, label = "naming_5way_real", "naming, 5 ways"
+    probes = {name: [row | {label: row[key]} for row in log] for name, log in logs.items() if key in log[0]}
+    plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
     cards = {name: read_card(out / kind) for kind, name in BRIDGES.items()}
     seconds = {name: card["metrics"]["seconds"] for name, card in cards.items()}
     seconds["all"] = round(time.perf_counter() - start, 1)
-    facts = {"command": common.command_line(), "seed": seed, "device": device, "seconds": seconds, "episodes": episodes}
+    facts = {"command": command_line(), "seed": seed, "device": device, "seconds": seconds, "episodes": episodes}
     (out / "results.json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
-    differences = [*CHANGED, ("parameters trained", *(" and ".join(sizes) for sizes, _ in stages.values())),
-                   ("seconds", *(" and ".join(times) for _, times in stages.values()))]  # fmt: skip
+    sizes, times = zip(*stages.values(), strict=True)
+    differences = [*CHANGED, ("parameters trained", *sizes), ("seconds", *times)]
     (out / "report.md").write_text(report(results, facts, cards, differences))
     view = new_table("what changes", *BRIDGES.values(), left=4)
     for row in differences:
@@ -137,10 +134,8 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
   minilmm exercises list      build it yourself, from the first exercise on""")
 
 
-def train_bridge(
-    kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str
-) -> tuple[list[str], list[str]]:
-    """Train one bridge by its quick recipe, BLIP-2 in its two stages: of each, parameters trained and seconds."""
+def train_bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str) -> tuple[str, str]:
+    """Train one bridge by its quick recipe, BLIP-2 in its two stages: parameters trained and seconds, of each stage."""
     from minilmm.checkpoints.opening import load
     from minilmm.training.job import trained_names
 
@@ -162,45 +157,26 @@ def train_bridge(
         parameters = dict(model.named_parameters())
         sizes.append(f"{sum(parameters[n].numel() for n in trained_names(card, parameters)) / 1e6:.2f}M")
         seconds.append(f"{card['metrics']['seconds']:.0f}")
-    return sizes, seconds
-
-
-def draw(results: dict[str, Any], logs: dict[str, list[dict[str, Any]]], out: Path) -> None:
-    """few_shot.png, the controls of the last bridge with it, and training.png."""
-    from minilmm import plots
-
-    panels: dict[str, list[plots.Series]] = {title: [] for title, *_ in PANELS}
-    for name, result in results.items():
-        for title, series in panels.items():
-            series += plots.series_of(result[title], name, controls=name == "BLIP-2")
-    plots.save(plots.few_shot_curves(panels), out / "few_shot.png")
-    key, label = "naming_5way_real", "naming, 5 ways"
-    probes = {name: [row | {label: row[key]} for row in log] for name, log in logs.items() if key in log[0]}
-    plots.save(plots.training_curves({"loss": logs, label: probes}, x="seconds"), out / "training.png")
-
-
-def by_shots(results: dict[str, Any]) -> dict[str, dict[int, float]]:
-    """Line by line and per shots: the bridges, the highest of their blank and shuffled, chance or prior, the ideal."""
-    from minilmm import plots
-
-    lines: dict[str, dict[int, float]] = {}
-    for name, result in results.items():
-        for series in plots.series_of(result, name):
-            control = series["label"] in ("blank images", "shuffled images")
-            line = lines.setdefault("blank or shuffled" if control else series["label"], {})
-            for shots, value in zip(series["shots"], series["values"], strict=True):
-                line[shots] = max(value, line.get(shots, value))
-    names = (*results, "blank or shuffled", "chance" if "chance" in lines else "prior", "ideal observer")
-    return {name: lines[name] for name in names if name in lines}
+    return " and ".join(sizes), " and ".join(seconds)
 
 
 def summary(results: dict[str, Any]) -> Table:
-    """The results as a table of at most 80 columns."""
-    shots = sorted({k for *_, shots in PANELS for k in shots})
-    view = new_table("accuracy at shots", "", *map(str, shots), left=2)
+    """The results as a table of at most 80 columns: the bridges, the highest of their controls, chance, the ideal."""
+    from minilmm import plots
+
+    numbers = sorted({k for *_, shots in PANELS for k in shots})
+    view = new_table("accuracy at shots", "", *map(str, numbers), left=2)
     for title, *_ in PANELS:
-        for i, (name, values) in enumerate(by_shots({b: results[b][title] for b in results}).items()):
-            cells = [share(values[k]) if k in values else "" for k in shots]
+        lines: dict[str, dict[int, float]] = {}
+        for bridge, result in results.items():
+            for series in plots.series_of(result[title], bridge):
+                control = series["label"] in ("blank images", "shuffled images")
+                line = lines.setdefault("blank or shuffled" if control else series["label"], {})
+                for shots, value in zip(series["shots"], series["values"], strict=True):
+                    line[shots] = max(value, line.get(shots, value))
+        names = (*results, "blank or shuffled", "chance" if "chance" in lines else "prior", "ideal observer")
+        for i, name in enumerate(name for name in names if name in lines):
+            cells = [share(lines[name][k]) if k in lines[name] else "" for k in numbers]
             view.add_row("" if i else title, name, *cells, style="bold" if name in results else "dim")
     return view
 

@@ -11,18 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .common import (
-    Log,
-    Stopped,
-    check_memory,
-    command_line,
-    device_named,
-    launched,
-    out_console,
-    share,
-    short,
-    writable_folder,
-)  # fmt: skip
+from .common import Stopped, check_memory, command_line, device_named, launched, writable_folder
+from .console import Log, out_console, say, share, short
 
 # Mebibytes that training takes at least for each of these in a step, measured at nano size; a page has five pictures.
 MIB_OF = {"batch": 1.0, "pairs": 1.0, "pages": 3.0, "videos": 2.0}
@@ -34,20 +24,18 @@ def unfinished(out: Path, kind: Any) -> Any:
 
     from minilmm.checkpoints.saving import CHECKPOINT, CheckpointError, from_json
 
-    path = out / CHECKPOINT
+    path, why = out / CHECKPOINT, "damaged, or of another kind of run: delete it to begin anew"
     if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
             stored = json.loads((file.metadata() or {})["recipe"])
-        lacks = {field.name for field in dataclasses.fields(kind)} - stored.keys()
-        recipe = None if lacks and "views" in stored else from_json(kind, stored)
+        if "views" in stored and {field.name for field in dataclasses.fields(kind)} - stored.keys():
+            why = "a run between real models of an earlier version: end it there, or begin anew with --force"
+            raise ValueError
+        return from_json(kind, stored)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
-        raise CheckpointError(f"{path}: damaged, or of another kind of run: delete it to begin anew") from None
-    if recipe is None:
-        earlier = "a run between real models of an earlier version: end it there, or begin anew with --force"
-        raise CheckpointError(f"{path}: {earlier}")
-    return recipe
+        raise CheckpointError(f"{path}: {why}") from None
 
 
 def finished(out: Path, kind: Any) -> Any:
@@ -76,14 +64,14 @@ def changed(recipe: Any, changes: dict[str, Any]) -> Any:
 
 def unlike(wanted: Any, stored: Any) -> list[str]:
     """What differs between two recipes: "lr was 0.003, not 0.001"."""
-    told = []
+    differences = []
     for f in dataclasses.fields(wanted):
         new, old = getattr(wanted, f.name), getattr(stored, f.name)
         if dataclasses.is_dataclass(new) and type(new) is type(old):
-            told += unlike(new, old)
+            differences += unlike(new, old)
         elif new != old:
-            told.append(f"{f.name} was {old}, not {new}")
-    return told
+            differences.append(f"{f.name} was {old}, not {new}")
+    return differences
 
 
 def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Path, resume: bool, changes: dict) -> Any:
@@ -93,33 +81,9 @@ def decide(preset: Callable[[str], Any], name: str | None, default: str, out: Pa
     if stored is None:
         return changed(fresh, changes)
     changes = changes | {"steps": changes.get("steps") or stored.optimisation.steps}
-    if told := unlike(changed(fresh if name else stored, changes), stored):
-        raise ValueError(
-            f"{out}: its run has another recipe ({', '.join(told[:4])}): resume with its options, or change --out"
-        )
+    if other := ", ".join(unlike(changed(fresh if name else stored, changes), stored)[:4]):
+        raise ValueError(f"{out}: its run has another recipe ({other}): resume with its options, or change --out")
     return stored
-
-
-def check_step_memory(recipe: Any, device: str) -> None:
-    """ValueError where a step of the recipe needs more memory than there is, by a rough estimate from below."""
-    sizes = {name: getattr(recipe, name, 0) for name in MIB_OF}
-    pictures = sum(MIB_OF[name] * size for name, size in sizes.items())
-    needed = pictures * (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if getattr(recipe, "views", 0) else 1)
-    told = ", ".join(f"{name} {size}" for name, size in sizes.items() if size)
-    check_memory(needed * 2**20, f"{told}: a step", device)
-
-
-def refuse_overwriting(out: Path, resume: bool) -> None:
-    """ValueError where training in the folder would overwrite what is there."""
-    from minilmm.checkpoints.saving import CARD, CHECKPOINT, MODEL
-
-    ways = "choose another --out, or erase it with --force"
-    if (out / CARD).is_file():
-        raise ValueError(f"{out}: holds a finished run: {ways}")
-    if (out / CHECKPOINT).is_file() and not resume:
-        raise ValueError(f"{out}: holds an unfinished run: go on with --resume, {ways}")
-    if (out / MODEL).is_file() and not (out / CHECKPOINT).is_file():
-        raise ValueError(f"{out}: holds a {MODEL} without a card: {ways}")
 
 
 @contextlib.contextmanager
@@ -128,33 +92,38 @@ def training_folder(out: Path, resume: bool, force: bool = False) -> Iterator[No
     was after an error. force: the run that is there goes, as soon as there is something of the new one to keep.
     """
     from minilmm.checkpoints.files import held, set_aside
-    from minilmm.checkpoints.saving import CARD, CHECKPOINT, RUN
+    from minilmm.checkpoints.saving import CARD, CHECKPOINT, MODEL, RUN
 
     if resume and force:
         raise ValueError("--resume and --force: give one of them")
-    existed, alone = out.exists(), launched()[0] == 0
+    existed, alone, checkpoint = out.exists(), launched()[0] == 0, out / CHECKPOINT
     writable_folder(out)
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(sigterm_as_ctrl_c())
             if alone:
                 stack.enter_context(held(out))
-            if not force:
-                refuse_overwriting(out, resume)
-            elif alone:
+            ways, unfinished = "choose another --out, or erase it with --force", checkpoint.is_file()
+            if force and alone:
                 stack.enter_context(set_aside(out, RUN, (CARD, CHECKPOINT)))
+            elif not force and (out / CARD).is_file():
+                raise ValueError(f"{out}: holds a finished run: {ways}")
+            elif not force and unfinished and not resume:
+                raise ValueError(f"{out}: holds an unfinished run: go on with --resume, {ways}")
+            elif not force and (out / MODEL).is_file() and not unfinished:
+                raise ValueError(f"{out}: holds a {MODEL} without a card: {ways}")
             try:
                 yield
             except KeyboardInterrupt:
-                if not (out / CHECKPOINT).is_file():
+                if not checkpoint.is_file():
                     raise Stopped("stopped before the first step was saved: nothing was trained") from None
                 raise Stopped(f"stopped; checkpoint in {out}; continue with: {go_on()}") from None
             except Exception as error:
-                if not isinstance(error, ValueError) and (out / CHECKPOINT).is_file():
+                if not isinstance(error, ValueError) and checkpoint.is_file():
                     error.add_note(f"the last checkpoint is kept in {out}")
                 raise
             if alone:
-                (out / CHECKPOINT).unlink(missing_ok=True)
+                checkpoint.unlink(missing_ok=True)
     finally:
         if not existed:
             with contextlib.suppress(OSError):  # only an empty folder goes
@@ -165,13 +134,10 @@ def training_folder(out: Path, resume: bool, force: bool = False) -> Iterator[No
 def sigterm_as_ctrl_c() -> Iterator[None]:
     """SIGTERM ends what runs meanwhile as Ctrl-C does: in order, with what is kept."""
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # which raises KeyboardInterrupt
     try:
         yield
     finally:
@@ -188,15 +154,19 @@ def run(recipe: Any, out: Path, resume: bool, device: str, *, minutes: float | N
     from minilmm.training import loop
     from minilmm.training.prepare import prepare
 
-    check_step_memory(recipe, device)
+    sizes = {name: getattr(recipe, name, 0) for name in MIB_OF}
+    needed = sum(MIB_OF[name] * size for name, size in sizes.items())  # MiB of a step, a rough estimate from below
+    needed *= (1 + 0.03 * getattr(recipe, "latents", 0)) * (10 if getattr(recipe, "views", 0) else 1)
+    batch = ", ".join(f"{name} {size}" for name, size in sizes.items() if size)
+    check_memory(needed * 2**20, f"{batch}: a step", device)
     going = unfinished(out, type(recipe)) is not None
-    job, console = prepare(recipe, device), out_console()
+    job = prepare(recipe, device)
     if job.note:
-        console.print(f"{job.note}, {job.seconds:.0f} s", soft_wrap=True)
+        say(f"{job.note}, {job.seconds:.0f} s")
     if minutes is not None and not going:
         job = loop.within(job, minutes)
         n = job.recipe.optimisation.steps
-        console.print(f"{minutes:g} minutes hold {n} steps here; the recipe says --steps {n} from now on")
+        say(f"{minutes:g} minutes hold {n} steps here; the recipe says --steps {n} from now on")
     with Log(out.name, job.recipe.optimisation.steps) as log:
         loop.train(job, out, resume=resume, report=log.report, command=command_line(), **more)
 
@@ -207,7 +177,7 @@ def carry_out(preset: Callable[[str], Any], given: dict[str, Any], name: str) ->
     if given["steps"] is not None and minutes is not None:
         raise ValueError("--steps and --minutes: give one of them")
     if minutes is not None and launched()[1] > 1:
-        raise ValueError("--minutes: times a single process: give --steps to torchrun")
+        raise ValueError("--minutes: works with one process: with torchrun give --steps instead")
     device = device_named(given["device"])
     recipe = decide(preset, given["preset"], "nano", out, resume, given)
     with training_folder(out, resume, given["force"]):
@@ -222,9 +192,9 @@ def finish(out: Path) -> None:
 
     if launched()[0]:  # the card may not be there yet
         return
-    metrics, console = read_card(out)["metrics"], out_console()
+    metrics = read_card(out)["metrics"]
     left_out = ("step", "seconds", "gradient_norm", "loss")
     probes = {k: v for k, v in metrics.items() if k not in left_out and not k.startswith("tanh")}
-    console.print(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
-    console.print("  " + ", ".join(f"{short(k)} {share(v)}" for k, v in probes.items()))
-    console.print(f"saved {out / MODEL}", soft_wrap=True)
+    say(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
+    out_console().print("  " + ", ".join(f"{short(k)} {share(v)}" for k, v in probes.items()))
+    say(f"saved {out / MODEL}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .common import Seed, chosen
-from .names import known_run
+from .common import Seed
+from .names import chosen, known_run
 
 SUBJECTS = ("world", "words", "training", "mask", "attention", "gates")
 
@@ -24,7 +24,7 @@ def show(
     runs, out = runs or [], out or Path("runs") / what
     qformer = what == "mask" and runs == ["blip2"]
     if what == "mask" and runs and not qformer:
-        raise ValueError(f"show mask takes blip2 or nothing, which is Flamingo's: leave {runs[0]} out")
+        raise ValueError(f"show mask: give blip2, or no name for Flamingo's mask, not {runs[0]}")
     if what in ("world", "words") and runs:
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs) != 1:
@@ -33,15 +33,16 @@ def show(
         raise ValueError("show training: name the runs to chart")
     for run in runs if not qformer else ():
         known_run(run)
-    from . import look, world  # which import torch
+    from . import look  # which imports torch
 
-    if what == "world":
-        world.world(out, seed)
-    elif what == "words":
-        world.words()
-    elif what == "training":
-        look.training(runs, out)
-    elif what == "mask":
-        (look.qformer_masks if qformer else look.mask)(out)
-    else:
-        (look.attention if what == "attention" else look.gates)(runs[0], out, seed)
+    match what:
+        case "world":
+            look.world(out, seed)
+        case "words":
+            look.words()
+        case "training":
+            look.training(runs, out)
+        case "mask":
+            (look.qformer_masks if qformer else look.mask)(out)
+        case _:
+            (look.attention if what == "attention" else look.gates)(runs[0], out, seed)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Device, Seed, chosen, device_named, new_table, of_the_mini_world, out_console, say
-from .names import known_run, shipped
+from .common import Device, Seed, device_named, of_the_mini_world
+from .console import new_table, out_console, say
+from .names import chosen, known_run, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,10 +70,7 @@ def trace(
 
     run = run or ("frozen-nano" if "frozen-nano" in shipped() else None)
     card: dict[str, Any] = {"kind": "frozen", "trains": ["to_prefix.", "encoder."]}
-    if run:
-        model, card = load(of_the_mini_world(run), device)
-    else:
-        model = untrained(seed).to(device).eval()
+    model, card = load(of_the_mini_world(run), device) if run else (untrained(seed).to(device).eval(), card)
     if card["kind"] != "frozen":
         raise ValueError(f"{run}: is a {card['kind']} run: name one of Frozen with --run")
     generator = torch.Generator().manual_seed(seed)
@@ -90,15 +88,16 @@ def trace(
     for ids, mask in zip(batch.ids, batch.attention_mask, strict=True):
         say("  " + tokenizer().decode(ids[mask].tolist()).replace("<image>", f"[{prefix}]"))
     console.print("\n[bold]Gradients of the loss[/]")
-    trained = trained_names(card, [n for n, _ in model.named_parameters()])
+    trained = trained_names(card, dict(model.named_parameters()))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     loss = loss_of(model, batch)
     loss.backward()
     view = new_table("part", "parameters", "gradient")
     parts = {line.part: line for line in ledger(model, fingerprints(model), depth=1)}
-    for line in (parts[name] for name in ("encoder", "to_prefix", "lm")):
+    for name in ("encoder", "to_prefix", "lm"):
+        line = parts[name]
         gradient = "none: frozen" if line.gradient is None else f"norm {line.gradient:.3f}"
-        view.add_row(line.part, f"{line.parameters:,}", gradient)
+        view.add_row(name, f"{line.parameters:,}", gradient)
     console.print(view)
     say(f"loss {float(loss.detach()):.3f} nats; the gradient passes through the LM, whose weights stay.", "dim")

@@ -8,8 +8,8 @@ from typing import Any
 
 from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe, FrozenRecipe, LMRecipe, T5Recipe, VisionRecipe
 
-from .common import chosen, out_console
-from .names import is_real
+from .console import out_console
+from .names import chosen, is_real
 from .options import check_choices, check_fit, option, options
 from .runs import carry_out
 
@@ -18,7 +18,7 @@ LMS = {"decoder": "lm-nano", "encoder-decoder": "t5-nano"}
 
 
 @options(LMRecipe, "preset out steps lr seed device resume force smear lists strict",
-         option("smear", int, "Keys look back over this many words; 0: never.", min=0, max=64))  # fmt: skip
+         option("smear", int, "Keys are averaged over this many tokens; 0: off.", min=0, max=64))  # fmt: skip
 def pretrain_lm(**given: Any) -> None:
     """Train the language model on text alone until it learns in context."""
     from minilmm.training import lm
@@ -52,16 +52,15 @@ def between_real(given: dict[str, Any]) -> bool:
 
     lm, vision, data, start = given["lm"], given["vision"], given["data"], given.get("start")
     real_lm = lm is not None and (lm in REAL_LMS or of_transformers(lm))
-    real_encoder = vision is not None and (
-        vision in REAL_ENCODERS or vision.startswith("torchvision:") or of_transformers(vision)
-    )
+    real_encoder = vision is not None and (vision in REAL_ENCODERS or of_transformers(vision))
+    real_encoder |= (vision or "").startswith("torchvision:")
     if start is not None and of_the_course(start) and is_real(start):
         return True
     if not (real_lm or real_encoder or data in DATA):
         return False
-    fits = "real models go with --data emoji, photographs or a folder, the mini-world with lm-nano and vision-nano"
+    fits = "real models need --data emoji, photographs or a folder; the mini-world needs lm-nano and vision-nano"
     if lm is not None and not real_lm and of_the_course(lm):
-        raise ValueError(f"--lm {lm}: knows the mini-world's words alone, and {data or vision} is real: {fits}")
+        raise ValueError(f"--lm {lm}: belongs to the mini-world, but {data or vision} is real: {fits}")
     if data is not None and data not in DATA and not Path(data).is_dir():
         raise ValueError(f"--data {data}: is not for {lm if real_lm else vision}, a real model: {fits}")
     return True
@@ -96,12 +95,14 @@ def train_flamingo(**given: Any) -> None:
     check_fit(FlamingoRecipe, given, real, timed=False)
     if bug is not None and variant is not None:
         raise ValueError("--variant and --bug: give one of them")
-    for value, table, flag in ((variant, ABLATIONS, "--variant"), (bug, BUGS, "--bug")):
-        if value is not None:
-            chosen(value, names(Flamingo, table), flag)
+    if bug is not None:
+        chosen(bug, names(Flamingo, BUGS), "--bug")
+    if variant is not None:
+        chosen(variant, names(Flamingo, ABLATIONS), "--variant")
     model = ("lm", "vision", "every", "latents", "variant")
     if given["start"] is not None and (bug is not None or any(given[name] is not None for name in model)):
-        raise ValueError("--start: its model is taken as it is: leave --lm, --vision, --every, --latents and --bug out")
+        flags = "--lm, --vision, --every, --latents and --bug"
+        raise ValueError(f"--start: the started run fixes the model: leave {flags} out")
     given["variant"] = variant or bug
     if not real and given["data"] not in (None, "world"):
         given["first"] = 0
@@ -111,7 +112,7 @@ def train_flamingo(**given: Any) -> None:
 
 @options(Blip2Recipe, "stage preset start steps minutes out resume force lm vision resolution objectives data pages "
          "bug lr batch seed device", QUICK,
-         option("stage", int, "1: the Q-Former learns to see. 2: a language model reads it.", inspect.Parameter.empty,
+         option("stage", int, "1: train the Q-Former. 2: connect it to a language model.", inspect.Parameter.empty,
                 "--stage"),
          option("bug", str, "A mistake: itc-mean, ...; stage 2: skip-stage-1."))  # fmt: skip
 def train_blip2(**given: Any) -> None:
@@ -124,7 +125,7 @@ def train_blip2(**given: Any) -> None:
     real, bug, stage, start = between_real(given), given["bug"], given["stage"], given["start"]
     if stage == 1 and (start, given["lm"], None if real else given["data"]) != (None, None, None):
         what = "--from and --lm" if real else "--from, --lm and --data"
-        raise ValueError(f"--stage 1: reads no language model and no other run: leave {what} out")
+        raise ValueError(f"--stage 1: uses no language model and starts from no run: leave {what} out")
     if real and stage == 1 and given["pages"] is not None:
         raise ValueError("--pages: is for stage 2: leave it out")
     check_fit(Blip2Recipe, given, real, timed=False)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import minilmm
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -18,6 +20,14 @@ try:
     import fcntl
 except ImportError:  # Windows has other locks: there nothing is held
     fcntl = None  # type: ignore[assignment]
+
+ZOO = Path(minilmm.__file__).parent / "zoo"
+CARD, CHECKPOINT = "card.json", "checkpoint.safetensors"  # of a finished run, and of one that goes on
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(p.parent.name for p in ZOO.glob(f"*/{CARD}"))
 
 
 @contextlib.contextmanager

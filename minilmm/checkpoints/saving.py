@@ -23,14 +23,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import minilmm
-from minilmm.checkpoints.files import digest, replacing, write_tensors
+from minilmm.checkpoints.files import CARD, CHECKPOINT, ZOO, digest, replacing, shipped, write_tensors
 from minilmm.language.causal import LMConfig
 from minilmm.language.encdec import EncDecConfig
 from minilmm.nn.parallel import is_main_process
 from minilmm.vision import VisionConfig
 
-ZOO = Path(minilmm.__file__).parent / "zoo"
-MODEL, CARD, CHECKPOINT, LOG = "model.safetensors", "card.json", "checkpoint.safetensors", "log.jsonl"
+MODEL, LOG = "model.safetensors", "log.jsonl"
 STAGE_1 = "stage1"  # in a run of BLIP-2's stage 2: the run of stage 1 that it went on from
 LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
 RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
@@ -46,11 +45,6 @@ class CheckpointError(ValueError):
 
 
 # --- finished runs ---------------------------------------------------------------------------------------------------
-
-
-def shipped() -> list[str]:
-    """Names of the checkpoints that come with the package."""
-    return sorted(p.parent.name for p in ZOO.glob(f"*/{CARD}"))
 
 
 def unique_state(model: nn.Module) -> dict[str, Tensor]:

@@ -428,7 +428,7 @@ def test_runs_that_cannot_go_back_or_cannot_be_asked_say_so(saved, tmp_path, fai
     assert main(["convert", str(folder), "--to", str(run)]) == 0
     assert "without a tokenizer" in " ".join(capsys.readouterr().out.split())
     fails("ask", run, "--image", path, "--prompt", "what", holds="came without a tokenizer")
-    fails("eval", run, "--task", "naming", holds="reads with its own tokenizer")
+    fails("eval", run, "--task", "naming", holds="has its own tokenizer")
     assert main(["params", str(run)]) == 0
     assert main(["convert", str(saved("retrieval")[1]), "--to", str(tmp_path / "itm")]) == 0
     fails("ask", tmp_path / "itm", "--image", path, holds="a retrieval model says nothing")

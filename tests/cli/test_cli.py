@@ -228,7 +228,7 @@ def test_evaluations_as_flamingos(seeing, call, fails):
     assert code == 0 and "CIDEr" in out and "scene F1" in out and "no chance level" in out, err
     code, _, err = call("eval", run, "--task", "naming", "--shots", "1", "--orders", "2", "--episodes", "3")
     assert code == 0 and err == ""
-    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="--rices: naming does not read it")
+    fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="--rices: naming does not use it")
     fails("eval", seeing / "vision", "--task", "retrieval", "--rices", holds="--rices")
 
 
@@ -245,7 +245,7 @@ def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
     assert code == 0 and (tmp_path / "gates.png").is_file() and "language model none" in out, err
     fails("show", "gates", seeing / "frozen", holds="no gated layers")
     fails("show", "attention", holds="name one Flamingo")
-    fails("show", "mask", seeing / "flamingo", holds="takes blip2 or nothing")
+    fails("show", "mask", seeing / "flamingo", holds="give blip2, or no name")
 
 
 def test_blip2_in_two_stages(runs, call, fails, tmp_path):
@@ -281,7 +281,7 @@ def test_blip2_in_two_stages(runs, call, fails, tmp_path):
     assert json.loads((tuned / "card.json").read_text())["config"]["asked"] is True
     assert call("eval", tuned, "--task", "vqa", "--shots", "0,1", "--episodes", "6")[0] == 0
     fails("train", "blip2", "--stage", "2", "--from", first, "--data", "x", "--out", tmp_path / "x", holds="world, vqa")
-    fails("eval", first, "--task", "vqa", holds="reads no prompts")
+    fails("eval", first, "--task", "vqa", holds="takes no prompts")
     fails("train", "blip2", "--stage", "2", "--out", tmp_path / "x", holds="--from")
     fails("train", "blip2", "--stage", "3", "--out", tmp_path / "x", holds="choose 1 or 2")
     fails("train", "blip2", "--stage", "2", "--from", tmp_path / "none", "--out", tmp_path / "x", holds="no such run")
@@ -340,7 +340,7 @@ def test_doctor_says_what_is_missing(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call("doctor")
     assert code == (0 if "all is well" in out else 1) and "torch" in out and "finite" in out and err == ""
-    monkeypatch.setattr("minilmm.checkpoints.saving.ZOO", tmp_path)
+    monkeypatch.setattr("minilmm.checkpoints.files.ZOO", tmp_path)
     code, out, _ = call("doctor")
     assert code == 1 and "make zoo" in out
 
@@ -405,7 +405,7 @@ def test_bad_calls(runs, fails):
     fails("eval", run, "--task", "naming", "--ways", "1", holds="--ways", code=2)
     fails("eval", run, "--task", "naming", "--ways", "25", holds=["25 ways", "24"])
     fails("eval", run, "--task", "noisy-naming", "--ways", "3", holds="2 ways")
-    fails("eval", run, "--task", "vqa", "--ways", "3", holds="vqa does not read it")
+    fails("eval", run, "--task", "vqa", "--ways", "3", holds="vqa does not use it")
     fails("eval", run, "--task", "naming", "--episodes", "0", holds="--episodes", code=2)
     fails("eval", run, "--task", "naming", "--names", "silly", holds=["silly", "nonsense"])
     fails("eval", run, "--task", "naming", "--split", "test", holds=["test", "held-out"])

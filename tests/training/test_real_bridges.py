@@ -376,14 +376,14 @@ def test_the_commands(world, options, tmp_path, capsys):
     assert main(["params", run]) == 0 and "to_prefix" in capsys.readouterr().out
     for bad, told in (
         (["eval", run, "--task", "retrieval"], "retrieval is for stage 1"),
-        (["eval", run, "--task", "vqa"], "there are naming, caption and retrieval"),
+        (["eval", run, "--task", "vqa"], "with real models choose naming, caption or retrieval"),
         (
             ["eval", run, "--task", "caption", "--scoring", "rank"],
             "'rank' for caption: choose generate",
         ),
         (["eval", run, "--task", "naming", "--data", "emojis"], "emoji or photographs"),
-        (["show", "gates", run], "do not know the mini-world"),
-        (["trace", "frozen", "--run", run], "do not know the mini-world"),
+        (["show", "gates", run], "do not read the mini-world"),
+        (["trace", "frozen", "--run", run], "do not read the mini-world"),
         (["train", "frozen", *lm, *options, "--out", run], "holds a finished run"),
     ):
         assert main(bad) == 1
@@ -399,7 +399,7 @@ def test_blip2_through_both_stages(world, options, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["metric"] for row in result["rows"]][:2] == ["TR@1, ITC, photographs", "TR@5, ITC, photographs"]
     assert main(["eval", first, "--task", "naming"]) == 1
-    assert "reads no prompts" in capsys.readouterr().err
+    assert "takes no prompts" in capsys.readouterr().err
     behind = ["train", "blip2", "--stage", "2", "--from", first, "--lm", str(world / "lm"), "--batch", "4"]
     assert main([*behind, "--minutes", "0.02", "--out", second]) == 0
     assert "--steps" in capsys.readouterr().out
@@ -422,16 +422,16 @@ def test_minutes_leave_the_weights_as_they_were(make):
 @pytest.mark.parametrize(
     "wrong, told",
     [
-        (["--lm", "smollm2", "--data", "world"], "the mini-world with lm-nano"),
-        (["--lm", "smollm2", "--data", "easy-vqa"], "the mini-world with lm-nano"),
-        (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: knows the mini-world's words alone"),
-        (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "knows the mini-world's words alone"),
+        (["--lm", "smollm2", "--data", "world"], "the mini-world needs lm-nano"),
+        (["--lm", "smollm2", "--data", "easy-vqa"], "the mini-world needs lm-nano"),
+        (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: belongs to the mini-world"),
+        (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "belongs to the mini-world"),
         (["--data", "emoji", "--variant", "blind"], "--variant: is for the mini-world alone"),
         (["--data", "emoji", "--preset", "quick"], "nano and small"),
         (["--data", "emoji", "--lm", "smolm2"], "no such language model"),
         (["--data", "emoji", "--steps", "2", "--minutes", "1"], "give one of them"),
-        (["--resolution", "224"], "for real models here"),
-        (["--pages", "4"], "for real models here"),
+        (["--resolution", "224"], "only to real models"),
+        (["--pages", "4"], "only to real models"),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path, capsys, wrong, told):
@@ -442,7 +442,7 @@ def test_what_does_not_fit_is_one_line(tmp_path, capsys, wrong, told):
 
 def test_mini_world_runs_read_no_real_pictures(capsys):
     assert main(["eval", "lm-nano", "--task", "naming", "--data", "emoji"]) == 1
-    assert "knows the mini-world alone" in capsys.readouterr().err
+    assert "is a run of the mini-world" in capsys.readouterr().err
 
 
 # --- with assets ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 import safetensors.torch
 import torch
-from minilmm_cli import common
+from minilmm_cli import common, console
 from minilmm_cli import runs as commands
 from minilmm_cli.main import main
 from safetensors.torch import load_file, save_file
@@ -352,8 +352,8 @@ def test_sizes_have_bounds(tmp_path, fails, monkeypatch):
 
 def test_without_a_terminal_time_is_told_in_lines(monkeypatch, capsys):
     now = [100.0]
-    monkeypatch.setattr(common.time, "perf_counter", lambda: now[0])
-    log = common.Log("run", 41)
+    monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
+    log = console.Log("run", 41)
     for step in range(1, 42):
         now[0] += 2.0
         log.report(step, {"seconds": now[0] - 100, "loss": 1.0} if step == 40 else {})
