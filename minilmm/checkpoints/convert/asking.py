@@ -40,7 +40,7 @@ class Reader(reader.Reader):
         if (folder / "generation_config.json").is_file():
             ends = read_json(folder / "generation_config.json").get("eos_token_id", ends)
         ends = ends if ends not in (None, []) else self.tokenizer.eos_token_id
-        self.stop = tuple(ends) if isinstance(ends, list) else (ends,)
+        self.stop = tuple(end for end in (ends if isinstance(ends, list) else [ends]) if end is not None)
 
     def batch(self, prompt: str, pictures: Sequence[Tensor]) -> Batch:
         """One prompt with an `<image>` for each picture (3, R, R) -> a batch of one document.
