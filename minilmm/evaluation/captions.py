@@ -33,7 +33,7 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[floa
         raise ValueError(f"{len(said)} captions and {len(references)} lists of references: each needs at least one")
     if len(references) < 2:
         raise ValueError(
-            "CIDEr weighs words by how few pictures have them: a single caption has no score: give several"
+            "CIDEr weighs n-grams over all pictures, so a single caption has no score: give several"
         )
     counted = [[ngrams(text) for text in texts] for texts in references]
     documents = Counter(gram for texts in counted for gram in set().union(*texts))
