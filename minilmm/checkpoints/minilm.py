@@ -68,7 +68,7 @@ def begin_as_bert(model: QFormer, bert: dict[str, Tensor]) -> None:
         state["positions.weight"] = places[: c.context] + bert["embeddings.token_type_embeddings.weight"][0]
         model.load_state_dict(state)
     except KeyError as error:
-        raise AssetError(f"the BERT has no weight {error}: expected one of {c.layers} layers") from None
+        raise AssetError(f"the BERT lacks the weight {error}: expected {c.layers} layers") from None
     except RuntimeError as error:
         reason = (re.search(r"size mismatch for [^:]+", str(error)) or [str(error).splitlines()[0]])[0]
         raise AssetError(f"the BERT does not fit the Q-Former ({reason}): choose its width, heads and hidden") from None

@@ -199,7 +199,7 @@ class Trained(nn.Module):
         """KeyError where names differ, RuntimeError where a shape does."""
         own = self.state_dict()
         if differ := sorted(own.keys() ^ state.keys()):
-            raise KeyError(f"{differ[0]} is missing, or one too many")
+            raise KeyError(f"{differ[0]} is missing or unexpected")
         for name, p in own.items():
             if p.shape != state[name].shape:
                 raise RuntimeError(f"{name} is {tuple(state[name].shape)}, expected {tuple(p.shape)}")
@@ -261,7 +261,7 @@ def load_encoder(name: str, resolution: int | None = None) -> tuple[Any, VisionC
             raise CheckpointError(f"{name}: is no vision encoder: name one with --vision")
         encoder, config = model.vision, from_json(VisionConfig, card["config"]["vision"])
     if resolution not in (None, config.resolution):
-        raise ValueError(f"{name} sees pictures of {config.resolution} pixels, not {resolution}: leave that out")
+        raise ValueError(f"{name} takes {config.resolution} pixels, not {resolution}: leave the resolution out")
     return encoder, config
 
 

@@ -97,7 +97,7 @@ def read_gguf(path: Path) -> tuple[LMConfig, dict[str, Tensor], str]:
         raise
     except (ValueError, KeyError, IndexError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AssetError(f"{path}: no whole GGUF file of a Llama ({reason}): get it again") from None
+        raise AssetError(f"{path}: damaged, or no GGUF file of a Llama ({reason}): get it again") from None
     return config, state, tokenizer_json(fields)
 
 

@@ -68,7 +68,7 @@ class Exercise:
         text = self.solution
         for old, new in mutant.edits:
             if text.count(old) != 1:
-                raise ValueError(f"{self.path('mutants')}: {mutant.name}: {old!r} stands {text.count(old)} times")
+                raise ValueError(f"{self.path('mutants')}: {mutant.name}: {old!r} occurs {text.count(old)} times")
             text = text.replace(old, new)
         return text
 

@@ -144,7 +144,7 @@ class Grader(contextlib.AbstractContextManager):
                     return wrong, answers
                 except Exception as other:  # the check did not expect an answer of this kind
                     message = f"{type(other).__name__}: {other}"
-                    return Failed("an answer of another kind than asked for", message), answers
+                    return Failed("an answer of the wrong type", message), answers
         return error, []
 
     def _attempt_mutant(self, check: Check, exercise: Exercise, mutant: Mutant) -> Attempt:

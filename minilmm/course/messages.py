@@ -24,7 +24,7 @@ def encode(value: object) -> bytes:
             return x
         if isinstance(x, Tensor):
             if str(x.dtype) not in DTYPES:
-                raise TypeError(f"a tensor of {x.dtype} instead of whole numbers, truths or real numbers")
+                raise TypeError(f"a tensor of {x.dtype} instead of integers, booleans or real numbers")
             if x.numel() * x.element_size() > LIMIT:
                 raise TypeError(f"a tensor of {x.numel() * x.element_size() >> 20} MB: {LIMIT >> 20} are the most")
             flat = x.detach().cpu().flatten().clone(memory_format=torch.contiguous_format)

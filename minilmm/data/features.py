@@ -30,7 +30,7 @@ def looked_at(data: Named, encoder: Any, views: int, device: torch.device | str 
     views = min(views, ROOM // size)
     if views < 1:
         raise ValueError(f"features of {pictures[:, :, 0, 0, 0].numel()} pictures need {size / 2**30:.1f} GiB, and "
-                         f"{ROOM / 2**30:.0f} is the most: choose a smaller --resolution, or other eyes")  # fmt: skip
+                         f"{ROOM / 2**30:.0f} is the most: choose a smaller --resolution or --vision")  # fmt: skip
     kept = torch.empty(*pictures.shape[:2], views, encoder.positions, encoder.width, dtype=torch.half)
     flat, found = pictures.flatten(0, 1), kept.flatten(0, 1)
     for view in range(views):

@@ -32,9 +32,7 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[floa
     if len(said) != len(references) or not all(references):
         raise ValueError(f"{len(said)} captions and {len(references)} lists of references: each needs at least one")
     if len(references) < 2:
-        raise ValueError(
-            "CIDEr weighs words by how few pictures have them: a single caption has no score: give several"
-        )
+        raise ValueError("CIDEr weighs n-grams over all pictures, so a single caption has no score: give several")
     counted = [[ngrams(text) for text in texts] for texts in references]
     documents = Counter(gram for texts in counted for gram in set().union(*texts))
     total = math.log(len(references))

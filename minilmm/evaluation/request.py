@@ -33,9 +33,9 @@ class Request:
         if scoring not in task.scorings:
             raise ValueError(f"unknown scoring {scoring!r} for {task.name}: choose {' or '.join(task.scorings)}")
         if self.rices and not (task.pooled and sees):
-            raise ValueError(f"rices: {task.name} has no pool to choose from, or the model no eyes: use vqa or caption")
+            raise ValueError(f"rices: {task.name} has no pool, or the model no vision encoder: use vqa or caption")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
-            raise ValueError("orders, per token: are of log-likelihoods, which needs scoring by rank")
+            raise ValueError("orders and per_token apply to log-probabilities: choose scoring by rank")
 
 
 class Score(TypedDict, total=False):

@@ -212,7 +212,7 @@ def first_stage(run: str | Path) -> Stage1:
     place = find(run)
     if read_card(place)["kind"] == "blip2":
         if not (place / STAGE_1).is_dir():
-            raise CheckpointError(f"{run}: came without its stage 1, which alone can match: name that run")
+            raise CheckpointError(f"{run}: has no stage 1, which retrieval needs: name the run of stage 1")
         place = place / STAGE_1
     model, _ = load(place)
     if not isinstance(model, Stage1):
@@ -243,7 +243,7 @@ def retrieval_across_vendors(encoder: Encoder, data: Named, seed: int = 0) -> li
     ValueError for pictures of one vendor.
     """
     if len(data.vendors) < 2:
-        raise ValueError("pictures of a single vendor: there is no second picture to find: choose --data emoji")
+        raise ValueError("pictures of one vendor, and retrieval between vendors needs two: choose --data emoji")
     pictures = data.pictures[:, data.rows("held-out")]  # (V, N, 3, R, R)
     device = next(encoder.parameters()).device
     x = [torch.cat([encoder.pool(encoder(some.to(device).float() / 255)) for some in p.split(32)]) for p in pictures]

@@ -25,7 +25,7 @@ def _vector(values: Tensor | Sequence[float], least: int) -> Tensor:
     if vector.ndim != 1 or len(vector) < least:
         raise ValueError(f"an interval needs a vector of at least {least} values, not of shape {tuple(vector.shape)}")
     if not vector.isfinite().all():
-        raise ValueError("values that are not finite have no interval: leave out the failed ones, and say how many")
+        raise ValueError("some values are not finite: leave them out, and report how many")
     return vector
 
 

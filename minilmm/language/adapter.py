@@ -41,7 +41,7 @@ class Borrowed(nn.Module):
         known, width = table.weight.shape
         if width != model.config.hidden_size:
             states = f"states of width {model.config.hidden_size}"
-            raise ValueError(f"words of width {width} in {states}: choose another size")
+            raise ValueError(f"embeddings of width {width} but {states}: choose another model")
         self.model, self.known, self.tied = model.eval(), known, head.weight is table.weight
         self.added = nn.Parameter(table.weight.detach().mean(0).repeat(added, 1))
         self.added_out = self.added if self.tied else nn.Parameter(head.weight.detach().mean(0).repeat(added, 1))

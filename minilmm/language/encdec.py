@@ -254,7 +254,7 @@ def halves(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """
     counts = batch.loss_mask[:, 1:]
     if not bool(counts.any(1).all()):
-        raise ValueError("every label of a document is masked: an encoder-decoder has nothing to say behind it")
+        raise ValueError("every label of a document is masked: an encoder-decoder needs a token to predict")
     L = batch.ids.shape[1]
     first = 1 + counts.int().argmax(1, keepdim=True)  # (B, 1)
     at = torch.arange(L, device=batch.ids.device)

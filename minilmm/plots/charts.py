@@ -56,8 +56,9 @@ def freeze_ledger(parts: Sequence[str], parameters: Sequence[int], gradients: Se
 
     Parts that changed are filled, the others hatched; two columns of words say the same. ValueError: other lengths.
     """
-    if not len(parts) == len(parameters) == len(gradients) == len(changed) or not len(parts):
-        raise ValueError(f"{len(parts)} parts, {len(parameters)} counts, {len(gradients)} and {len(changed)} truths")
+    lengths = [len(values) for values in (parts, parameters, gradients, changed)]
+    if len(set(lengths)) > 1 or not len(parts):
+        raise ValueError(f"lists of lengths {lengths}: expected one length for all, at least 1")
     figure = new_figure(8.6, 0.9 + 0.3 * len(parts))
     ax = figure.subplots()
     frozen: dict[str, Any] = {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}

@@ -224,8 +224,8 @@ def matched_names(seen: Named, tokenizer: Tokenizer, context: int) -> Sample:
     """Pictures of training things and their names. ValueError where there is nothing to compare."""
     table = name_texts(seen.names, tokenizer, context)
     if bool((table == table[0]).all()):
-        alike = f"all {len(table)} captions read alike: stage 1 of BLIP-2 tells them apart"
-        raise ValueError(f"{alike}: caption what differs")
+        alike = f"all {len(table)} captions are equal, and stage 1 of BLIP-2 needs different ones"
+        raise ValueError(f"{alike}: change the captions")
 
     def sample(recipe: Blip2Recipe, generator: torch.Generator, step: int) -> Pairs:
         row = integers(len(table), (recipe.batch,), generator)

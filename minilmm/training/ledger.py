@@ -38,7 +38,7 @@ def ledger(model: nn.Module, before: dict[str, str], depth: int = 2) -> list[Lin
     """
     after, parts = fingerprints(model), dict.fromkeys(_part(name, depth) for name, _ in model.named_parameters())
     if missing := after.keys() - before.keys():
-        raise ValueError(f"no fingerprint of {', '.join(sorted(missing)[:3])}: take them of this model")
+        raise ValueError(f"no fingerprint of {', '.join(sorted(missing)[:3])}: take fingerprints of this model first")
     lines = []
     for part in parts:
         inside = [(name, p) for name, p in model.named_parameters() if _part(name, depth) == part]

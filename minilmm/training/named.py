@@ -38,7 +38,7 @@ EPISODES = 40  # of a probe: a large language model takes its time
 def sizes(name: str, batch: int, steps: int) -> tuple[int, int]:
     """Batch and steps of a preset: "small" has larger batches and more steps. ValueError for another name."""
     if name not in ("nano", "small"):
-        raise ValueError(f"unknown preset {name!r}: between real models there are nano and small")
+        raise ValueError(f"unknown preset {name!r}: with real models choose nano or small")
     return (batch, steps) if name == "nano" else (4 * batch, 5 * steps)
 
 
@@ -53,7 +53,7 @@ def data_named(name: str, resolution: int) -> Named:
         return emoji.load(resolution)
     if name == "photographs" or Path(name).is_dir():
         return photographs.load(resolution, None if name == "photographs" else Path(name))
-    raise ValueError(f"unknown data {name!r}: real models read {' or '.join(DATA)}, or a folder of captioned pictures")
+    raise ValueError(f"unknown data {name!r}: choose {' or '.join(DATA)}, or name a folder of captioned pictures")
 
 
 def spoken(model: Frozen | Flamingo | Blip2, batch: Batch) -> Tensor:

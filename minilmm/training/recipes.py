@@ -19,7 +19,7 @@ MANY, MOST = 4096, 65_536  # pages or videos of a step, and pictures of a step, 
 VARIANTS, EYES = ("frozen", "finetuned", "scratch", "blind"), ("scratch", "start", "kept")
 MIXING = ("accumulate", "round-robin")
 LM = "A run, smollm2, or a model of transformers; else lm-nano."
-VISION = "The eyes, which stay frozen; vision-nano unless given."
+VISION = "The frozen vision encoder; vision-nano unless given."
 
 
 def choose(presets: dict[str, R], name: str) -> R:
@@ -128,24 +128,24 @@ class FrozenRecipe:
 
     optimisation: Optimisation
     lm: str = option("lm-nano", LM)
-    vision: str = option("vision-nano", "The eyes of --eyes start|kept; vision-nano unless given.")
+    vision: str = option("vision-nano", "The encoder of --eyes start|kept; vision-nano unless given.")
     variant: str = option(
         "frozen", "frozen, finetuned, scratch or blind.", choices=VARIANTS, only="world", usual="frozen"
     )
     eyes: str = option("scratch", "scratch, start or kept.", choices=EYES, only="world", usual="kept")
     prefix_tokens: int = option(2, "1, 2 or 4 vectors per picture.")
-    kept: bool = option(True, "Keep it among words?", flag="--kept-prefix/--free-prefix")
+    kept: bool = option(True, "Scale the prefix to word size?", flag="--kept-prefix/--free-prefix")
     noise: float = option(1.0, "Noise on a kept prefix while training.", min=0, max=1000)
     data: str = option("world", "world, easy-vqa, a folder; emoji, photographs.")
     batch: int = option(64, "Pictures per step.", min=1, max=MOST)
     encoder: VisionConfig = field(default_factory=default_encoder)
     seed: int = 0
-    resolution: int = option(0, "Real eyes: pixels per side; 112 unless given.", min=32, max=1024, only="real")
+    resolution: int = option(0, "Real encoders: pixels per side; 112 unless given.", min=32, max=1024, only="real")
     views: int = field(default=0, metadata={"only": "real"})
     pages: int = option(0, "Real models: pages of several pictures per step.", min=0, max=MANY, only="real")
     first: int = field(default=100, metadata={"only": "real"})
     weights: tuple[float, ...] = field(default=(1.0, 1.0), metadata={"only": "real"})
-    ridge: float = option(1e4, "Real models: how the map begins.", min=0, max=1e12, only="real")
+    ridge: float = option(1e4, "Real models: ridge of the map's start; 0: random.", min=0, max=1e12, only="real")
 
 
 @dataclass(frozen=True)
@@ -188,12 +188,12 @@ class FlamingoRecipe:
     p_next: float = option(0.0, "Share of pages with text ahead.", min=0, max=1, only="world")
     all_text: bool = option(False, "The loss counts all text of a page.", flag="--all-text", only="world")
     gate_rate: float = 10.0
-    loud: float = option(16.0, "Gated layers add in LM states times this; 0: as is.", min=0, max=1e6, only="world")
+    loud: float = option(16.0, "Scale gated outputs by this x LM state size; 0: as is.", min=0, max=1e6, only="world")
     variant: str = option("", "An ablation: no-gate, vanilla-xattn, mlp-resampler, ...", only="world")
     start: str = option("", "A Flamingo run to go on from: fine-tuning.", only="world")
     data: str = option("world", "world, a task such as vqa; emoji, ... between real models.")
     seed: int = 0
-    resolution: int = option(0, "Real eyes: pixels per side; 112 unless given.", min=32, max=1024, only="real")
+    resolution: int = option(0, "Real encoders: pixels per side; 112 unless given.", min=32, max=1024, only="real")
     views: int = field(default=0, metadata={"only": "real"})
 
 
@@ -227,7 +227,7 @@ class Blip2Recipe:
     hidden: int = 512
     batch: int = option(64, "Pictures per step.", min=1, max=MOST)
     seed: int = 0
-    resolution: int = option(0, "Real eyes: pixels per side; 112 unless given.", min=32, max=1024, only="real")
+    resolution: int = option(0, "Real encoders: pixels per side; 112 unless given.", min=32, max=1024, only="real")
     views: int = field(default=0, metadata={"only": "real"})
     pages: int = option(0, "Stage 2, real models: pages of pictures per step.", min=0, max=MANY, only="real")
     first: int = field(default=100, metadata={"only": "real"})

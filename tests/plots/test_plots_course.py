@@ -56,7 +56,7 @@ def test_the_ledger_fills_what_changed_and_hatches_the_rest():
     figure = freeze_ledger(["eyes", "lm"], [1000, 4000], [True, False], [True, False])
     eyes, lm = figure.axes[0].patches
     assert (eyes.get_width(), lm.get_width()) == (1, 4) and not eyes.get_hatch() and lm.get_hatch()
-    with pytest.raises(ValueError, match="1 counts"):
+    with pytest.raises(ValueError, match="one length for all"):
         freeze_ledger(["eyes", "lm"], [1], [True, False], [True, False])
 
 

@@ -337,7 +337,7 @@ def test_captions_that_are_alike_do_not_end_stage_1_unless_all_are(make):
         count = len(names)
         seen = replace(job.seen, names=names, features=job.seen.features[:, :1].expand(-1, count, -1, -1, -1))
         if ends:
-            with pytest.raises(ValueError, match="all 31 captions read alike"):
+            with pytest.raises(ValueError, match="all 31 captions are equal"):
                 blip2.matched_names(seen, job.tokenizer, context)
             continue
         again = replace(job, sample=blip2.matched_names(seen, job.tokenizer, context))

@@ -132,7 +132,7 @@ def test_torchvision_up_to_its_grid(monkeypatch):
     assert not encoder.model.layer4._forward_hooks
     with pytest.raises(ValueError, match="no network 'nothing'"):
         torchvision_encoder("nothing", None)
-    with pytest.raises(ValueError, match="other keeps its features elsewhere"):
+    with pytest.raises(ValueError, match="other has no known feature map"):
         torchvision_encoder("other", None)
 
 

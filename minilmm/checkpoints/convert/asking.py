@@ -29,7 +29,7 @@ class Reader(reader.Reader):
         if self.kind not in KINDS.values():
             raise CheckpointError(f"{run}: a {self.kind} run, not a converted one")
         if self.kind == KINDS[STAGE_1]:
-            raise CheckpointError(f"{run}: a retrieval model says nothing: convert a BLIP-2 that generates")
+            raise CheckpointError(f"{run}: a retrieval model writes no text: convert a BLIP-2 that generates")
         self.tokenizer = tokenizer_of(folder)
         if self.tokenizer is None:
             remedy = "put the tokenizer's files beside the weights, and convert again"

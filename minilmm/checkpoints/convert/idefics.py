@@ -66,7 +66,7 @@ def flamingo_of(c: Any, image: dict[str, Any], image_id: int, tied: bool) -> Fla
 def encoder_of(kind: Any, c: Any, width: int, image: dict[str, Any]) -> tuple[Any, VisionConfig]:
     """Their vision encoder behind the adapter, and its sizes. CheckpointError where pictures are no squares."""
     if not isinstance(c.image_size, int) or not isinstance(c.patch_size, int):
-        raise CheckpointError(f"pictures of {c.image_size} in patches of {c.patch_size}: ours are squares")
+        raise CheckpointError(f"image_size {c.image_size}, patch_size {c.patch_size}: expected one number each")
     sizes = {"patch": c.patch_size, "layers": c.num_hidden_layers, "heads": c.num_attention_heads}
     encoder = BorrowedEncoder(kind(c), c.image_size, (image["mean"], image["std"]))
     return encoder, VisionConfig("vit", c.image_size, vit_width=width, **sizes)
@@ -75,13 +75,13 @@ def encoder_of(kind: Any, c: Any, width: int, image: dict[str, Any]) -> tuple[An
 def refuse(c: Any) -> None:
     """CheckpointError for what is no Flamingo of ours."""
     if not c.use_resampler:
-        raise CheckpointError("an Idefics without a Perceiver resampler: that is no Flamingo")
+        raise CheckpointError("an Idefics without a Perceiver resampler: expected use_resampler true")
     if c.hidden_act != "silu":
-        raise CheckpointError(f"an Idefics with {c.hidden_act}: our language model has SwiGLU")
+        raise CheckpointError(f"hidden_act is {c.hidden_act}: expected silu, as in SwiGLU")
     if c.rope_parameters.get("rope_type", "default") != "default":
-        raise CheckpointError(f"rotary positions of type {c.rope_parameters['rope_type']}: ours are the default ones")
+        raise CheckpointError(f"rotary positions of type {c.rope_parameters['rope_type']}: expected default")
     if c.num_hidden_layers % c.cross_layer_interval:
-        raise CheckpointError(f"{c.num_hidden_layers} layers, one in {c.cross_layer_interval} gated: do not divide")
+        raise CheckpointError(f"{c.num_hidden_layers} layers: expected a multiple of {c.cross_layer_interval}")
 
 
 def cross_attention(width: int, context: int, heads: int, head: int, norm: Any) -> CrossAttention:

@@ -47,7 +47,7 @@ def architecture_of(config: dict[str, Any]) -> str:
     name = (config.get("architectures") or [None])[0] or FAMILIES.get(str(family))
     if name not in KINDS:
         what = name or family or "nothing that it names"
-        raise CheckpointError(f"config.json describes {what}: what converts is {', '.join(KINDS)}")
+        raise CheckpointError(f"config.json describes {what}: expected one of {', '.join(KINDS)}")
     return name
 
 
@@ -128,7 +128,7 @@ def blip2_of(c: Any, image: dict[str, Any], config: dict[str, Any], first: bool)
     """Our stage 1 or stage 2 for a Blip2Config of transformers."""
     q, v = c.qformer_config, c.vision_config
     if q.hidden_act != "gelu":
-        raise CheckpointError(f"a Q-Former with {q.hidden_act}: ours has gelu, as BERT and BLIP-2 have")
+        raise CheckpointError(f"the Q-Former's hidden_act is {q.hidden_act}: expected gelu, as in BLIP-2")
     if q.use_qformer_text_input != first:
         raise CheckpointError(f"use_qformer_text_input is {q.use_qformer_text_input}: expected {first} here")
     if not first and config["image_id"] is None:
@@ -156,7 +156,7 @@ class NoITG(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """ValueError, always."""
-        raise ValueError("no head for ITG: a retrieval model of transformers keeps those of ITC and ITM")
+        raise ValueError("no head for ITG: retrieval models of transformers have heads for ITC and ITM only")
 
 
 def without_itg(stage: Stage1) -> Stage1:
@@ -171,7 +171,7 @@ def without_itg(stage: Stage1) -> Stage1:
 def language_model(c: Any, tied: bool) -> TransformersLM | TransformersT5 | EncoderDecoder:
     """Our `EncoderDecoder` for a T5 1.1 (FlanT5), else the adapter around transformers' own (OPT, the first T5)."""
     if c.is_encoder_decoder and c.model_type != "t5":
-        raise CheckpointError(f"a BLIP-2 over {c.model_type}: ours reads causal language models and T5")
+        raise CheckpointError(f"a BLIP-2 over {c.model_type}: expected a causal language model or a T5")
     if c.is_encoder_decoder and expressible(c):
         own: Any = EncoderDecoder(EncDecConfig(
             c.vocab_size, c.d_model, c.num_layers, c.num_heads, c.d_ff, c.relative_attention_num_buckets,

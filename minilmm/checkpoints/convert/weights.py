@@ -41,7 +41,7 @@ class Shards:
                 raise CheckpointError(f"{path}: damaged or no safetensors ({error}): download it again") from None
             for key in self.files[name].keys():  # noqa: SIM118
                 if self.at.setdefault(key, name) != name:
-                    raise CheckpointError(f"{path}: holds {key}, and so does {self.at[key]}: delete what is not of it")
+                    raise CheckpointError(f"{path}: {key} is also in {self.at[key]}: delete the wrong file")
 
     def _files(self) -> list[str]:
         folder = self.folder
@@ -112,7 +112,7 @@ def check(shards: Shards, pairs: Pairs, names: dict[str, list[str]], theirs: nn.
     known = {*names, *stored.values()}
     strange = [n for n in shards.at if n not in known and not any(re.search(pattern, n) for pattern in needless)]
     if strange:
-        raise CheckpointError(f"{folder}: {len(strange)} weights that its model does not have, as {strange[0]}")
+        raise CheckpointError(f"{folder}: {len(strange)} weights that its model does not have, such as {strange[0]}")
     return stored
 
 

@@ -129,5 +129,5 @@ def task_named(name: str) -> Task:
 def real_task(name: str, data: Named, tokenizer: Tokenizer, form: Form | None = None) -> Task:
     """ "naming" or "caption" over pictures with names. ValueError for another task."""
     if name not in REAL:
-        raise ValueError(f"{name}: between real models there are {', '.join(REAL)} and retrieval")
+        raise ValueError(f"{name}: with real models choose {', '.join(REAL)} or retrieval")
     return replace(REAL[name], sample=REAL[name].sample(data, tokenizer, form), tokenizer=tokenizer)

@@ -48,7 +48,7 @@ def _sampler(data: Named, tokenizer: Tokenizer, form: Form, captions: bool) -> S
         different = int(group.max()) + 1
         if different < W or (len(names) < W and not captions):
             counts = f"{different} things that are named differently and {len(names)} made-up names"
-            raise ValueError(f"{W} ways: the {settings.split} split has {counts}")
+            raise ValueError(f"{W} ways: the {settings.split} split has only {counts}: choose fewer ways")
         things = pool.to(device)[unlike(group, W, batch, generator)]  # (B, W)
         said = real.to(device)[things]  # (B, W, A)
         if settings.names != "real" and not captions:

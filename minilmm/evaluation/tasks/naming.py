@@ -41,7 +41,7 @@ def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episod
     out = held_out(*unpair(pair))
     pair = pair[out if pairs_of(settings.split) == "held-out" else ~out]
     if len(pair) < W:
-        raise ValueError(f"{W} ways: the {settings.split} split has only {len(pair)} colour-shape pairs")
+        raise ValueError(f"{W} ways: the {settings.split} split has only {len(pair)} colour-shape pairs: choose fewer")
     concept = pair[choices(len(pair), W, (batch,), generator)]  # (B, W)
     texture = integers(len(TEXTURES), (batch, W), generator)
     order, owner = arrange(batch, W, settings.shots, generator, settings.repeats)
@@ -68,7 +68,7 @@ def nonsense(batch: int, settings: Settings, generator: torch.Generator) -> Tens
     """Different nonsense names per episode, (B, W, 1)."""
     names = names_of(settings.split, generator.device)
     if settings.ways > len(names):
-        raise ValueError(f"{settings.ways} ways: the {settings.split} split has only {len(names)} names")
+        raise ValueError(f"{settings.ways} ways: the {settings.split} split has only {len(names)} names: choose fewer")
     return names[choices(len(names), settings.ways, (batch,), generator)][..., None]
 
 
