@@ -290,7 +290,7 @@ def test_hard_negatives_are_near_and_never_right():
     assert not same[torch.arange(6).expand(400, -1), drawn].any()
     expected = similar.masked_fill(same, float("-inf")).argmax(1)
     assert torch.equal(drawn.mode(0).values, expected)
-    with pytest.raises(ValueError, match="every text of the batch says the same"):
+    with pytest.raises(ValueError, match="all texts of the batch are equal"):
         hard_negatives(similar, torch.ones(6, 6, dtype=torch.bool), g)
 
 

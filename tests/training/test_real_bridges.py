@@ -427,7 +427,7 @@ def test_minutes_leave_the_weights_as_they_were(make):
         (["--lm", "lm-nano", "--data", "emoji"], "lm-nano: belongs to the mini-world"),
         (["--lm", "lm-nano", "--vision", "efficientnet-lite0"], "belongs to the mini-world"),
         (["--data", "emoji", "--variant", "blind"], "--variant: is for the mini-world alone"),
-        (["--data", "emoji", "--preset", "quick"], "nano and small"),
+        (["--data", "emoji", "--preset", "quick"], "nano or small"),
         (["--data", "emoji", "--lm", "smolm2"], "no such language model"),
         (["--data", "emoji", "--steps", "2", "--minutes", "1"], "give one of them"),
         (["--resolution", "224"], "only to real models"),
