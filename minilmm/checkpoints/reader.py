@@ -1,4 +1,4 @@
-"""What stands around a model that is asked: prompts with pictures to batches, answers to ids and back."""
+"""What a model needs to be asked: prompts with pictures become batches, answers become ids, and ids text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minilmm.interface.tokenizer import EOC, IMAGE
 
 
 class Reader:
-    """Of a model that reads documents: of the mini-world, or a bridge between real models.
+    """The reader of a mini-world run, or of a bridge between real models.
 
     tokenizer: the language model's. stop: the ids of which any ends an answer.
     """

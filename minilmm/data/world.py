@@ -22,8 +22,10 @@ UNSAID = ("colour", "colour", "shape", "")  # what the texts of a batch leave ou
 
 
 def told_scenes(batch: int, generator: torch.Generator, least: int = 1) -> Scenes:
-    """Scenes to be told: three batches in four show one object each. The fourth shows two to four, with captions three
-    times as long, and is a third as large (`least` scenes at least): batches of equal cost, padded little.
+    """Scenes to be captioned: three batches in four show one object each.
+
+    The fourth shows two to four, with captions three times as long, and is a third as large (`least` scenes at least):
+    batches of equal cost, padded little.
     """
     several = bool(integers(4, (), generator) == 0)
     count = max(least, batch // 3) if several else batch
@@ -65,8 +67,8 @@ def videos(batch: int, generator: torch.Generator, resolution: int, frames: int 
 
 
 def prefixed(batch: Batch, generator: torch.Generator) -> Batch:
-    """Captions as a prefix LM reads them: each cut anywhere behind its picture, and only what stands behind the cut is
-    to be said (section 3.3).
+    """Captions as a prefix LM reads them: each cut anywhere behind its picture, and only the part behind the cut
+    is to be predicted (section 3.3).
     """
     words = batch.attention_mask.sum(1) - 2  # behind <bos> and <image>
     share = torch.rand(len(batch), generator=generator, device=words.device)

@@ -10,7 +10,7 @@ from minilmm.evaluation.tasks import CONDITIONS, Settings, Task
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked; from beams on, as Flamingo's evaluations do it (appendix A.2)."""
+    """How a model is to be evaluated; from `beams` on as in Flamingo (appendix A.2)."""
 
     shots: tuple[int, ...] | None = None  # at which numbers of shots; None: the task's own
     settings: Settings = field(default_factory=Settings)  # how episodes are made

@@ -1,4 +1,4 @@
-"""Training BLIP-2: a Q-Former on pictures and captions, then what it found in front of a language model (section 3)."""
+"""Training BLIP-2: a Q-Former on pictures and captions, then its outputs as a language model's prefix (section 3)."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def compose(recipe: FrozenRecipe) -> tuple[Frozen, Tokenizer]:
 
 
 def probe(model: MultimodalLM, device: torch.device | str, resolution: int) -> dict[str, float]:
-    """Binding by now: accuracy over 200 held-out episodes of naming, and with blank pictures."""
+    """Accuracy over 200 held-out episodes of naming, for the log: with real and with blank pictures."""
     found: dict[str, float] = {}
     for ways in (2, 5):
         request = Request((1,), Settings(ways=ways), 200, ("real", "blank_images"), seed=11)

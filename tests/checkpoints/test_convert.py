@@ -401,7 +401,7 @@ def test_what_our_modules_are_not_is_refused(saved, tmp_path, fails):
     config, to = json.loads((folder / "config.json").read_text()), ["--to", tmp_path / "ours"]
     for changes, words in (
         ({"hidden_act": "gelu"}, "SwiGLU"), ({"use_resampler": False}, "without a Perceiver resampler"),
-        ({"cross_layer_interval": 3}, "expected a multiple of 3"),
+        ({"cross_layer_interval": 3}, "expected a multiple of cross_layer_interval 3"),
         ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}}, "of type linear"),
     ):  # fmt: skip
         edit(folder / "config.json", **changes)

@@ -18,7 +18,7 @@ AROUND = "<fake_token_around_image>"  # IDEFICS' prompts have it on both sides o
 
 
 class Reader(reader.Reader):
-    """What stands around a converted model, whose pictures are stretched to squares of `resolution` pixels.
+    """The reader of a converted model, whose pictures are stretched to squares of `resolution` pixels.
 
     CheckpointError where the run was not converted, says nothing, or came without a tokenizer.
     """

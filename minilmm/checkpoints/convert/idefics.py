@@ -66,7 +66,9 @@ def flamingo_of(c: Any, image: dict[str, Any], image_id: int, tied: bool) -> Fla
 def encoder_of(kind: Any, c: Any, width: int, image: dict[str, Any]) -> tuple[Any, VisionConfig]:
     """Their vision encoder behind the adapter, and its sizes. CheckpointError where pictures are no squares."""
     if not isinstance(c.image_size, int) or not isinstance(c.patch_size, int):
-        raise CheckpointError(f"image_size {c.image_size}, patch_size {c.patch_size}: expected one number each")
+        raise CheckpointError(
+            f"image_size {c.image_size}, patch_size {c.patch_size}: expected square pictures and patches"
+        )
     sizes = {"patch": c.patch_size, "layers": c.num_hidden_layers, "heads": c.num_attention_heads}
     encoder = BorrowedEncoder(kind(c), c.image_size, (image["mean"], image["std"]))
     return encoder, VisionConfig("vit", c.image_size, vit_width=width, **sizes)
@@ -81,7 +83,9 @@ def refuse(c: Any) -> None:
     if c.rope_parameters.get("rope_type", "default") != "default":
         raise CheckpointError(f"rotary positions of type {c.rope_parameters['rope_type']}: expected default")
     if c.num_hidden_layers % c.cross_layer_interval:
-        raise CheckpointError(f"{c.num_hidden_layers} layers: expected a multiple of {c.cross_layer_interval}")
+        raise CheckpointError(
+            f"{c.num_hidden_layers} layers: expected a multiple of cross_layer_interval {c.cross_layer_interval}"
+        )
 
 
 def cross_attention(width: int, context: int, heads: int, head: int, norm: Any) -> CrossAttention:

@@ -88,7 +88,7 @@ def even(settings: Settings, scoring: str) -> float:
 
 
 def ranked(settings: Settings, scoring: str) -> float:
-    """The same where candidates are ranked; nobody guesses a whole caption."""
+    """The same where candidates are ranked; 0 where a caption is generated, since none is right by chance."""
     return 1 / settings.ways if scoring == "rank" else 0.0
 
 
