@@ -215,7 +215,7 @@ def test_what_cannot_be_borrowed_is_one_line():
                                                            num_heads=2)))  # fmt: skip
     with pytest.raises(ValueError, match="is no T5"):
         TransformersT5(MAKE["gpt2"]())
-    with pytest.raises(ValueError, match="width 16 in states of width 32"):
+    with pytest.raises(ValueError, match="width 16 but states of width 32"):
         borrowed("opt", narrow=16)
     with pytest.raises(ValueError, match="beyond the context of 64"):
         borrowed("gpt2")(text([5] * 65))
