@@ -37,8 +37,6 @@ from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
-
-
 LARGE: dict[str, Any] = {"queries": 16, "layers": 6, "hidden": 1024, "batch": 512}
 PRESETS = {  # of stage 1 and stage 2
     "quick": (Blip2Recipe(Optimisation(steps=150, lr=1e-3), hardening=150),
@@ -167,7 +165,8 @@ def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int)
 @dataclass
 class Pairs:
     """What a step of stage 1 reads: pictures' features (B, S, D); texts (B, L), [CLS] first and padded with 0; which
-    texts would do for each other's pictures (B, B); what wrong partners are drawn by, and how hard they are, in [0, 1].
+    texts would do for each other's pictures (B, B); what draws the wrong partners; and the step, on which their hardness
+    depends.
     """
 
     x_f: Tensor

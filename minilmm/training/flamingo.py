@@ -26,8 +26,6 @@ from minilmm.training.recipes import MIXING, FlamingoRecipe, Optimisation, choos
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OPEN = 0.3  # alpha of a large model's gates, where training begins
-
-
 PRESETS = {
     "quick": FlamingoRecipe(Optimisation(steps=320, lr=3e-3), first=110, questions=230),
     "nano": FlamingoRecipe(Optimisation(steps=850, lr=3e-3)),
