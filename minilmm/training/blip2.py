@@ -165,8 +165,7 @@ def snapshot(model: Stage1, path: Path, device: torch.device | str, before: int)
 @dataclass
 class Pairs:
     """What a step of stage 1 reads: pictures' features (B, S, D); texts (B, L), [CLS] first and padded with 0; which
-    texts would do for each other's pictures (B, B); what draws the wrong partners; and the step, on which their hardness
-    depends.
+    texts would do for each other's pictures (B, B); what draws the wrong partners; and the step, for their hardness.
     """
 
     x_f: Tensor
