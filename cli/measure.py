@@ -18,7 +18,8 @@ from .scoring import VISION_TASKS, score
 
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
-METRICS = {"cider": "CIDEr", "scene_f1": "scene F1"}
+METRICS = {"cider": "CIDEr", "scene_f1": "scene F1", "chair": "CHAIR", "auc": "ROC AUC", "map": "mAP", "mrr": "MRR",
+           "iou": "IoU", "top5": "top 5", "yes_rate": "yes"}  # fmt: skip
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")]
 Asked = Annotated[str, typer.Option("--task", help="A task (naming, noisy-naming, vqa, ...), or a folder of pictures.")]
 Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]
@@ -53,7 +54,8 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
             flag = f"--{option.replace('_', '-')}"
             as_given = flag if value is True else f"{flag} {value}"
             raise ValueError(f"{as_given}: {name} does not use it: leave {flag} out")
-    for option, values in (("names", ("nonsense", "real")), ("split", SPLITS), ("scoring", ("rank", "generate"))):
+    for option, values in (("names", ("nonsense", "real")), ("split", SPLITS), ("scoring", ("rank", "generate")),
+                           ("convention", ("inferred", "given"))):  # fmt: skip
         if option in given:
             chosen(given[option], values, f"--{option}")
     if task is None:
@@ -141,6 +143,7 @@ def evaluate_run(
     induction: Annotated[bool, typer.Option("--induction", help="Say the names in a first sentence.")] = False,
     names: Names = "nonsense", split: Split = "held-out", data: Data = None, scoring: Scoring = None,
     episodes: Episodes = EPISODES,
+    convention: Annotated[str, typer.Option(help="Of answers: inferred from examples, or given first.")] = "inferred",
     conditions: Annotated[str | None, typer.Option(help="Of real, blank_images, shuffled_images, text_only.")] = None,
     seed: Seed = 0,
     beams: Annotated[int, typer.Option(min=1, max=32, help="Beams of a generated answer; the paper has 3.")] = 1,
@@ -149,7 +152,13 @@ def evaluate_run(
     json: Json = None,
 ) -> None:  # fmt: skip
     """Score a run on a task, beside its controls."""
-    made: dict[str, Any] = {"repeats": repeats, "induction": induction, "names": names, "split": split}
+    made: dict[str, Any] = {
+        "repeats": repeats,
+        "induction": induction,
+        "names": names,
+        "split": split,
+        "convention": convention,
+    }
     how: dict[str, Any] = {"beams": beams, "orders": orders, "rices": rices, "zero_shot_texts": zero_shot_texts,
                            "per_token": per_token}  # fmt: skip
     asked = {"shots": shots, "ways": ways, **made, "scoring": scoring, "episodes": episodes, "conditions": conditions}

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from minilmm.world.vocabulary import COLOURS, NUMBERS, SHAPES, SIZES, TEXTURES
+from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, NUMBERS, SIZES, TEXTURES
 
 NGRAMS, SIGMA = 4, 6.0
 Gram = tuple[str, ...]
@@ -65,7 +65,7 @@ def facts(text: str) -> Facts:
     words, found, last, relation, after_is = text.split(), set(), "", "", False
     pending: list[str] = []
     for i, word in enumerate(words):
-        if word in SHAPES:
+        if word in ALL_SHAPES:
             found |= {(word,), *((word, value) for value in pending)}
             if relation:
                 found.add((last, relation, word))
@@ -95,3 +95,15 @@ def scene_f1(said: str, references: Sequence[str]) -> float:
     stated, true = facts(said), set().union(*map(facts, references))
     right = len(stated & true)
     return 2 * right / (len(stated) + len(true)) if right else 0.0
+
+
+def scene_f1s(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """`scene_f1` of every caption."""
+    return [scene_f1(text, texts) for text, texts in zip(said, references, strict=True)]
+
+
+def invented(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """1 for every caption that names a shape which its references lack, else 0 (CHAIR_s, Rohrbach et al. 2018)."""
+    shapes = [set(text.split()) & set(ALL_SHAPES) for text in said]
+    true = [set(" ".join(texts).split()) for texts in references]
+    return [float(bool(own - seen)) for own, seen in zip(shapes, true, strict=True)]

@@ -6,6 +6,7 @@ would be, and the controls act on descriptions.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minilmm.evaluation.captions import cider
 from minilmm.evaluation.prompts import fork, prompts, reorder
 from minilmm.evaluation.request import Request, Score
 from minilmm.evaluation.rices import Pool
@@ -54,7 +56,7 @@ class Evaluation:
                 episodes = self.pool.draw(shots, BLOCK, generator)
             else:
                 episodes = self.task.sample(BLOCK, generator, settings)
-                episodes.check(settings)
+                episodes.check(settings, self.task.mixed)
             yield episodes, episodes.paint(generator, self.resolution) if self.model.sees else None, generator
 
     def answer(self, block: Block, condition: str, count: int, texts_only: bool) -> list[Any]:
@@ -89,20 +91,25 @@ class Evaluation:
             chances.append((right(episodes).sum(1).double() / options).mean().item())
         own = task.prior(settings, self.scoring) if task.prior is not None else None
         known: Score = {"prior": round(most_common_prior(task, settings, self.device) if own is None else own, 4)}
+        if task.metrics[0] == "cider" and shots:  # the style is known
+            references = [texts for _, texts in answers[request.conditions[0]]]
+            best = cider([texts[0] for texts in references], references)
+            known["ideal"] = round(sum(best) / len(best), 4)
         if task.ideal is not None:
             known["ideal"] = round(task.ideal(shots), 4)
         group = torch.cat([episodes.group for episodes in asked]).cpu()
         rows: list[Score] = []
-        for condition in request.conditions:
-            for metric, values in METRICS[self.scoring](answers[condition], asked, self.tokenizer).items():
-                value, low, high = (round(x, 4) for x in bootstrap_interval(values, seed=request.seed))
-                row: Score = {"shots": shots, "condition": condition, "metric": metric, "value": value, "low": low,
-                              "high": high, **known}  # fmt: skip
+        for condition, metric in itertools.product(request.conditions, task.metrics):
+            values = METRICS[metric](answers[condition], asked)
+            value, low, high = (round(x, 4) for x in bootstrap_interval(values, seed=request.seed))
+            row: Score = {"shots": shots, "condition": condition, "metric": metric, "value": value, "low": low,
+                          "high": high}  # fmt: skip
+            row |= known if metric == task.metrics[0] else {}
+            if len(values) == len(group):
                 kinds = {name: torch.tensor(values)[group == g] for g, name in enumerate(asked[0].kinds)}
                 means = {name: round(float(scores.mean()), 3) for name, scores in kinds.items() if len(scores)}
-                if means:
-                    row["by_kind"] = means
-                rows.append(row)
+                row |= {"by_kind": means} if means else {}
+            rows.append(row)
         return rows, round(sum(chances) / len(chances), 4) if self.scoring == "rank" else 0.0
 
 
@@ -127,12 +134,12 @@ def evaluate(
     results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).scores(k) for k in shots]
     rows = [row for rows, _ in results for row in rows]
     settings = asdict(request.settings)
-    for name in ("shots",) if task.per_class else ("shots", "ways", "repeats", "induction", "names"):
+    for name in {"shots", "ways", "repeats", "induction", "names", "convention"} - set(task.reads):
         del settings[name]
     settings |= {"scoring": scoring, "seed": request.seed, "episodes": request.episodes}
     how = fields(Request)[6:]  # from beams on
     settings |= {f.name: value for f in how if (value := getattr(request, f.name)) != f.default}
     settings["inner_shots" if task.per_class else "examples"] = list(shots)
-    chance, prior = sum(chance for _, chance in results) / len(results), max(row["prior"] for row in rows)
+    chance, prior = sum(chance for _, chance in results) / len(results), max(row.get("prior", 0.0) for row in rows)
     return {"task": task.name, "settings": settings, "chance": round(chance, 4), "prior": prior, "rows": rows,
             "seconds": round(time.perf_counter() - start, 2), "device": str(device)}  # fmt: skip

@@ -20,7 +20,7 @@ class Request:
     seed: int = 0  # of episodes, pictures and intervals
     beams: int = 1  # of a generated answer; the paper has 3
     orders: int = 1  # of the demonstrations, over which log-likelihoods are averaged; the paper has 6
-    rices: bool = False  # demonstrations of a pool of 1000 whose pictures resemble the query's, the nearest last
+    rices: bool = False  # demonstrations of a pool whose pictures resemble the query's, the nearest last
     zero_shot_texts: int = 0  # at zero shots so many examples without their pictures in front; the paper has 2
     per_token: bool = False  # rank by the mean log-probability per token: real names differ in length
 
@@ -32,8 +32,10 @@ class Request:
             raise ValueError(f"{counts}: shots must be 0 or more, episodes 1 or more")
         if scoring not in task.scorings:
             raise ValueError(f"unknown scoring {scoring!r} for {task.name}: choose {' or '.join(task.scorings)}")
-        if self.rices and not (task.pooled and sees):
-            raise ValueError(f"rices: {task.name} has no pool, or the model no vision encoder: use vqa or caption")
+        if self.rices and not task.pooled:
+            raise ValueError(f"rices: {task.name} has no pool of examples: use vqa, caption or classification")
+        if sees and not task.pictured:
+            raise ValueError(f"{task.name} is told in text only: choose a language model, or another task")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
             raise ValueError("orders and per_token apply to log-probabilities: choose scoring by rank")
 

@@ -1,7 +1,7 @@
 """How prompts are scored: by ranking candidates, by generating the answer, by generating a caption.
 
-A scorer takes prompts, and for each episode returns whether the answer is right, or the caption; its metric makes
-numbers of that.
+A scorer takes prompts, and for each episode returns what came of it: the candidates' log-probabilities, what was said,
+or a caption. A metric makes numbers of that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minilmm.data.answers import exact_match
-from minilmm.evaluation.captions import cider, scene_f1
+from minilmm.evaluation.captions import cider, invented, scene_f1s
 from minilmm.evaluation.request import Request
 from minilmm.evaluation.tasks.episodes import Episodes
 from minilmm.interface.document import Batch
@@ -22,9 +22,11 @@ from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.nn.decoding import finite
 from minilmm.world.grammar import ABSENT, compact
 
+UNANSWERABLE = "unanswerable"
 BUDGET = 24_576  # tokens per forward pass, candidates included
 LOGITS = 2**27  # tokens times the words of the vocabulary: a real one has 50,000, and half a gigabyte of logits
 
+Metric = Callable[[list[Any], list[Episodes]], list[float]]  # of what a scorer returned, one number per episode or so
 Prompts = list[tuple[Batch, Episodes]]  # the same episodes, each time with their demonstrations in another order
 
 
@@ -59,14 +61,19 @@ def generate(model: MultimodalLM, batch: Batch, length: int, beams: int, tokeniz
     return torch.cat([model.generate(batch[rows], length, end, beams) for rows in parts(batch, beams, tokenizer)])
 
 
-def rank(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[bool]:
-    """Whether the most probable candidate is the right one; log-probabilities are averaged over orders."""
+Ranking = tuple[Tensor, Tensor]  # log-probabilities (C,) of an episode's candidates, and which of them are right
+Captioned = tuple[str, list[str]]  # what was said of a picture, and its references
+Said = tuple[bool, str, str]  # is it right? what was said, and what would have been right
+
+
+def rank(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[Ranking]:
+    """The log-probabilities of each episode's candidates, averaged over orders."""
     orders = [log_probabilities(model, batch, episodes, tokenizer, request.per_token) for batch, episodes in asked]
-    best = torch.stack(orders).mean(0).argmax(1, keepdim=True)
-    return right(asked[0][1]).gather(1, best)[:, 0].tolist()
+    scores = torch.stack(orders).mean(0)
+    return list(zip(scores.cpu(), right(asked[0][1]).cpu(), strict=True))
 
 
-def answer(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[bool]:
+def answer(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[Said]:
     """Whether what the model says ends and matches, after normalisation (`minilmm.data.answers`).
 
     It must end with <EOC>, and has room for two tokens more than it needs.
@@ -75,15 +82,18 @@ def answer(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: R
     end, answers = tokenizer.convert_tokens_to_ids(EOC), compact(episodes.answers, fill=tokenizer.pad_token_id)
     said = generate(model, batch, answers.shape[1] + 2, request.beams, tokenizer).tolist()
     texts = [tokenizer.decode(row[: row.index(end) + 1] if end in row else row) for row in said]
-    match = exact_match(texts, [tokenizer.decode(row) for row in answers.tolist()]).tolist()
-    return [bool(same) and end in row for same, row in zip(match, said, strict=True)]
+    wanted = [tokenizer.decode(row) for row in answers.tolist()]
+    match = exact_match(texts, wanted).tolist()
+    ended = [bool(same) and end in row for same, row in zip(match, said, strict=True)]
+    return list(zip(ended, texts, wanted, strict=True))
 
 
-def caption(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[str]:
-    """What the model says of each picture."""
+def caption(model: MultimodalLM, asked: Prompts, tokenizer: Tokenizer, request: Request) -> list[Captioned]:
+    """What the model says of each picture, and what would be right."""
     batch, episodes = asked[0]
     said = generate(model, batch, episodes.candidates.shape[-1], request.beams, tokenizer)
-    return [_plain(row, tokenizer) for row in said.tolist()]
+    right = [[_plain(row, tokenizer) for row in rows] for rows in episodes.candidates.tolist()]
+    return [(_plain(row, tokenizer), own) for row, own in zip(said.tolist(), right, strict=True)]
 
 
 def _plain(row: list[int], tokenizer: Tokenizer) -> str:
@@ -92,21 +102,98 @@ def _plain(row: list[int], tokenizer: Tokenizer) -> str:
     return " ".join(word for word in words if not word.startswith("<") and word != ".")
 
 
-def accuracy(hits: list[bool], asked: list[Episodes], tokenizer: Tokenizer) -> dict[str, list[float]]:
-    """1 for each right answer, 0 for each wrong one."""
-    return {"accuracy": [float(hit) for hit in hits]}
+def place(scores: Tensor, right: Tensor) -> int:
+    """How many candidates are more probable than the best right one; in a tie with a wrong one it comes behind."""
+    return int(((scores >= scores[right].max()) & ~right & scores.isfinite()).sum())
 
 
-def caption_metrics(said: list[str], asked: list[Episodes], tokenizer: Tokenizer) -> dict[str, list[float]]:
-    """CIDEr and scene F1 of each caption, against the candidates as references."""
-    references = [[_plain(row, tokenizer) for row in rows] for e in asked for rows in e.candidates.tolist()]
-    f1 = [scene_f1(text, texts) for text, texts in zip(said, references, strict=True)]
-    return {"cider": cider(said, references), "scene_f1": f1}
+def accuracy(answers: list[Any], asked: list[Episodes]) -> list[float]:
+    """1 where the most probable candidate, or what was said, is right, else 0."""
+    first = answers[0][0]
+    if isinstance(first, Tensor):
+        return [float(right[scores.argmax()]) for scores, right in answers]
+    return [float(hit) for hit, *_ in answers]
+
+
+def top5(answers: list[Ranking], asked: list[Episodes]) -> list[float]:
+    """1 where the right candidate is among the five most probable."""
+    return [float(place(*answer) < 5) for answer in answers]
+
+
+def mrr(answers: list[Ranking], asked: list[Episodes]) -> list[float]:
+    """1 / r where the right candidate is the r-th most probable (VisDial's mean reciprocal rank)."""
+    return [1 / (1 + place(*answer)) for answer in answers]
+
+
+def margins(answers: list[Ranking], episodes: list[Episodes]) -> tuple[Tensor, Tensor]:
+    """How much more probable the second of two candidates is than the first, and whether it is right: each (B,)."""
+    scores, right = (torch.stack(part) for part in zip(*answers, strict=True))
+    return scores[:, 1] - scores[:, 0], right[:, 1]
+
+
+def auc(answers: list[Ranking], asked: list[Episodes]) -> list[float]:
+    """For each episode the share of the other label's that it is on the right side of, a tie counting one half; their
+    mean over both labels is the area under the ROC curve (Hanley & McNeil 1982).
+    """
+    margin, label = margins(answers, asked)
+    above = (margin[:, None] > margin).double() + 0.5 * (margin[:, None] == margin)
+    own, other = above[label][:, ~label].mean(1), above[label][:, ~label].mean(0)
+    return [*own.tolist(), *other.tolist()]
+
+
+def average_precisions(answers: list[Ranking], asked: list[Episodes]) -> list[float]:
+    """The average precision of "yes", the first candidate, for each pair that is asked for: a group (RareAct's mAP)."""
+    margin, label = margins(answers, asked)
+    margin, label, group = -margin, ~label, torch.cat([episodes.group for episodes in asked]).cpu()
+    found = []
+    for g in group.unique():
+        own = label[group == g][margin[group == g].argsort(descending=True)].double()
+        if 0 < own.sum() < len(own):
+            precision = own.cumsum(0) / torch.arange(1, len(own) + 1)
+            found.append(float((precision * own).sum() / own.sum()))
+    return found
+
+
+def declines(answers: list[Said], asked: list[Episodes]) -> list[float]:
+    """1 where a question that cannot be answered is declined, 0 where it is answered; the others do not count."""
+    return [float(hit) for hit, _, wanted in answers if UNANSWERABLE in wanted]
+
+
+def yes_rate(answers: list[Any], asked: list[Episodes]) -> list[float]:
+    """1 where "yes" is said, or more probable (POPE); it should be as frequent as it is right."""
+    if isinstance(answers[0][0], Tensor):
+        return [float(scores[0] > scores[1]) for scores, _ in answers]
+    return [float("yes" in said.split()) for _, said, _ in answers]
+
+
+def iou(answers: list[Said], asked: list[Episodes]) -> list[float]:
+    """Intersection over union of the cells of two boxes; 0 where no four ordered numbers were said. Sizes are boxes
+    from 0 on.
+    """
+    return [box_overlap(said, wanted) for _, said, wanted in answers]
+
+
+def box_overlap(said: str, wanted: str) -> float:
+    """Of two boxes "left top right bottom" (or two sizes), ends included."""
+    one, other = ([int(word) for word in text.split() if word.isdigit()] for text in (said, wanted))
+    if len(one) != len(other):
+        return 0.0
+    one, other = ([0] * (4 - len(box)) + box for box in (one, other))
+    sides = [(max(0, x[2 + i] - x[i] + 1)) for x in (one, other) for i in range(2)]
+    shared = [max(0, min(one[2 + i], other[2 + i]) - max(one[i], other[i]) + 1) for i in range(2)]
+    both = shared[0] * shared[1]
+    total = sides[0] * sides[1] + sides[2] * sides[3] - both
+    return both / total if total else 0.0
+
+
+def of_captions(measure: Callable[[list[str], list[list[str]]], list[float]]) -> Metric:
+    """A measure of captions against their references, as a metric."""
+    return lambda answers, asked: measure(*map(list, zip(*answers, strict=True)))
 
 
 SCORERS: dict[str, Callable[..., list[Any]]] = {"rank": rank, "generate": answer, "caption": caption}
-METRICS: dict[str, Callable[[list[Any], list[Episodes], Tokenizer], dict[str, list[float]]]] = {
-    "rank": accuracy,
-    "generate": accuracy,
-    "caption": caption_metrics,
-}
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy, "top5": top5, "mrr": mrr, "auc": auc, "map": average_precisions, "declines": declines,
+    "yes_rate": yes_rate, "iou": iou, "cider": of_captions(cider), "scene_f1": of_captions(scene_f1s),
+    "chair": of_captions(invented),
+}  # fmt: skip

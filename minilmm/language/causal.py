@@ -22,7 +22,11 @@ from minilmm.nn.decoding import Decodes
 
 @dataclass(frozen=True)
 class LMConfig:
-    """Sizes of a causal LM. `positions` is "rope" or "learned"; `smear` see `SelfAttention`."""
+    """Sizes of a causal LM. `positions` is "rope" or "learned"; `smear` see `SelfAttention`.
+
+    scaled: words are read as sqrt(width) times their rows, which begin as small as that (Vaswani et al. 2017, section
+    3.4; Gemma). They are then as large as what blocks add to them, and so is what a bridge puts in their place.
+    """
 
     vocab_size: int
     width: int = 128
@@ -36,6 +40,7 @@ class LMConfig:
     smear: int = 0
     norm_eps: float = 1e-6
     tied: bool = True
+    scaled: bool = False
 
 
 class SwiGLU(nn.Module):
@@ -118,19 +123,20 @@ class CausalLM(Decoder, nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, config.norm_eps)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.embed_tokens.embed_scale = config.width**0.5 if config.scaled else 1.0
         self.apply(self._init)
         if config.tied:
             self.lm_head.weight = self.embed_tokens.weight
 
     def _init(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(
-                module.weight, std=0.02 if isinstance(module, nn.Embedding) else module.weight.shape[1] ** -0.5
-            )
+            small = isinstance(module, nn.Embedding) and not self.config.scaled
+            nn.init.normal_(module.weight, std=0.02 if small else module.weight.shape[1] ** -0.5)
 
     def embed(self, ids: Tensor) -> Tensor:
         """(B, L) -> (B, L, D)."""
-        return self.embed_tokens(ids)
+        words = self.embed_tokens(ids)
+        return words * embed_scale(self.embed_tokens) if self.config.scaled else words
 
     def hidden(
         self,
@@ -138,7 +144,7 @@ class CausalLM(Decoder, nn.Module):
         attention_mask: Tensor | None = None,
         cache: Cache | None = None,
         maps: list[Tensor] | None = None,
-        offset: int = 0,
+        offset: int | Tensor = 0,
         in_front: Callable[[int, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Embeddings (B, L, D) to final states (B, L, D).
@@ -152,7 +158,7 @@ class CausalLM(Decoder, nn.Module):
         real = attention_mask
         mask = None
         if cache is None and real is None:
-            positions = torch.arange(offset, offset + L, device=x.device).expand(B, L)
+            positions = (offset + torch.arange(L, device=x.device)).expand(B, L)
         else:
             real = torch.ones(B, L, dtype=torch.bool, device=x.device) if real is None else real
             start = cache.next_position if cache is not None else None  # (B,), or None before the first token

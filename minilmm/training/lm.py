@@ -12,23 +12,26 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.parallel import shard
-from minilmm.training.job import Job
+from minilmm.training.job import Job, fast_halves
 from minilmm.training.recipes import LMRecipe, Optimisation, choose
 from minilmm.world.corpus import MIXTURE, sample_text
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 from minilmm.world.vocabulary import ids as vocabulary_ids
 
+NANO = {"width": 192, "layers": 4, "heads": 6, "kv_heads": 6, "hidden": 512, "smear": 4, "scaled": True}
 PRESETS = {
-    "nano": LMRecipe(LMConfig(len(tokenizer()), smear=4), Optimisation(steps=1700, lr=3e-3)),
+    "quick": LMRecipe(LMConfig(len(tokenizer()), **NANO), Optimisation(steps=1600, lr=2e-3)),
+    "nano": LMRecipe(LMConfig(len(tokenizer()), **NANO), Optimisation(steps=8000, lr=2e-3)),
     "small": LMRecipe(
-        LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4),
+        LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4,
+                 scaled=True),
         Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768,
     ),
 }  # fmt: skip
 
 
 def preset(name: str) -> LMRecipe:
-    """ "nano": 2 CPU cores, about a quarter of an hour. "small": one GPU."""
+    """ "quick": ten minutes of two CPU cores. "nano": an hour. "small": one GPU."""
     return choose(PRESETS, name)
 
 
@@ -63,36 +66,43 @@ def compounds(embedded: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return total * count.clamp(min=1).rsqrt()[..., None], single * (count == 1)
 
 
-def sample(recipe: LMRecipe, generator: torch.Generator, step: int) -> tuple[Tensor, int]:
-    """One step's documents (B, L), and where in the context they start."""
+def sample(recipe: LMRecipe, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One step's documents (B, L), which of their words can be known (B, L), and where in the context they start."""
     rows, length, without = rows_for(recipe, step)
-    ids = sample_text(rows, length, generator, strict=recipe.strict, without=without)
+    ids, known = sample_text(rows, length, generator, strict=recipe.strict, without=without)
     places = max(1, recipe.model.context - length)
-    return ids, int(torch.randint(places, (), generator=generator, device=generator.device))
+    return ids, known, torch.randint(places, (), generator=generator, device=generator.device)
 
 
-def loss_of(model: CausalLM, ids: Tensor, offset: int) -> Tensor:
-    """Mean next-token cross-entropy of documents, in nats. Of several processes each has its shard, and of the mean."""
-    embedded, labels = compounds(model.embed(ids), ids)
-    wanted = labels[:, 1:]
-    mine, weight = shard(wanted != 0)
-    states, wanted = model.hidden(embedded[mine, :-1], offset=offset), wanted[mine]
+def loss_of(model: CausalLM, ids: Tensor, known: Tensor, offset: Tensor, rest: float) -> Tensor:
+    """Next-token cross-entropy of documents in nats, a weighted mean: words that can be known weigh 1, others `rest`.
+
+    Of several processes each has its shard, and its part of the mean.
+    """
+    embedded, labels = compounds(model.embed(ids), torch.where(known, -ids, ids))
+    wanted, counts = labels[:, 1:].abs(), labels[:, 1:] < 0
+    mine, share = shard(wanted != 0)
+    states = model.hidden(embedded[mine, :-1], offset=offset)
+    wanted, counts = wanted[mine], counts[mine]
     real = wanted != 0
-    return weight * F.cross_entropy(model.lm_head(states[real]).float(), wanted[real])
+    each = F.cross_entropy(model.lm_head(states[real]).float(), wanted[real], reduction="none")
+    weights = torch.where(counts[real], 1.0, rest)
+    return share * (each * weights).sum() / weights.sum()
 
 
 def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:
     """What the model can learn from a prompt by now: accuracy over 100 episodes each."""
     questions = {
-        "naming_2way_1shot": ("naming", 1, 2),
-        "naming_5way_1shot": ("naming", 1, 5),
-        "ambiguous_4shots": ("ambiguous-naming", 4, 2),
-        "noisy_16shots": ("noisy-naming", 16, 2),
+        "naming_2way_1shot": ("naming", 1, Settings()),
+        "naming_5way_1shot": ("naming", 1, Settings(ways=5)),
+        "ambiguous_4shots": ("ambiguous-naming", 4, Settings()),
+        "noisy_16shots": ("noisy-naming", 16, Settings()),
+        "vqa_0shots_given": ("vqa", 0, Settings(convention="given")),
+        "vqa_4shots": ("vqa", 4, Settings()),
     }
     found = {}
-    for name, (task, shots, ways) in questions.items():
-        request = Request((shots,), Settings(ways=ways), 100, ("real",), seed=11)
-        result = evaluate(model, task, request, device=device)
+    for name, (task, shots, settings) in questions.items():
+        result = evaluate(model, task, Request((shots,), settings, 100, ("real",), seed=11), device=device)
         found[name] = result["rows"][0]["value"]
     return found
 
@@ -101,5 +111,5 @@ def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:
     """A language model at random weights, ready to train."""
     torch.manual_seed(recipe.seed)
     model = CausalLM(recipe.model).to(device)
-    return Job(recipe, "lm", model, asdict(recipe.model), sample, lambda drawn: loss_of(model, *drawn),
-               lambda: probe(model, device), probe_every=50)  # fmt: skip
+    return Job(recipe, "lm", model, asdict(recipe.model), sample, lambda drawn: loss_of(model, *drawn, recipe.rest),
+               lambda: probe(model, device), probe_every=400, half=fast_halves(torch.device(device)))  # fmt: skip

@@ -67,15 +67,17 @@ class LMRecipe:
     For `first` steps only lists and bindings, in rows of `lengths[0]` and at half the `tokens` per step: in-context
     learning appears by the number of updates, and short rows make them cheap. Then everything, in rows of the middle
     `lengths`, one after the other; every `long_every`-th step reads rows of the last one.
+    rest: the weight in the loss of what cannot be known from what stands before it; answers and repeated names weigh 1.
     strict: no held-out colour-shape pairs in the text. lists: False leaves repeated lists out (an ablation).
     """
 
     model: LMConfig
     optimisation: Optimisation
-    first: int = 400
-    lengths: tuple[int, ...] = (64, 128, 256, 256, 1024)
-    tokens: int = 8192
+    first: int = 300
+    lengths: tuple[int, ...] = (64, 128, 256, 256, 256, 1024)
+    tokens: int = 4096
     long_every: int = 16
+    rest: float = 0.03
     strict: bool = option(False, "Text without held-out pairs.", flag="--strict")
     lists: bool = option(True, "Repeated lists in the text.", flag="--lists/--no-lists")
     seed: int = 0

@@ -51,7 +51,7 @@ def probe(model: EncoderDecoder, device: torch.device | str) -> dict[str, float]
 def sample(recipe: T5Recipe, generator: torch.Generator, step: int) -> Drawn:
     """One step's documents; they grow longer as training goes on."""
     length = recipe.lengths[min(len(recipe.lengths) - 1, len(recipe.lengths) * step // recipe.optimisation.steps)]
-    text = sample_text(max(1, recipe.tokens // length), length, generator)
+    text, _ = sample_text(max(1, recipe.tokens // length), length, generator)
     return [(1.0, cut(text, generator, recipe.answers))]
 
 

@@ -7,17 +7,35 @@ Names of the test half occur in lists and in none of the others.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from minilmm.interface.tokenizer import BOS, EOC, EOS
-from minilmm.world.bindings import bindings, lists
-from minilmm.world.grammar import attributes, caption, describe, fill_rows, hyphenate, join, when, word
-from minilmm.world.questions import ATTRIBUTES, KINDS, ask_and_answer, name_question, sample_question_scenes, what_is_it
+from minilmm.world import asked, printed, stories, styles
+from minilmm.world.bindings import WAYS, bindings, classes, lists, named
+from minilmm.world.examples import SENTENCES, by_convention, documents
+from minilmm.world.grammar import (
+    KNOWN,
+    attributes,
+    caption,
+    compact,
+    describe,
+    fill_rows,
+    hyphenate,
+    join,
+    known,
+    when,
+    word,
+)
+from minilmm.world.questions import KINDS, name_question, question, sample_question_scenes
 from minilmm.world.random import choices, coins, integers
-from minilmm.world.scenes import MAX_OBJECTS, sample_scenes, shuffle_objects, with_concepts
-from minilmm.world.vocabulary import MATERIALS, PLACES, SHAPES, TRAIN_NAMES
+from minilmm.world.scenes import MAX_OBJECTS, Scenes, sample_scenes, shuffle_objects, with_concepts
+from minilmm.world.vocabulary import SHAPES, TRAIN_NAMES
+
+Kind = Callable[[int, int, torch.Generator, str], Tensor]
 
 
 def captions(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
@@ -26,29 +44,71 @@ def captions(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     objects = torch.where(coins((count,), generator, 0.6), 1, 1 + integers(MAX_OBJECTS, (count,), generator))
     scenes = sample_scenes(count, generator, objects=objects, split=pairs)
     described = hyphenate(describe(scenes), rows, generator)
-    text = join(described, caption(scenes, generator), when(coins((count,), generator, 0.3), f"{EOS} {BOS}"))
+    text = join(described, known(caption(scenes, generator)), when(coins((count,), generator, 0.3), f"{EOS} {BOS}"))
     return fill_rows(text, rows, length)
 
 
-def questions(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
-    """A described scene, then "question : ... ? answer : ... . <EOC>"; some scenes are asked about twice."""
-    count = rows * (length // 18 + 1)
+ASKED = 6  # questions about one scene
+SKILLS = ("exists", "exists", "count", "relation", "compare")  # what takes longest to learn
+EASY = ("color", "shape", "texture", "size", "exists", "place")  # kinds that suit scenes of any other
+
+
+def questions(rows: int, length: int, generator: torch.Generator, pairs: str, skills: bool = False) -> Tensor:
+    """A described scene, then several times "question : ... ? answer : ... . <EOC>".
+
+    A question about two objects comes behind questions about each of them in half of the documents: what a composition
+    is made of. The others are of any kind that suits the scene. skills: all are of one kind that takes long to learn,
+    and none is negated. Two documents in five say their convention.
+    """
+    count, names = rows * (length // 60 + 1), list(KINDS)
     kind = integers(len(KINDS), (count,), generator)
+    if skills:
+        kind = _kinds(SKILLS, kind.device)[integers(len(SKILLS), (count,), generator)]
     scenes = sample_question_scenes(kind, generator, pairs)
-    first, second = (ask_and_answer(scenes, kind, generator) for _ in range(2))
-    second = when(coins((count,), generator, 0.2), second)
-    described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)
-    return fill_rows(join(described, first, second), rows, length)
+    convention = integers(2, (rows,), generator)
+    row, followed = torch.arange(count, device=kind.device), convention.repeat_interleave(count // rows)
+    repeats = kind == names.index("count")
+    both = (kind == names.index("relation")) | (kind == names.index("compare"))
+
+    def ask(scenes: Scenes, kind: Tensor, here: Tensor) -> Tensor:
+        asked, answer = question(scenes, kind, generator, negated=0.0 if skills else 0.3)
+        answer = by_convention(answer)[row, followed]
+        return when(here, "question :", asked, "answer :", known(answer), known(f". {EOC}"))
+
+    first = both & (coins((count,), generator) | skills)
+    part = torch.where(kind == names.index("relation"), names.index("place"), names.index("size"))
+    turned, always = _turned(scenes), torch.ones_like(first)
+    said = [ask(scenes, part, first), ask(turned, part, first), ask(scenes, kind, always)]
+    for i in range(ASKED - 3):
+        other = _kinds(EASY, kind.device)[integers(len(EASY), (count,), generator)]
+        same = repeats | skills | (both & coins((count,), generator))
+        about = _where(both & same, turned if i % 2 == 0 else scenes, shuffle_objects(scenes, generator))
+        said.append(ask(about, torch.where(same, kind, other), always))
+    described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator, share=0.3)
+    sentence = [when(coins((rows,), generator, 0.4) & (convention == c), text) for c, text in enumerate(SENTENCES)]
+    return fill_rows(join(described, *said), rows, length, before=compact(join(*sentence)))
 
 
-def induction(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
-    """ "question : what is it ? answer : striped . <EOC>": the document decides which attribute is meant."""
-    n = length // 15 + 1
-    scenes = sample_scenes(rows * n, generator, split=pairs)
-    attribute = integers(len(ATTRIBUTES), (rows,), generator).repeat_interleave(n)
-    described = hyphenate(describe(scenes), rows, generator)
-    text = join(described, "question : what is it ? answer :", what_is_it(scenes, attribute), ".", EOC)
-    return fill_rows(text, rows, length)
+def _kinds(names: tuple[str, ...], device: torch.device) -> Tensor:
+    """The places of kinds of questions in KINDS."""
+    return torch.tensor([list(KINDS).index(name) for name in names], device=device)
+
+
+def _turned(scenes: Scenes) -> Scenes:
+    """The same scenes with their first two objects listed the other way round, where there are two."""
+    order = torch.arange(MAX_OBJECTS, device=scenes.shape.device).expand(len(scenes), -1).clone()
+    two = scenes.count > 1
+    order[two, 0], order[two, 1] = 1, 0
+    return scenes.listed(order)
+
+
+def _where(condition: Tensor, one: Scenes, other: Scenes) -> Scenes:
+    """Scenes of the first where the condition (B,) holds, of the second elsewhere: the same objects in other orders."""
+    parts = []
+    for f in fields(Scenes):
+        a, b = getattr(one, f.name), getattr(other, f.name)
+        parts.append(torch.where(condition[:, None], a, b))
+    return Scenes(*parts)
 
 
 def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
@@ -68,44 +128,78 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tens
     scenes = with_concepts(scenes, scenes.colour[:, :W], shapes.repeat_interleave(n, 0).gather(1, order))
     called = names.repeat_interleave(n, 0).gather(1, order[:, :1])
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)
-    text = join(described, name_question(scenes, called, integers(3, (rows * n,), generator)))
+    prompt, answer = name_question(scenes, called, integers(3, (rows * n,), generator))
+    text = join(described, prompt, known(answer), known(f". {EOC}"))
     return fill_rows(text, rows, length, before=first.view(rows, -1))
 
 
 def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
-    """Where each shape comes from, what each colour is made of: said plainly, and asked about described scenes."""
+    """Where a shape comes from, what a colour is made of, how a texture sounds: said, and asked about scenes."""
     count = rows * (length // 12 + 1)
     scenes = sample_scenes(count, generator, split=pairs)
-    _, _, colour, shape = attributes(scenes, 0)
-    place = word(PLACES, scenes.shape[:, :1] % len(PLACES))
-    stuff = word(MATERIALS, scenes.colour[:, :1] % len(MATERIALS))
-    form = integers(4, (count,), generator)
+    _, texture, colour, shape = attributes(scenes, 0)
+    place, stuff, sound = asked.facts_of(scenes)
+    form = integers(6, (count,), generator)
     described = hyphenate(describe(scenes, full=coins((count,), generator)), rows, generator)
     text = join(
-        when(form == 0, "the", shape, "comes from", place, ".", EOC),
-        when(form == 1, colour, "shapes are made of", stuff, ".", EOC),
-        when(form >= 2, described),
-        when(form == 2, "question : where does the shape come from ? answer :", place, ".", EOC),
-        when(form == 3, "question : what is it made of ? answer :", stuff, ".", EOC),
-    )
+        when(form == 0, "the", shape, "comes from", known(place)),
+        when(form == 1, colour, "shapes are made of", known(stuff)),
+        when(form == 2, texture, "shapes sound", known(sound)), when(form >= 3, described),
+        when(form == 3, "question : where does the shape come from ? answer :", known(place)),
+        when(form == 4, "question : what is it made of ? answer :", known(stuff)),
+        when(form == 5, "question : what does it sound like ? answer :", known(sound)), known(f". {EOC}"),
+    )  # fmt: skip
     return fill_rows(text, rows, length)
 
 
-MIXTURE: dict[str, tuple[Callable[[int, int, torch.Generator, str], Tensor], float]] = {
-    "lists": (lists, 0.08),
-    "bindings": (bindings, 0.50),
-    "captions": (captions, 0.12),
-    "questions": (questions, 0.16),
-    "induction": (induction, 0.04),
-    "fast": (fast, 0.07),
+def named_videos(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
+    """Videos of two events with a name for each pair of verbs: "red circle grows then blue star spins zup . <EOC>"."""
+    n = length // 10 + 1
+    pair, ways = choices(stories.PAIRS, WAYS, (rows,), generator), 2 + integers(WAYS - 1, (rows,), generator)
+    label = (torch.rand(rows, n, generator=generator, device=pair.device) * ways[:, None]).long()
+    told = stories.sample_acts(pair.gather(1, label).flatten(), generator, pairs)
+    short = coins((rows,), generator).repeat_interleave(n)
+    described = join(when(short, told.told(only_shapes=True)), when(~short, told.told()))
+    return named(described, label, ways, length, generator, compounds=0.0)
+
+
+MIXTURE: dict[str, tuple[Kind, float]] = {
+    "lists": (lists, 0.05),
+    "bindings": (bindings, 0.22),
+    "classes": (classes, 0.05),
+    "captions": (captions, 0.04),
+    "questions": (questions, 0.14),
+    "skills": (partial(questions, skills=True), 0.12),
+    "fast": (fast, 0.03),
     "facts": (facts, 0.03),
+    "named videos": (named_videos, 0.03),
+    "asked": (documents(asked.questions, 18, 0.3), 0.06),
+    "counting": (documents(asked.counting, 24, 0.3), 0.02),
+    "induction": (documents(asked.induction, 14, 0.3), 0.02),
+    "knowledge": (documents(asked.knowledge, 14, 0.3), 0.015),
+    "photographs": (documents(asked.photographs, 14), 0.015),
+    "dialogues": (documents(asked.dialogue, 34, 0.3), 0.025),
+    "memes": (documents(asked.memes, 10, 0.3), 0.04),
+    "objects": (documents(asked.objects, 20, 0.3), 0.02),
+    "styles": (documents(styles.captions, 15, 0.3), 0.02),
+    "video questions": (documents(stories.video_questions, 20), 0.02),
+    "temporal": (documents(stories.temporal, 28), 0.02),
+    "actions": (documents(stories.actions, 22), 0.015),
+    "video captions": (documents(styles.video_captions, 22), 0.015),
+    "steps": (documents(styles.steps, 28), 0.015),
+    "signs": (documents(printed.signs, 18), 0.015),
+    "tables": (documents(printed.tables, 25), 0.03),
+    "panels": (documents(printed.panels, 24), 0.015),
+    "boxes": (documents(printed.boxes, 26), 0.02),
+    "instructions": (documents(printed.instructions, 20, 0.3), 0.01),
 }
 
 
 def sample_text(
     rows: int, length: int, generator: torch.Generator, *, strict: bool = False, without: tuple[str, ...] = ()
-) -> Tensor:
-    """Rows of the whole mixture, (rows, length) ids; 0 pads.
+) -> tuple[Tensor, Tensor]:
+    """Rows of the whole mixture: ids (rows, length), 0 pads, and which of them can be known from what stands before,
+    (rows, length) bool.
 
     `strict` leaves held-out colour-shape pairs out; `without` leaves kinds of documents out (the others grow).
     Shares that are no whole numbers of rows are rounded at random, so that short batches keep the mixture.
@@ -117,4 +211,5 @@ def sample_text(
     ends = [*(exact + shift).floor().clamp(max=rows).long().tolist()[:-1], rows]
     sizes = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     pairs = "train" if strict else "all"
-    return torch.cat([kind(n, length, generator, pairs) for kind, n in zip(kinds, sizes, strict=True) if n])
+    marked = torch.cat([kind(n, length, generator, pairs) for kind, n in zip(kinds, sizes, strict=True) if n])
+    return marked % KNOWN, marked >= KNOWN

@@ -13,9 +13,10 @@ from torch import Tensor
 from minilmm.interface.tokenizer import BOS, EOC, EOS, PAD_ID
 from minilmm.world.random import coins, integers, uniform
 from minilmm.world.scenes import Scenes
-from minilmm.world.vocabulary import COLOURS, HYPHEN, NUMBERS, SHAPES, SIZES, TEXTURES, ids
+from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, HYPHEN, NUMBERS, SIZES, TEXTURES, ids
 
 ABSENT = -1
+KNOWN = 1 << 16  # added to the ids of words that can be known from what stands before them: see `known`
 
 
 def join(*phrases: Tensor | str) -> Tensor:
@@ -40,6 +41,22 @@ def when(condition: Tensor, *phrases: Tensor | str) -> Tensor:
     return join(nothing, *phrases).masked_fill(~condition[:, None], ABSENT)
 
 
+def known(phrase: Tensor | str, here: Tensor | None = None) -> Tensor:
+    """A phrase marked as one that can be known: an answer, a name from its second time on, what was described.
+
+    Text of the corpus carries such marks up to `minilmm.world.corpus.sample_text`, which takes them off. here: the
+    rows that are marked, all unless given.
+    """
+    marked = ids(phrase) if isinstance(phrase, str) else phrase
+    marked = torch.where(marked == ABSENT, ABSENT, marked + KNOWN)
+    return marked if here is None else torch.where(here.view(-1, 1), marked, phrase)
+
+
+def plain(phrase: Tensor) -> Tensor:
+    """A phrase without the marks of `known`."""
+    return torch.where(phrase == ABSENT, ABSENT, phrase % KNOWN)
+
+
 def word(words: list[str], index: Tensor) -> Tensor:
     """One word per row, chosen by index: (...) -> (...) ids."""
     return ids(*words).to(index.device)[index]
@@ -61,7 +78,7 @@ def place_words(scenes: Scenes, o: int) -> Tensor:
 def attributes(scenes: Scenes, o: int) -> tuple[Tensor, ...]:
     """The words for the o-th object's size, texture, colour and shape, each (B, 1); absent where the object is."""
     present, values = scenes.present[:, o], (scenes.size, scenes.texture, scenes.colour, scenes.shape)
-    tables = zip((SIZES, TEXTURES, COLOURS, SHAPES), values, strict=True)
+    tables = zip((SIZES, TEXTURES, COLOURS, ALL_SHAPES), values, strict=True)
     return tuple(when(present, word(words, index[:, o : o + 1])) for words, index in tables)
 
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import attributes, compact, join, noun, relation_words, when, word
+from minilmm.world.grammar import attributes, compact, join, noun, place_words, relation_words, when, word
 from minilmm.world.random import categorical, coins, integers
 from minilmm.world.scenes import MAX_OBJECTS, Scenes, place, sample_scenes
-from minilmm.world.vocabulary import COLOURS, NUMBERS, PLURALS, SHAPES, SIZES, TEXTURES
+from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, NUMBERS, PLURALS, SHAPES, SIZES, TEXTURES
 
 YES_NO = ["yes", "no"]
 
@@ -29,13 +28,14 @@ class Subject:
     name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
     coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
     turn: Tensor  # (B,) bool: which of two forms to use
+    negated: float  # the share of questions after existence that are negated
     size: Tensor  # (B, 1) a word for the object, as the next three
     texture: Tensor
     colour: Tensor
     shape: Tensor
 
 
-Question = tuple[Tensor, Tensor]  # words (B, K) up to the question mark, answers (B, 1)
+Question = tuple[Tensor, Tensor]  # words (B, K) up to the question mark, answers (B, 1 or 2)
 
 
 def ask_color(of: Subject, generator: torch.Generator) -> Question:
@@ -86,9 +86,9 @@ def ask_exists(of: Subject, generator: torch.Generator) -> Question:
     other_shape = _absent_value(scenes, scenes.shape, len(SHAPES), generator)
     said = integers(3, batch, generator)  # the shape alone (0), the colour alone (1), both (2)
     colour = word(COLOURS, torch.where(of.coin, scenes.colour[:, 0], other_colour))[:, None]
-    shape = word(SHAPES, torch.where(of.coin | (said == 2), scenes.shape[:, 0], other_shape))[:, None]
+    shape = word(ALL_SHAPES, torch.where(of.coin | (said == 2), scenes.shape[:, 0], other_shape))[:, None]
     thing = join(when(said != 0, colour), when(said != 1, shape), when(said == 1, "shape"))
-    form, negated = integers(4, batch, generator), coins(batch, generator, 0.3)
+    form, negated = integers(4, batch, generator), coins(batch, generator, of.negated)
     phrase = join(
         when(form <= 1, "is there", when(negated, "not"), "a", thing),
         when(form == 1, "in the image"),
@@ -111,6 +111,11 @@ def ask_compare(of: Subject, generator: torch.Generator) -> Question:
     return join("is the", of.name, relation, "than the", noun(of.scenes, 1)[:, 1:]), _yes_or_no(of.coin)
 
 
+def ask_place(of: Subject, generator: torch.Generator) -> Question:
+    """Where is the red circle?"""
+    return join("where is the", of.name), place_words(of.scenes, 0)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of question."""
@@ -124,29 +129,30 @@ class Kind:
 
 KINDS = {
     "color": Kind(ask_color, COLOURS),
-    "shape": Kind(ask_shape, SHAPES),
+    "shape": Kind(ask_shape, ALL_SHAPES),
     "texture": Kind(ask_texture, TEXTURES),
     "size": Kind(ask_size, SIZES),
-    "count": Kind(ask_count, NUMBERS, repeats=True),
+    "count": Kind(ask_count, NUMBERS[: MAX_OBJECTS + 1], repeats=True),
     "exists": Kind(ask_exists, YES_NO),
     "relation": Kind(ask_relation, YES_NO, objects=2),
     "compare": Kind(ask_compare, YES_NO, objects=2, sizes_differ=True),
+    "place": Kind(ask_place, [f"{row} {column}" for row in ("top", "bottom") for column in ("left", "right")]),
 }
 ANSWERS = {name: kind.answers for name, kind in KINDS.items()}
 
 
-def question(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A question of the kind given for every scene, and its answer: (B, K) and (B, 1).
+def question(scenes: Scenes, kind: Tensor, generator: torch.Generator, negated: float = 0.3) -> tuple[Tensor, Tensor]:
+    """A question of the kind given for every scene, and its answer: (B, K) and (B, 2).
 
     The first object is the one asked about, so shuffle the scenes' objects before describing them. kind (B,) is the
     place in KINDS. The scenes suit the kinds (`sample_question_scenes`): but for "count", colours and shapes differ
     within a scene. Answers to yes-no questions are balanced.
     """
     coin, turn = (coins((len(scenes),), generator) for _ in range(2))
-    subject = Subject(scenes, _name(scenes, generator), coin, turn, *attributes(scenes, 0))
+    subject = Subject(scenes, _name(scenes, generator), coin, turn, negated, *attributes(scenes, 0))
     phrases, answers = zip(*(each.ask(subject, generator) for each in KINDS.values()), strict=True)
-    asked = [when(kind == i, phrase) for i, phrase in enumerate(phrases)]
-    return compact(join(*asked, "?")), torch.cat(answers, 1).gather(1, kind[:, None])
+    asked, said = ([when(kind == i, p) for i, p in enumerate(parts)] for parts in (phrases, answers))
+    return compact(join(*asked, "?")), compact(join(*said), 2)
 
 
 def sample_question_scenes(kind: Tensor, generator: torch.Generator, split: str) -> Scenes:
@@ -180,7 +186,7 @@ def _name(scenes: Scenes, generator: torch.Generator) -> Tensor:
 
 def _absent_value(scenes: Scenes, values: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """A value below `count` that no object of the scene has, (B,)."""
-    used = torch.nn.functional.one_hot(values, count).bool() & scenes.present[..., None]  # (B, O, count)
+    used = (values[..., None] == torch.arange(count, device=values.device)) & scenes.present[..., None]  # (B, O, count)
     return categorical((~used.any(1)).float(), generator)
 
 
@@ -193,24 +199,17 @@ def _yes_or_no(yes: Tensor) -> Tensor:
 ATTRIBUTES = ("color", "shape", "texture", "size")
 
 
-def ask_and_answer(scenes: Scenes, kind: Tensor, generator: torch.Generator) -> Tensor:
-    """ "question : ... ? answer : ... . <EOC>", (B, K)."""
-    asked, answer = question(scenes, kind, generator)
-    return join("question :", asked, "answer :", answer, ".", EOC)
-
-
 def what_is_it(scenes: Scenes, attribute: Tensor) -> Tensor:
     """The answers to "what is it ?" where one of ATTRIBUTES (B,) is meant: (B, 1)."""
     size, texture, colour, shape = attributes(scenes, 0)
     return torch.cat([colour, shape, texture, size], 1).gather(1, attribute[:, None])
 
 
-def name_question(scenes: Scenes, called: Tensor, attribute: Tensor, answered: bool = True) -> Tensor:
+def name_question(scenes: Scenes, called: Tensor, attribute: Tensor) -> Question:
     """Ask for the first object's colour, texture or size (attribute 0 to 2) by its name, called (B, 1).
 
-    "question : what color is the dax ? answer : red . <EOC>", or up to "answer :" where it is not `answered`.
+    "question : what color is the dax ? answer :" and "red".
     """
     asked = word(["color", "texture", "size"], attribute)[:, None]
-    start = join("question : what", asked, "is the", called, "? answer :")
     index = torch.tensor([0, 2, 3], device=attribute.device)[attribute]
-    return join(start, what_is_it(scenes, index), ".", EOC) if answered else start
+    return join("question : what", asked, "is the", called, "? answer :"), what_is_it(scenes, index)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minilmm.world.random import choices, integers, uniform
-from minilmm.world.vocabulary import COLOURS, SHAPES, SIZES, TEXTURES, held_out
+from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, SHAPES, SIZES, TEXTURES, held_out
 
 MAX_OBJECTS = 4
 TRIES = 24  # at scenes whose objects differ in colour and shape
@@ -42,19 +42,36 @@ class Scenes:
         """Objects per scene, (B,)."""
         return self.present.sum(1)
 
+    def listed(self, order: Tensor) -> Scenes:
+        """The same pictures with their objects in another order, (B, O)."""
+        moved = {f.name: getattr(self, f.name).gather(1, order) for f in fields(self) if f.name != "background"}
+        return replace(self, **moved)
+
     def has_held_out(self) -> Tensor:
         """True where any object is a held-out colour-shape pair, (B,)."""
         return (held_out(self.colour, self.shape) & self.present).any(1)
 
 
 def sample_pairs(shape: tuple[int, ...], generator: torch.Generator, split: str) -> tuple[Tensor, Tensor]:
-    """Colour-shape pairs of a split ("train", "held-out", "all"): two tensors of the shape given."""
+    """Colour-shape pairs of a split: two tensors of the shape given.
+
+    "train" and "held-out" are the halves of what is shown; "novel" has the shapes that are only read of, "all" has all.
+    """
     device = generator.device
-    pairs = torch.cartesian_prod(torch.arange(len(COLOURS), device=device), torch.arange(len(SHAPES), device=device))
-    out = held_out(*pairs.T)
-    pairs = pairs[{"train": ~out, "held-out": out, "all": torch.ones_like(out)}[split]]  # (P, 2)
+    number = [torch.arange(len(names), device=device) for names in (COLOURS, ALL_SHAPES)]
+    pairs = torch.cartesian_prod(*number)
+    out, novel = held_out(*pairs.T), pairs[:, 1] >= len(SHAPES)
+    halves = {"train": ~out & ~novel, "held-out": out & ~novel, "novel": novel, "all": torch.ones_like(out)}
+    pairs = pairs[halves[split]]  # (P, 2)
     drawn = pairs[integers(len(pairs), shape, generator)]
     return drawn[..., 0], drawn[..., 1]
+
+
+def sample_colours(shape: Tensor, generator: torch.Generator, split: str) -> Tensor:
+    """A colour for every shape such that the pair belongs to the split, the same size as `shape`."""
+    out = held_out(torch.arange(len(COLOURS), device=shape.device), shape[..., None])  # (..., colours)
+    ok = torch.ones_like(out) if split == "all" else out == (split == "held-out")
+    return (uniform(0, 1, tuple(ok.shape), generator) * ok).argmax(-1)
 
 
 def sample_scenes(
@@ -114,9 +131,7 @@ def same_concept(colour: Tensor, shape: Tensor, texture: Tensor, generator: torc
 def shuffle_objects(scenes: Scenes, generator: torch.Generator) -> Scenes:
     """The same pictures with their objects listed in another order (present ones still first)."""
     noise = uniform(0, 1, scenes.present.shape, generator)
-    order = (noise + ~scenes.present).argsort(1)  # (B, O)
-    moved = {f.name: getattr(scenes, f.name).gather(1, order) for f in fields(scenes) if f.name != "background"}
-    return replace(scenes, **moved)
+    return scenes.listed((noise + ~scenes.present).argsort(1))
 
 
 def join_scenes(parts: list[Scenes]) -> Scenes:

@@ -16,26 +16,34 @@ SHAPES = [
     "circle", "square", "triangle", "star", "heart", "cross",
     "ring", "rectangle", "moon", "hexagon", "arrow", "diamond",
 ]  # fmt: skip
-PLURALS = [shape + ("es" if shape.endswith("s") else "s") for shape in SHAPES]
+NOVEL = ["pentagon", "semicircle", "trapezoid", "clover"]  # only text names them: no picture of training has them
+ALL_SHAPES = [*SHAPES, *NOVEL]
+PLURALS = [shape + ("es" if shape.endswith("s") else "s") for shape in ALL_SHAPES]
 TEXTURES = ["plain", "striped", "dotted"]
 SIZES = ["small", "large"]
-NUMBERS = ["zero", "one", "two", "three", "four"]
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 RGB = [
     (0.88, 0.10, 0.12), (0.10, 0.70, 0.16), (0.10, 0.22, 0.88), (0.96, 0.86, 0.10), (0.04, 0.04, 0.05),
     (0.05, 0.52, 0.52), (0.55, 0.15, 0.72), (0.98, 0.55, 0.05), (0.50, 0.50, 0.50), (0.48, 0.24, 0.10),
 ]  # fmt: skip
 LETTERS = list("abcdefghijklmnopqrstuvwxyz")
 DIGITS = list("0123456789")
-PLACES = ["norland", "eastport", "highmoor", "saltbay", "oakdale", "ridgeton"]
-MATERIALS = ["wood", "glass", "stone", "paper", "metal", "wool"]
+PLACES = ["norland", "eastport", "highmoor", "saltbay", "oakdale", "ridgeton"]  # where shapes come from
+MATERIALS = ["wood", "glass", "stone", "paper", "metal", "wool"]  # what colours are made of
+SOUNDS = ["quiet", "loud", "hollow"]  # how textures sound
 HYPHEN = "-"  # joins words into a compound (`minilmm.training.lm.compounds`); the first word after the specials
 VERBS = ["moves", "grows", "shrinks", "blinks", "spins", "rests"]
+# A number, a truth or a size has two words; a document's answers use those of one convention.
+CONVENTIONS = ([*NUMBERS, "yes", "no", *SIZES], [*DIGITS, "true", "false", "little", "big"])
 
 GRAMMAR = """. , ? : a an the this that it there here is are was not no yes and or with of in on at to than from
 image picture shape shapes object objects thing color texture size word letter number video question answer
 output caption what where which how many does do did contain contains show shows present more fewer
 larger smaller same different left right above below top bottom center see i made come comes you describe
 short long name named called has have background light dark up down first last then before after"""
+MORE = """other true false big little pushes then who why because happens blurred cropped photo unanswerable says sign
+line text label good bad panel box row column step instruction sentence words known sound sounds like by first second
+third describe odd by size wide high told tells event whom say tell"""
 # Words of GRAMMAR that no sentence, question or caption says. They keep their places, since the ids of shipped
 # checkpoints follow from the order; text of your own may use them.
 RESERVED = """, an that here was on to picture object objects thing word letter number video output caption which do did
@@ -52,7 +60,7 @@ def _nonsense(count: int) -> list[str]:
     return [words[i] for i in order][:count]
 
 
-_NAMES = _nonsense(256 + 62)
+_NAMES = _nonsense(256 + 62 + 96)
 TRAIN_NAMES = _NAMES[:256]
 TEST_NAMES = ["dax", "blicket", *_NAMES[256:]]  # never bound to anything in training, of a language model or a bridge
 
@@ -60,9 +68,18 @@ TEST_NAMES = ["dax", "blicket", *_NAMES[256:]]  # never bound to anything in tra
 @functools.cache
 def tokenizer() -> WordTokenizer:
     """The mini-world's tokenizer."""
-    attributes, grammar = (COLOURS, SHAPES, PLURALS, TEXTURES, SIZES, NUMBERS), GRAMMAR.split()
-    groups = (*attributes, grammar, PLACES, MATERIALS, VERBS, DIGITS, LETTERS, TRAIN_NAMES, TEST_NAMES)
+    attributes, grammar = (COLOURS, SHAPES, PLURALS[:12], TEXTURES, SIZES, NUMBERS[:5]), GRAMMAR.split()
+    first = (*attributes, grammar, PLACES, MATERIALS, VERBS, DIGITS, LETTERS, _NAMES[:256], ["dax", "blicket"])
+    groups = (*first, _NAMES[256:318], NUMBERS, NOVEL, PLURALS, SOUNDS, MORE.split(), TEST_NAMES)
     return WordTokenizer([HYPHEN, *dict.fromkeys(itertools.chain(*groups))])  # "a" and "i" are words and letters
+
+
+@functools.cache
+def other_words() -> Tensor:
+    """For every id that of the same meaning by the second of CONVENTIONS; itself where both say the same: (V,)."""
+    table = torch.arange(len(tokenizer()))
+    table[ids(*CONVENTIONS[0])] = ids(*CONVENTIONS[1])
+    return table
 
 
 @functools.cache

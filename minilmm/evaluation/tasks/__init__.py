@@ -34,6 +34,7 @@ class Settings:
     induction: bool = False  # say the names in a first sentence
     names: str = "nonsense"  # or "real"
     split: str = "held-out"  # the default of every evaluation, or "train"
+    convention: str = "inferred"  # from the examples, or "given" by a first sentence
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,15 @@ class Task:
 
     name       as the command line and the results call it
     sample     (batch, generator, settings) -> Episodes
-    reads      which of "ways", "repeats", "induction" and "names" it reads of the settings
+    reads      which of "ways", "repeats", "induction", "names" and "convention" it reads of the settings
     scorings   how it may be scored, first how it is scored unless asked otherwise: "rank", "generate"; or "caption"
     shots      how many examples are shown unless asked otherwise
     per_class  shots are counted per class; otherwise they are whole examples
     ways       the number of classes, where there is no other
-    pooled     examples are independent of each other, so that they may be chosen from a pool (RICES)
+    pooled     how many examples a pool has from which they may be chosen (RICES); 0 where they depend on each other
+    metrics    what is measured, the most important first; by default accuracy, and CIDEr and scene F1 of captions
+    mixed      episodes show pairs of both halves, on purpose
+    pictured   there are pictures of it; else it is told only, to models that read text
     described  a model that reads text only finds words in the place of pictures
     prior      (settings, scoring) -> the best accuracy without pictures; by default that of the most common answer
     ideal      shots -> the accuracy of the ideal observer
@@ -61,7 +65,10 @@ class Task:
     shots: tuple[int, ...] = (0, 1, 2, 4, 8)
     per_class: bool = False
     ways: int | None = None
-    pooled: bool = False
+    pooled: int = 0
+    metrics: tuple[str, ...] = ("accuracy",)
+    mixed: bool = False
+    pictured: bool = True
     described: bool = True
     prior: Callable[[Settings, str], float] | None = None
     ideal: Callable[[int], float] | None = None
@@ -77,7 +84,7 @@ class Task:
 
 
 def later(name: str) -> Callable[..., Any]:
-    """A function of a file in this folder, such as "vqa.sample"; the file is imported when it is first called."""
+    """A function of a file in this folder, such as "naming.sample"; the file is imported when it is first called."""
     file, function = name.split(".")
     return lambda *given, **how: getattr(importlib.import_module(f"{__name__}.{file}"), function)(*given, **how)
 
@@ -92,7 +99,27 @@ def ranked(settings: Settings, scoring: str) -> float:
     return 1 / settings.ways if scoring == "rank" else 0.0
 
 
-NAMING, TO_SIXTEEN, SAID = ("ways", "repeats", "induction"), (0, 1, 2, 4, 8, 16), ("generate", "rank")
+def asks(ask: str, metric: str = "accuracy", **how: bool) -> dict[str, Any]:
+    """The sampler and the ideal observer of a benchmark: `ask` names its function, such as "asked.memes"."""
+    made = {"sample": partial(later("benchmarks.sample"), ask=ask, **how)}
+    ideals = {"accuracy": "benchmarks.ideal", "auc": "benchmarks.ideal_auc"}
+    return made | ({"ideal": partial(later(ideals[metric]), ask=ask)} if metric in ideals else {})
+
+
+def fifth(settings: Settings, scoring: str) -> float:
+    """One of five answers, none of which looks wrong by itself."""
+    return 0.2
+
+
+NAMING, TO_SIXTEEN, SAID, GIVEN = (
+    ("ways", "repeats", "induction"),
+    (0, 1, 2, 4, 8, 16),
+    ("generate", "rank"),
+    ("convention",),
+)
+ONE = ("generate",)  # answers are said; there are too many to rank
+CAPTIONED: dict[str, Any] = {"scorings": ("caption",), "shots": (0, 4, 8), "prior": ranked}
+CAPTIONS = ("cider", "scene_f1", "chair")
 TASKS = {task.name: task for task in (
     Task("naming", later("naming.sample"), (*NAMING, "names"), per_class=True, prior=even),
     Task("glyph-naming", later("naming.sample_glyphs"), NAMING, per_class=True, described=False, prior=even),
@@ -100,11 +127,31 @@ TASKS = {task.name: task for task in (
          ideal=later("ambiguous.ideal")),
     Task("noisy-naming", partial(later("ambiguous.sample"), flips=FLIPS), NAMING, shots=TO_SIXTEEN, per_class=True,
          ways=2, prior=even, ideal=partial(later("ambiguous.ideal"), flips=FLIPS)),
-    Task("vqa", later("vqa.sample"), scorings=SAID, pooled=True),
-    Task("induction-vqa", later("vqa.sample_induction"), scorings=SAID, ideal=later("vqa.induction_ideal")),
-    Task("caption", later("caption.sample"), scorings=("caption",), shots=(0, 4, 8), pooled=True, prior=ranked),
-    Task("fast-vqa", later("vqa.sample_fast"), ("ways",), SAID, per_class=True, ways=2),
+    Task("vqa", **asks("asked.questions"), reads=GIVEN, scorings=SAID, pooled=1000),
+    Task("induction-vqa", **asks("asked.induction"), scorings=SAID),
+    Task("caption", **asks("styles.captions", "cider"), **CAPTIONED, pooled=1000, metrics=CAPTIONS),
+    Task("fast-vqa", later("fast.sample"), ("ways",), SAID, per_class=True, ways=2),
     Task("easy-vqa", later("easy_vqa.sample"), scorings=SAID, shots=(0, 4), described=False),
+    Task("classification", later("benchmarks.sample_classes"), shots=(0, 4, 8, 16), pooled=720,
+         metrics=("accuracy", "top5")),
+    Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, mixed=True),
+    Task("knowledge", **asks("asked.knowledge"), scorings=SAID),
+    Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False),
+    Task("reading", **asks("printed.signs"), scorings=ONE, pictured=False),
+    Task("dialogue", **asks("asked.dialogue"), metrics=("mrr", "accuracy"), prior=later("benchmarks.dialogue_prior")),
+    Task("memes", **asks("asked.memes", "auc"), metrics=("auc",), shots=TO_SIXTEEN, prior=even),
+    Task("hallucination", **asks("asked.objects"), scorings=SAID, metrics=("accuracy", "yes_rate")),
+    Task("counting", **asks("asked.counting"), reads=GIVEN, scorings=SAID, pooled=1000),
+    Task("actions", later("benchmarks.sample_actions"), shots=(0, 4, 8, 16), pooled=720, metrics=("accuracy", "top5"),
+         pictured=False),
+    Task("rare-actions", **asks("stories.actions", rarely=True), metrics=("map",), prior=even, pictured=False),
+    Task("video-vqa", **asks("stories.video_questions"), reads=GIVEN, scorings=ONE, pictured=False),
+    Task("temporal", **asks("stories.temporal"), prior=fifth, pictured=False),
+    Task("video-caption", **asks("styles.video_captions", "cider"), **CAPTIONED, metrics=("cider",), pictured=False),
+    Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",), pictured=False),
+    Task("panels", **asks("printed.panels"), reads=GIVEN, scorings=ONE, pictured=False),
+    Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False),
+    Task("tables", **asks("printed.tables"), reads=GIVEN, scorings=ONE, pictured=False),
 )}  # fmt: skip
 
 # Tasks over pictures that are brought along: `sample` is here a function of them that makes the function.

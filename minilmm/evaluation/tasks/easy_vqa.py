@@ -9,8 +9,7 @@ from torch import Tensor
 
 from minilmm.data.easy_vqa import KINDS, kind, load, prompt
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, Stored, table
-from minilmm.evaluation.tasks.vqa import examples
+from minilmm.evaluation.tasks.episodes import Episodes, Stored, examples, table
 from minilmm.world.vocabulary import tokenizer
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.evaluation.tasks import SPLITS, Settings, Task
-from minilmm.interface.tokenizer import Tokenizer
-from minilmm.world.grammar import ABSENT, compact
+from minilmm.interface.tokenizer import EOC, Tokenizer
+from minilmm.world.grammar import ABSENT, compact, describe, join
 from minilmm.world.render import render, render_glyphs
 from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, held_out, ids
@@ -46,8 +46,9 @@ class Episodes:
     first         (B, I) a sentence before the demonstrations
     candidates    (B, C, A) all continuations to rank, each with ". <EOC>"; a row may have fewer (all words absent)
     target        (B,) which candidate is right
-    group         (B,) what the question (and the demonstrations' text) gives away; the prior is the majority within it
-    kinds         the names of the groups
+    group         (B,) what kind of question it is; `kinds` names them
+    clue          (B,) what question and demonstrations give away without pictures, the group unless given; the prior is
+                  the majority within it
     """
 
     pictures: Pictures
@@ -58,6 +59,8 @@ class Episodes:
     candidates: Tensor
     target: Tensor
     group: Tensor
+    clue: Tensor
+    hypothesis: Tensor
     kinds: tuple[str, ...] = ()
 
     @classmethod
@@ -67,7 +70,8 @@ class Episodes:
         """
         nothing, zero = torch.full_like(texts[:, :, :1], ABSENT), torch.zeros_like(texts[:, 0, 0])
         usual = {"source": torch.arange(nothing.numel(), device=texts.device).view(texts.shape[:2]),
-                 "descriptions": nothing, "first": nothing[:, 0, :0], "target": zero, "group": zero}  # fmt: skip
+                 "descriptions": nothing, "first": nothing[:, 0, :0], "target": zero, "group": zero,
+                 "clue": others.get("group", zero), "hypothesis": zero}  # fmt: skip
         return cls(pictures=pictures, texts=texts, candidates=candidates, **usual | others)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
@@ -95,10 +99,13 @@ class Episodes:
             pixels = render_glyphs(pixels.classes, generator, resolution)
         return pixels[self.source][:, :, None]
 
-    def check(self, settings: Settings) -> None:
-        """Assert what a split promises: no query picture among the demonstrations; the mini-world's pairs and names."""
+    def check(self, settings: Settings, mixed: bool = False) -> None:
+        """Assert what a split promises: no query picture among the demonstrations; the mini-world's pairs and names.
+
+        mixed: pairs of both halves are shown on purpose.
+        """
         assert not bool((self.source[:, :-1] == self.source[:, -1:]).any()), "the query is among its demonstrations"
-        if isinstance(self.pictures, Scenes):
+        if isinstance(self.pictures, Scenes) and not mixed:
             out = held_out(self.pictures.colour, self.pictures.shape) == (settings.split == "held-out")
             assert bool(out[self.pictures.present].all()), "a pair of another split"
         if not isinstance(self.pictures, Tensor):
@@ -112,8 +119,9 @@ def most_common_prior(task: Task, settings: Settings, device: torch.device | str
     if key not in task.priors:
         generator = torch.Generator(device).manual_seed(7)
         blocks = [task.sample(500, generator, settings) for _ in range(8)]
-        answer, group = (torch.cat([getattr(b, name) for b in blocks]) for name in ("target", "group"))
-        task.priors[key] = sum(int(answer[group == g].bincount().max()) for g in group.unique()) / len(answer)
+        answers = torch.cat(same_width(*(compact(block.answers) for block in blocks)))
+        answer, clue = answers.unique(dim=0, return_inverse=True)[1], torch.cat([block.clue for block in blocks])
+        task.priors[key] = sum(int(answer[clue == c].bincount().max()) for c in clue.unique()) / len(answer)
     return task.priors[key]
 
 
@@ -147,3 +155,25 @@ def concatenate(*phrases: Tensor) -> Tensor:
     device = next(p for p in phrases if p.dim() == 3).device
     whole = torch.cat([p if p.dim() == 3 else p.to(device).expand(B, m, -1) for p in phrases], -1)
     return compact(whole.flatten(0, 1)).view(B, m, -1)
+
+
+def examples(
+    pictures: Scenes | Stored | Tensor, prompt: Tensor, answer: Tensor, batch: int, options: Tensor, group: Tensor,
+    kinds: tuple[str, ...] = (),
+) -> Episodes:  # fmt: skip
+    """Episodes whose demonstrations are whole (picture, prompt, answer) examples: prompt (B m, K), answer (B m, 1).
+
+    options (B, C): the words that may be the last one's answer. group (B,): what its question gives away, and the names
+    of the groups.
+    """
+    texts = join(prompt, answer, ids(".", EOC)).view(batch, len(prompt) // batch, -1)
+    texts[:, -1, prompt.shape[1] :] = ABSENT
+    candidates, target = one_word(options, answer.view(batch, -1)[:, -1:])
+    words = {"descriptions": describe(pictures).view(*texts.shape[:2], -1)} if isinstance(pictures, Scenes) else {}
+    return Episodes.of(pictures, texts, candidates, target=target, group=group, kinds=kinds, **words)
+
+
+def one_word(options: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+    """Continuations (B, C, 3) "word . <EOC>" and which one is the answer's, (B,)."""
+    candidates = concatenate(options[..., None], ids(".", EOC)).masked_fill((options == ABSENT)[..., None], ABSENT)
+    return candidates, (options == answer).int().argmax(1)
