@@ -93,6 +93,7 @@ def video_questions(rows: int, n: int, generator: torch.Generator, split: str) -
     actor = join(word(COLOURS, colour)[:, None], word(ALL_SHAPES, shape)[:, None])
     verb, yes = stories.verb[row, about], coins((N,), generator)
     other = stories.verb[row, (about + 1) % EVENTS]
+    yes |= rare(other, shape)  # nor is a rare pair asked for
     said = word(VERBS, torch.where(yes | (kind != 4), verb, other))[:, None]
     prompt = join(
         "question :", when(kind == 0, "what", said), when(kind == 1, "what does the", actor, "do"),
@@ -114,7 +115,8 @@ TIMES = ("before", "after", "why")
 def temporal(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
     """NextQA, STAR: what happens before, what after, and why? Five answers compete.
 
-    Wrong ones have those who act and what is done in other combinations, so that they do not look wrong by themselves.
+    Wrong ones have those who act and what is done in other combinations, so that four of the five look alike: the fifth
+    does what nobody does.
     """
     N, device = rows * n, generator.device
     stories = sample_stories(N, generator, split, least=EVENTS)
@@ -127,18 +129,22 @@ def temporal(rows: int, n: int, generator: torch.Generator, split: str) -> Examp
     unused.scatter_(1, stories.verb, -1.0)
     deeds = word(VERBS, torch.cat([stories.verb, unused.argmax(1, keepdim=True)], 1))[..., None]  # (N, 4, 1)
     one, two = actors[row, wanted], actors[row, third]
-    events = [(one, wanted), (one, third), (two, wanted), (two, third), (one, torch.full_like(third, EVENTS))]
+    order = choices(5, 5, (rows,), generator)
+    coin = (order[:, 0] % 2 == 0).repeat_interleave(n)  # so that nobody stands in more of the options, on average
+    odd = torch.where(coin[:, None], one, two)
+    events = [(one, wanted), (one, third), (two, wanted), (two, third), (odd, torch.full_like(third, EVENTS))]
     told = stacked(*(torch.cat([who, deeds[row, e]], 1) for who, e in events))  # (N, 5, 3), the right one first
-    pairs = ((0, 0), (2, 2), (0, 2), (2, 0), (0, 1))  # whose colour and whose shape
+    pairs = ((0, 0), (2, 2), (0, 2), (2, 0))  # whose colour and whose shape
     pushed = when(stories.pushed, "pushes", actors[:, 1])
-    blamed = stacked(*(join(actors[:, c, :1], actors[:, s, 1:], pushed) for c, s in pairs))  # (N, 5, 5)
+    whose = [join(actors[:, c, :1], actors[:, s, 1:]) for c, s in pairs]
+    whose.append(join(torch.where(coin[:, None], actors[:, 0, :1], actors[:, 2, :1]), actors[:, 1, 1:]))
+    blamed = stacked(*(join(who, pushed) for who in whose))  # (N, 5, 5)
     answers = torch.where(stories.pushed[:, None, None], blamed, F.pad(told, (0, 2), value=ABSENT))
     kind = torch.where(stories.pushed, 2, later.long())
     asked = torch.where(stories.pushed, 1, asked)
     event = torch.cat([actors[row, asked], deeds[row, asked]], 1)
     forms = ("what happens before the", "what happens after the", "why is it that the")
     prompt = join("question :", *(when(kind == i, form) for i, form in enumerate(forms)), event, "? answer :")
-    order = choices(5, 5, (rows,), generator)
     options = answers.view(rows, n, 5, -1)[:, -1].gather(1, order[..., None].expand(-1, -1, answers.shape[-1]))
     nothing = torch.zeros(rows, dtype=torch.long, device=device)
     return Examples(stories.told(), compact(prompt), answers[:, :1], nothing, stories, options, kind, TIMES)

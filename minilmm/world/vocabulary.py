@@ -41,14 +41,13 @@ image picture shape shapes object objects thing color texture size word letter n
 output caption what where which how many does do did contain contains show shows present more fewer
 larger smaller same different left right above below top bottom center see i made come comes you describe
 short long name named called has have background light dark up down first last then before after"""
-MORE = """other true false big little pushes then who why because happens blurred cropped photo unanswerable says sign
-line text label good bad panel box row column step instruction sentence words known sound sounds like by first second
-third describe odd by size wide high told tells event whom say tell"""
+MORE = """other true false big little pushes then why happens blurred cropped photo unanswerable sign text label good
+bad panel box row column step instruction sentence words known sound like first second third describe odd
+size say tell"""
 # Words of GRAMMAR that no sentence, question or caption says. They keep their places, since the ids of shipped
 # checkpoints follow from the order; text of your own may use them.
-RESERVED = """, an that here was on to picture object objects thing word letter number video output caption which do did
-contains show more fewer same different center see i you describe short long name named called has have background
-light dark up down first last then before after"""
+RESERVED = """an background called caption center contains did different down fewer has have here letter light long m
+re name named number object objects on output picture same see show thing to up video was you"""
 
 
 def _nonsense(count: int) -> list[str]:
