@@ -126,6 +126,7 @@ def training(runs: list[str], out: Path) -> None:
         logs[name] = [{key.replace("_", " "): value for key, value in row.items()} for row in read_log(path)]
     first, *others = (rows[0] for rows in logs.values())
     keys = [key for key in first if all(key in row for row in others) and "blank" not in key]
+    keys = [key for key in keys if not isinstance(first[key], dict)]
     panels = {key: logs for key in keys if key not in ("step", "seconds", "gradient norm")}
     save_figure(plots.training_curves(panels), out / "training.png")
 

@@ -193,7 +193,7 @@ def finish(out: Path) -> None:
     if launched()[0]:  # the card may not be there yet
         return
     metrics = read_card(out)["metrics"]
-    left_out = ("step", "seconds", "gradient_norm", "loss")
+    left_out = ("step", "seconds", "gradient_norm", "loss", "perplexity")
     probes = {k: v for k, v in metrics.items() if k not in left_out and not k.startswith("tanh")}
     say(f"trained {metrics['step']} steps in {metrics['seconds']:.0f} s, loss {metrics['loss']:.3f}")
     out_console().print("  " + ", ".join(f"{short(k)} {share(v)}" for k, v in probes.items()))

@@ -12,16 +12,18 @@ from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.parallel import shard
-from minilmm.training.job import Job, fast_halves
+from minilmm.training.job import Job, Metrics, fast_halves
 from minilmm.training.recipes import LMRecipe, Optimisation, choose
 from minilmm.world.corpus import MIXTURE, sample_text
+from minilmm.world.grammar import KNOWN
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 from minilmm.world.vocabulary import ids as vocabulary_ids
 
-NANO = {"width": 192, "layers": 4, "heads": 6, "kv_heads": 6, "hidden": 512, "smear": 4, "scaled": True}
+HELD_OUT = 1 << 62  # from here on, seeds of text that no step draws
+NANO = LMConfig(len(tokenizer()), width=192, heads=6, kv_heads=6, hidden=512, smear=4, scaled=True)
 PRESETS = {
-    "quick": LMRecipe(LMConfig(len(tokenizer()), **NANO), Optimisation(steps=1600, lr=2e-3)),
-    "nano": LMRecipe(LMConfig(len(tokenizer()), **NANO), Optimisation(steps=8000, lr=2e-3)),
+    "quick": LMRecipe(NANO, Optimisation(steps=1600, lr=2e-3)),
+    "nano": LMRecipe(NANO, Optimisation(steps=5500, lr=2e-3)),
     "small": LMRecipe(
         LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4,
                  scaled=True),
@@ -74,7 +76,7 @@ def sample(recipe: LMRecipe, generator: torch.Generator, step: int) -> tuple[Ten
     return ids, known, torch.randint(places, (), generator=generator, device=generator.device)
 
 
-def loss_of(model: CausalLM, ids: Tensor, known: Tensor, offset: Tensor, rest: float) -> Tensor:
+def loss_of(model: CausalLM, ids: Tensor, known: Tensor, offset: Tensor, *, rest: float) -> Tensor:
     """Next-token cross-entropy of documents in nats, a weighted mean: words that can be known weigh 1, others `rest`.
 
     Of several processes each has its shard, and its part of the mean.
@@ -90,8 +92,21 @@ def loss_of(model: CausalLM, ids: Tensor, known: Tensor, offset: Tensor, rest: f
     return share * (each * weights).sum() / weights.sum()
 
 
-def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:
-    """What the model can learn from a prompt by now: accuracy over 100 episodes each."""
+def perplexities(model: CausalLM, device: torch.device | str) -> dict[str, dict[str, float]]:
+    """Of held-out text, by kind of document: of all words, and of those that can be known from what stands before."""
+    found = {}
+    for number, (name, (write, _)) in enumerate(MIXTURE.items()):
+        text = write(16, 192, torch.Generator().manual_seed(HELD_OUT + number), "all").to(device)
+        ids, known = text % KNOWN, text >= KNOWN
+        wanted = ids[:, 1:]
+        losses = F.cross_entropy(model(ids)[:, :-1].mT.float(), wanted, reduction="none")
+        parts = {"all": wanted > 0, "known": known[:, 1:]}
+        found[name] = {part: round(float(losses[here].mean().exp()), 3) for part, here in parts.items()}
+    return found
+
+
+def probe(model: CausalLM, device: torch.device | str) -> Metrics:
+    """What the model can learn from a prompt by now: accuracy over 100 episodes each, and its perplexities."""
     questions = {
         "naming_2way_1shot": ("naming", 1, Settings()),
         "naming_5way_1shot": ("naming", 1, Settings(ways=5)),
@@ -100,7 +115,7 @@ def probe(model: CausalLM, device: torch.device | str) -> dict[str, float]:
         "vqa_0shots_given": ("vqa", 0, Settings(convention="given")),
         "vqa_4shots": ("vqa", 4, Settings()),
     }
-    found = {}
+    found: Metrics = {"perplexity": perplexities(model, device)}
     for name, (task, shots, settings) in questions.items():
         result = evaluate(model, task, Request((shots,), settings, 100, ("real",), seed=11), device=device)
         found[name] = result["rows"][0]["value"]
@@ -111,5 +126,5 @@ def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:
     """A language model at random weights, ready to train."""
     torch.manual_seed(recipe.seed)
     model = CausalLM(recipe.model).to(device)
-    return Job(recipe, "lm", model, asdict(recipe.model), sample, lambda drawn: loss_of(model, *drawn, recipe.rest),
+    return Job(recipe, "lm", model, asdict(recipe.model), sample, lambda drawn: loss_of(model, *drawn, rest=recipe.rest),
                lambda: probe(model, device), probe_every=400, half=fast_halves(torch.device(device)))  # fmt: skip

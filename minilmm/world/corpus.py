@@ -33,7 +33,7 @@ from minilmm.world.grammar import (
 from minilmm.world.questions import KINDS, name_question, question, sample_question_scenes
 from minilmm.world.random import choices, coins, integers
 from minilmm.world.scenes import MAX_OBJECTS, Scenes, sample_scenes, shuffle_objects, with_concepts
-from minilmm.world.vocabulary import SHAPES, TRAIN_NAMES
+from minilmm.world.vocabulary import COLOURS, SHAPES, TRAIN_NAMES, held_out
 
 Kind = Callable[[int, int, torch.Generator, str], Tensor]
 
@@ -119,18 +119,25 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tens
     names = word(TRAIN_NAMES, choices(len(TRAIN_NAMES), W, (rows,), generator))
     turn = choices(bound, bound, (rows,), generator) % W  # balanced, in random order
     single = sample_scenes(rows * bound, generator, split=pairs)
-    single = with_concepts(single, single.colour[:, :1], shapes.gather(1, turn).view(-1, 1))
+    shown = shapes.gather(1, turn).view(-1, 1)
+    single = with_concepts(single, _shown(single.colour[:, :1], shown, pairs), shown)
     full = coins((rows,), generator).repeat_interleave(bound)
     described = hyphenate(describe(single, full=full), rows, generator)
     first = join(described, names.gather(1, turn).view(-1, 1), ".", EOC)
     scenes = sample_scenes(rows * n, generator, objects=W, split=pairs, distinct=True)
     order = choices(W, W, (rows * n,), generator)  # the first object is the one asked about
-    scenes = with_concepts(scenes, scenes.colour[:, :W], shapes.repeat_interleave(n, 0).gather(1, order))
+    shown = shapes.repeat_interleave(n, 0).gather(1, order)
+    scenes = with_concepts(scenes, _shown(scenes.colour[:, :W], shown, pairs), shown)
     called = names.repeat_interleave(n, 0).gather(1, order[:, :1])
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)
     prompt, answer = name_question(scenes, called, integers(3, (rows * n,), generator))
     text = join(described, prompt, known(answer), known(f". {EOC}"))
     return fill_rows(text, rows, length, before=first.view(rows, -1))
+
+
+def _shown(colour: Tensor, shape: Tensor, pairs: str) -> Tensor:
+    """The colours, or where a pair is held out and not among `pairs` the next ones, which are not."""
+    return colour if pairs == "all" else (colour + held_out(colour, shape).long()) % len(COLOURS)
 
 
 def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
@@ -194,6 +201,8 @@ MIXTURE: dict[str, tuple[Kind, float]] = {
     "instructions": (documents(printed.instructions, 20, 0.3), 0.01),
 }
 
+MIXED = ("classes", "memes", "objects", "temporal")  # combine any colour with any shape
+
 
 def sample_text(
     rows: int, length: int, generator: torch.Generator, *, strict: bool = False, without: tuple[str, ...] = ()
@@ -201,9 +210,11 @@ def sample_text(
     """Rows of the whole mixture: ids (rows, length), 0 pads, and which of them can be known from what stands before,
     (rows, length) bool.
 
-    `strict` leaves held-out colour-shape pairs out; `without` leaves kinds of documents out (the others grow).
+    `strict` leaves held-out colour-shape pairs out, and the kinds that would name them; `without` leaves kinds of
+    documents out (the others grow).
     Shares that are no whole numbers of rows are rounded at random, so that short batches keep the mixture.
     """
+    without = (*without, *MIXED) if strict else without
     kinds, shares = zip(*(entry for name, entry in MIXTURE.items() if name not in without), strict=True)
     weights = torch.tensor(shares, device=generator.device)
     exact = (weights / weights.sum()).cumsum(0) * rows

@@ -41,15 +41,13 @@ def when(condition: Tensor, *phrases: Tensor | str) -> Tensor:
     return join(nothing, *phrases).masked_fill(~condition[:, None], ABSENT)
 
 
-def known(phrase: Tensor | str, here: Tensor | None = None) -> Tensor:
+def known(phrase: Tensor | str) -> Tensor:
     """A phrase marked as one that can be known: an answer, a name from its second time on, what was described.
 
-    Text of the corpus carries such marks up to `minilmm.world.corpus.sample_text`, which takes them off. here: the
-    rows that are marked, all unless given.
+    Text of the corpus carries such marks up to `minilmm.world.corpus.sample_text`, which takes them off.
     """
-    marked = ids(phrase) if isinstance(phrase, str) else phrase
-    marked = torch.where(marked == ABSENT, ABSENT, marked + KNOWN)
-    return marked if here is None else torch.where(here.view(-1, 1), marked, phrase)
+    words = ids(phrase) if isinstance(phrase, str) else phrase
+    return torch.where(words == ABSENT, ABSENT, words + KNOWN)
 
 
 def plain(phrase: Tensor) -> Tensor:

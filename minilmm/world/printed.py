@@ -38,9 +38,10 @@ def tables(rows: int, n: int, generator: torch.Generator, split: str) -> Example
         here = down > r
         digits = word(DIGITS, cells[:, r]).masked_fill(torch.arange(3, device=device) >= across[:, None], ABSENT)
         parts.append(when(here, "row", ORDER[r], ":", digits))
-    r, c = (integers(3, (N,), generator) % size for size in (down, across))
-    prompt = join("question : what is in row", word(ORDER, r)[:, None], "column", word(ORDER, c)[:, None], "? answer :")
-    answer = word(NUMBERS, cells[torch.arange(N, device=device), r, c])[:, None]
+    row, column = (integers(3, (N,), generator) % size for size in (down, across))
+    where = join("row", word(ORDER, row)[:, None], "column", word(ORDER, column)[:, None])
+    prompt = join("question : what is in", where, "? answer :")
+    answer = word(NUMBERS, cells[torch.arange(N, device=device), row, column])[:, None]
     return Examples(compact(join(*parts)), prompt, by_convention(answer), drawn(rows, 2, generator),
                     sentences=SENTENCES)  # fmt: skip
 

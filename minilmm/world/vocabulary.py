@@ -46,8 +46,8 @@ bad panel box row column step instruction sentence words known sound like first 
 size say tell"""
 # Words of GRAMMAR that no sentence, question or caption says. They keep their places, since the ids of shipped
 # checkpoints follow from the order; text of your own may use them.
-RESERVED = """an background called caption center contains did different down fewer has have here letter light long m
-re name named number object objects on output picture same see show thing to up video was you"""
+RESERVED = """an background called caption center contains did different down fewer has have here letter light long
+more name named number object objects on output picture same see show thing to up video was you"""
 
 
 def _nonsense(count: int) -> list[str]:

@@ -9,10 +9,11 @@ import torch
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.tokenizer import EOC
 from minilmm.world import corpus
-from minilmm.world.grammar import ABSENT, caption, compact, describe, join, when, word
+from minilmm.world.grammar import ABSENT, KNOWN, caption, compact, describe, join, when, word
 from minilmm.world.questions import ANSWERS, KINDS, Kind, question, sample_question_scenes
 from minilmm.world.scenes import LARGE, place, sample_scenes, shuffle_objects
 from minilmm.world.vocabulary import (
+    ALL_SHAPES,
     COLOURS,
     GRAMMAR,
     NUMBERS,
@@ -64,7 +65,7 @@ def test_one_seed_one_world():
     def everything(seed):
         generator = torch.Generator().manual_seed(seed)
         scenes = sample_scenes(20, generator, objects=2, distinct=True)
-        return torch.cat([caption(scenes, generator).flatten(), corpus.sample_text(16, 64, generator).flatten()])
+        return torch.cat([caption(scenes, generator).flatten(), corpus.sample_text(16, 64, generator)[0].flatten()])
 
     assert torch.equal(everything(3), everything(3))
     assert not torch.equal(everything(3)[:100], everything(4)[:100])
@@ -83,7 +84,7 @@ def objects_of(scenes, b):
         if scenes.present[b, o]:
             found.append(
                 {
-                    "color": COLOURS[scenes.colour[b, o]], "shape": SHAPES[scenes.shape[b, o]],
+                    "color": COLOURS[scenes.colour[b, o]], "shape": ALL_SHAPES[scenes.shape[b, o]],
                     "texture": TEXTURES[scenes.texture[b, o]], "size": SIZES[scenes.size[b, o]],
                     "x": scenes.x[b, o].item(), "y": scenes.y[b, o].item(), "radius": scenes.radius[b, o].item(),
                 }
@@ -93,7 +94,7 @@ def objects_of(scenes, b):
 
 def matching(objects, phrase):
     words = set(phrase.split()) - {"a", "the", "shape", "shapes"}
-    words = {SHAPES[PLURALS.index(w)] if w in PLURALS else w for w in words}
+    words = {ALL_SHAPES[PLURALS.index(w)] if w in PLURALS else w for w in words}
     return [o for o in objects if words <= {o["color"], o["shape"], o["texture"]}]
 
 
@@ -111,6 +112,9 @@ def slow_answer(objects, asked):
     if m := re.fullmatch(r"what is the (\w+) shape \?", asked):
         (o,) = matching(objects, m[1])
         return o["shape"]
+    if m := re.fullmatch(r"where is the (.*) \?", asked):
+        (o,) = matching(objects, m[1])
+        return f"{'top' if o['y'] < 0.5 else 'bottom'} {'left' if o['x'] < 0.5 else 'right'}"
     if m := re.fullmatch(r"how many (.*) are there \?", asked):
         return NUMBERS[len(matching(objects, m[1]))]
     relations = {"left of": ("x", 1), "right of": ("x", -1), "above": ("y", 1), "below": ("y", -1)}
@@ -202,7 +206,7 @@ def test_test_names_are_never_bound(generator):
     """They occur in lists, as the splits want, and in no other kind of document."""
     forbidden = ids(*TEST_NAMES)
     for name, (kind, _) in corpus.MIXTURE.items():
-        rows = kind(200, 128, generator, "all")
+        rows = kind(200, 128, generator, "all") % KNOWN
         assert bool(torch.isin(rows, forbidden).any()) == (name == "lists"), name
 
 
@@ -218,25 +222,26 @@ def test_strict_corpora_leave_held_out_pairs_out(generator):
         pairs = torch.stack([first, second], -1)[(first >= 0) & (second >= 0)]
         return sum((c, s) in out for c, s in pairs.tolist()), len(pairs)
 
-    for name in ("captions", "facts", "induction"):
+    skips = {*corpus.MIXED, "lists", "bindings", "signs", "tables", "named videos", "photographs"}
+    for name in corpus.MIXTURE.keys() - skips - {"questions", "skills", "asked"}:  # which ask for what is not there
         kind = corpus.MIXTURE[name][0]
-        held, total = mentions(kind(100, 128, generator, "train"))
-        assert held == 0 and total > 300
-        assert mentions(kind(100, 128, generator, "all"))[0] > 30
+        held, total = mentions(kind(100, 128, generator, "train") % KNOWN)
+        assert held == 0 and total > 100, name
+        assert mentions(kind(100, 128, generator, "all") % KNOWN)[0] > 20, name
 
 
 def test_the_corpus_never_shows_an_image_tag_and_fills_its_rows(generator):
-    rows = corpus.sample_text(64, 256, generator)
+    rows, _ = corpus.sample_text(64, 256, generator)
     assert rows.shape == (64, 256) and not (rows == 3).any() and (rows >= 0).all()
     assert (rows[:, 0] == 1).all() and (rows == 4).any() and (rows != 0).float().mean() > 0.95
-    without = corpus.sample_text(64, 128, generator, without=("lists",))
+    without, _ = corpus.sample_text(64, 128, generator, without=("lists",))
     assert not torch.isin(without, ids(*TEST_NAMES)).any()
 
 
 def test_reserved_words_are_just_those_that_nothing_says(generator):
     """Lists and bindings are left out: they repeat words of any meaning."""
     kinds = [kind for name, (kind, _) in corpus.MIXTURE.items() if name not in ("lists", "bindings")]
-    said = [kind(300, 96, generator, "all") for kind in kinds]
+    said = [kind(300, 96, generator, "all") % KNOWN for kind in kinds]
     for task in TASKS.values():
         episodes = task.sample(200, generator, Settings(induction=True))
         said += [getattr(episodes, name) for name in ("texts", "descriptions", "first", "candidates")]
@@ -251,24 +256,53 @@ def fingerprint(*ids):
 
 
 DRAWS = {  # for seeds 0 and 1
-    "question": ("446f022eb9db", "721da87be1e7"),
+    "question": ("d5e70f33e778", "db100af0689b"),
     "registers": ("103e8d0a41eb", "0263366a856c"),
-    "sample_text": ("018ab37689f3", "25a07a195203"),
-    "lists": ("989826f59b30", "061df4c97c14"),
-    "bindings": ("a3d87a7ac78a", "15796e00ff9c"),
-    "captions": ("529c5bf7d732", "8d6c5a096c4d"),
-    "questions": ("f9872eb60902", "28b55336af2c"),
-    "induction": ("f35561eb9df1", "a97abfc7ba11"),
-    "fast": ("f25070afeaeb", "e43622b836de"),
-    "facts": ("8a962258b530", "42214f1811d6"),
-    "naming": ("354abaab37f3", "ca5f414efdb0"),
-    "glyph-naming": ("5486878c116f", "307a6fc1ef5a"),
-    "ambiguous-naming": ("a291579b2ef6", "4b7208356a10"),
-    "noisy-naming": ("61635b490220", "52e461291df2"),
-    "vqa": ("b7730f3112a2", "49de3489ec71"),
-    "induction-vqa": ("c69ef33c4c2f", "9c2437749887"),
-    "caption": ("9e8ce5a24f1c", "aa8700270196"),
-    "fast-vqa": ("0938b1f8f45d", "164c80035241"),
+    "sample_text": ("d3c2aff87219", "3d7702caade1"),
+    "lists": ("8d5d519a4762", "e1005a09b0c3"),
+    "bindings": ("b9eca4584235", "f22cf5e4b41b"),
+    "classes": ("abd472ea7829", "f3467f33b68f"),
+    "captions": ("593350f6426e", "09e7c7201c7c"),
+    "questions": ("a373bbd96d02", "5de065f43323"),
+    "skills": ("6cc7e790ea51", "23a338b43311"),
+    "fast": ("7263a88ae669", "ca8d4ee82adb"),
+    "facts": ("94817176535a", "a215ca100e08"),
+    "named videos": ("793b755b96ff", "65a3d2cbcf3b"),
+    "asked": ("434da979c123", "6b7495189d28"),
+    "counting": ("709199834382", "2f758b69347e"),
+    "induction": ("38589864ace8", "9c2f7d741638"),
+    "knowledge": ("83e7bc2ebd3b", "dfe91cc272af"),
+    "photographs": ("23cf674c9a78", "d28b73573137"),
+    "dialogues": ("fa170f9f400d", "e780efcd7334"),
+    "memes": ("a28f0cb9532d", "81fc1ff27dff"),
+    "objects": ("0bf78ca60aa6", "b4f3242492d6"),
+    "styles": ("8762b7c83b31", "15b18396c531"),
+    "video questions": ("35c8b4461ae7", "0af464df290e"),
+    "temporal": ("59b1d7ee5ff8", "53a3ea8da56c"),
+    "actions": ("f9c9e95309fc", "991cfb562b36"),
+    "video captions": ("f268cb43380c", "1638cf3a1aa8"),
+    "steps": ("5aeadf9b220f", "30889d7ad2c6"),
+    "signs": ("49b7c9a89eae", "42247f04c9a2"),
+    "tables": ("a16ba03839dd", "9ffa37e709ef"),
+    "panels": ("8faa72973113", "39790e4a2c43"),
+    "boxes": ("03ccd4b55630", "0fa7ad5491c9"),
+    "instructions": ("db2a2e74da34", "3b883c7bc6e9"),
+    "naming": ("f634bf9a3712", "98860c01136b"),
+    "glyph-naming": ("4442f12a78a1", "877e9fbc1986"),
+    "ambiguous-naming": ("5fbec9a7356d", "7ff8f29760e4"),
+    "noisy-naming": ("a4b5130c29ae", "bf4003c2bb69"),
+    "vqa": ("a47a26aa32b0", "363deeea0635"),
+    "induction-vqa": ("248045c1e4e1", "282bdacf4caf"),
+    "caption": ("929df5ced78a", "d6cb63411bfd"),
+    "fast-vqa": ("d6949616336e", "2302045dbb94"),
+    "classification": ("3531da9789bd", "f090268c311d"),
+    "novel-caption": ("0f01bda8d8c2", "bd52a5725c17"),
+    "reading": ("8cf6d186301b", "e0a4a4f3d136"),
+    "dialogue": ("df3449aaa6e0", "12afff87e28e"),
+    "hallucination": ("1835f8d1326d", "888f41a238ae"),
+    "rare-actions": ("dc0166ea9e80", "2968d25e6935"),
+    "video-vqa": ("ca5d92e25603", "c5bd51bffc1d"),
+    "video-caption": ("f357ee3b2835", "e9f1a64dcc1d"),
 }
 
 
@@ -284,7 +318,7 @@ def test_a_seed_draws_what_it_always_drew(name):
         elif name == "registers":
             drawn = [caption(sample_scenes(80, generator, objects=torch.arange(80) % 4 + 1), generator)]
         elif name == "sample_text":
-            drawn = [corpus.sample_text(64, 128, generator)]
+            drawn = corpus.sample_text(64, 128, generator)
         elif name in corpus.MIXTURE:
             drawn = [corpus.MIXTURE[name][0](40, 96, generator, "train")]
         else:
