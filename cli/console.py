@@ -103,7 +103,9 @@ class Log:
         self.first = self.first if self.first[0] else (step, now)
         words = [f"{step}/{self.steps}", f"{row.get('seconds', now - self.start):.0f} s"]
         if row:
-            probes = [(k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm")][:4]
+            probes = [
+                (k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm", "perplexity")
+            ][:4]
             words += [f"loss {row['loss']:.3f}", *(f"{short(k)} {share(v)}" for k, v in probes)]
         elif not self.bar.disable or now - self.last < PATIENCE:
             return

@@ -134,7 +134,8 @@ def evaluate(
     results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).scores(k) for k in shots]
     rows = [row for rows, _ in results for row in rows]
     settings = asdict(request.settings)
-    for name in {"shots", "ways", "repeats", "induction", "names", "convention"} - set(task.reads):
+    unread = {"ways", "repeats", "induction", "names"} if not task.per_class else set()
+    for name in ("shots", *unread, *({"convention"} - set(task.reads))):
         del settings[name]
     settings |= {"scoring": scoring, "seed": request.seed, "episodes": request.episodes}
     how = fields(Request)[6:]  # from beams on

@@ -27,7 +27,6 @@ Kinds = tuple[tuple[str, int, int, float], ...]
 NAMING: Kinds = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
                  ("ambiguous-naming", 2, 2, 0.2))  # fmt: skip
 ASKING: Kinds = (("induction-vqa", 2, 2, 0.1), ("vqa", 2, 1, 0.1), ("vqa", 2, 3, 0.1))
-ANSWER = 3  # the last words of an example: a name or an answer, ".", "<EOC>"
 
 
 def pages(
@@ -38,20 +37,22 @@ def pages(
 
     Names are training names and hold for one page. The loss counts answers, and a name only from its second time on:
     before, it cannot be known, and a guess at it is noise in every gradient. `all_text` counts all, as the paper does.
-    With probability `p_next` a page has each text in front of its picture, and looks ahead (B,).
+    A lone question is asked with its convention said first. With probability `p_next` a page has each text in front of its picture, and looks ahead (B,).
     """
     device, weights = generator.device, torch.tensor([share for *_, share in kinds])
     task, ways, shots, _ = kinds[int(torch.multinomial(weights.to(device), 1, generator=generator))]
-    drawn = TASKS[task].sample(batch, generator, Settings(split="train", ways=ways, shots=shots))
-    said = torch.cat([drawn.texts, drawn.texts.new_full((*drawn.source.shape, ANSWER), ABSENT)], -1)  # (B, m, K + 3)
-    said[:, -1, -ANSWER:] = drawn.answers
+    how: Any = {"convention": "given"} if not shots and "convention" in TASKS[task].reads else {}
+    drawn = TASKS[task].sample(batch, generator, Settings(split="train", ways=ways, shots=shots, **how))
+    A = drawn.answers.shape[-1]  # a name or an answer, ".", "<EOC>": the last words of an example
+    said = torch.cat([drawn.texts, drawn.texts.new_full((*drawn.source.shape, A), ABSENT)], -1)  # (B, m, K + A)
+    said[:, -1, -A:] = drawn.answers
     learn = torch.full_like(said, all_text, dtype=torch.bool)
-    learn[:, :-1, -2 * ANSWER : -ANSWER] = True
-    learn[:, -1, -ANSWER:] = True
+    learn[:, :-1, -2 * A : -A] = True
+    learn[:, -1, -A:] = True
     if TASKS[task].per_class and not all_text:
         name = torch.cat([drawn.texts[:, :-1, 0], drawn.answers[:, :1]], 1)  # (B, m)
         known = (name[:, :, None] == name[:, None]).tril(-1).any(-1)
-        learn[:, :-1, 0], learn[:, -1, -ANSWER] = known[:, :-1], known[:, -1]
+        learn[:, :-1, 0], learn[:, -1, -A] = known[:, :-1], known[:, -1]
     ahead = torch.rand(batch, generator=generator, device=device) < p_next
     tag = ids(IMAGE).to(device).expand(*said.shape[:2], 1)
     words = torch.cat(
@@ -59,7 +60,8 @@ def pages(
     )
     learn = torch.nn.functional.pad(learn, (1, 1))
     marked = torch.where(words == ABSENT, ABSENT, 2 * words + learn)  # a word and its label move together
-    marked = compact(join(2 * ids(BOS), marked.flatten(1)), fill=0)
+    first = torch.where(drawn.first == ABSENT, ABSENT, 2 * drawn.first)
+    marked = compact(join(2 * ids(BOS), first, marked.flatten(1)), fill=0)
     batched = Batch.of(marked // 2, drawn.paint(generator, resolution), loss_mask=marked % 2 == 1)
     return replace(batched, ahead=ahead)
 

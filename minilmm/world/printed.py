@@ -95,7 +95,7 @@ def boxes(rows: int, n: int, generator: torch.Generator, split: str) -> Examples
     across = join(when(kind == 0, word(DIGITS, box[row, about])), when(kind == 1, word(DIGITS, size)))
     down = across[:, [1, 0, 3, 2, 5, 4]]
     answers = stacked(compact(across, 4), compact(down, 4))
-    return Examples(compact(join(*parts)), compact(prompt), answers, drawn(rows, 2, generator), (scenes, size),
+    return Examples(compact(join(*parts)), compact(prompt), answers, drawn(rows, 2, generator), scenes,
                     kind=kind, kinds=BOX_KINDS)  # fmt: skip
 
 

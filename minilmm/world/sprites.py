@@ -67,7 +67,7 @@ def _heart() -> list[tuple[float, float]]:
 
 @functools.cache
 def shape_atlas(device: torch.device | str = "cpu") -> Tensor:
-    """Signed distances of the twelve SHAPES, in the vocabulary's order: (12, ATLAS, ATLAS). Made once per device."""
+    """Signed distances of ALL_SHAPES, in the vocabulary's order: (16, ATLAS, ATLAS). Made once per device."""
     x, y = grid(ATLAS, device)
     box = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
     a, b = 0.33, 1.0  # a cross's arm: half its width, its reach
@@ -86,6 +86,10 @@ def shape_atlas(device: torch.device | str = "cpu") -> Tensor:
         polygon(x, y, _around([1.08] * 6, turn=0)),
         polygon(x, y, arrow),
         polygon(x, y, [(0.72 * u, 1.12 * v) for u, v in [(0, -1), (1, 0), (0, 1), (-1, 0)]]),
+        polygon(x, y, _around([1.08] * 5)),
+        torch.maximum(torch.hypot(x, y - 0.5) - 1.1, y - 0.5),
+        polygon(x, y, [(-0.5, -0.72), (0.5, -0.72), (1.1, 0.72), (-1.1, 0.72)]),
+        torch.stack([torch.hypot(x - 0.58 * u, y - 0.58 * v) for u, v in _around([1.0] * 3)]).amin(0) - 0.5,
     ]
     return torch.stack(shapes)
 

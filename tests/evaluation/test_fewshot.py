@@ -9,9 +9,9 @@ from tiny import tiny_frozen, tiny_lm
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import CONDITIONS, prompts, shuffle_across
 from minilmm.evaluation.tasks import TASKS, Settings, ambiguous
-from minilmm.evaluation.tasks.vqa import ANSWERS
 from minilmm.world.grammar import ABSENT
-from minilmm.world.questions import KINDS
+from minilmm.world.questions import ANSWERS, KINDS
+from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import TEST_NAMES, held_out, ids, tokenizer
 
 T = tokenizer()
@@ -93,17 +93,18 @@ def test_every_task_makes_sound_episodes(task, shots):
     assert torch.equal(right, episodes.answers)
     length = (right != ABSENT).sum(1)
     assert (right[rows, length - 1] == 4).all()  # every answer ends
-    for b in range(B) if task != "caption" else ():  # candidates differ, and references need not
+    for b in range(B):
         words = episodes.candidates[b, here[b]].tolist()
         assert len({tuple(w) for w in words}) == len(words)
-    media = episodes.paint(torch.Generator().manual_seed(0), 48)
-    assert media.shape == (B, m, 1, 3, 48, 48)
-    query = media[:, -1:].flatten(2)
-    assert shots == 0 or ((media[:, :-1].flatten(2) - query).abs().amax(-1) > 0.1).all()  # never the same picture
-    if not task.startswith("glyph"):
-        scenes = episodes.pictures
+    if TASKS[task].pictured:
+        media = episodes.paint(torch.Generator().manual_seed(0), 48)
+        assert media.shape == (B, m, 1, 3, 48, 48)
+        query = media[:, -1:].flatten(2)
+        assert shots == 0 or ((media[:, :-1].flatten(2) - query).abs().amax(-1) > 0.1).all()  # never the same picture
+    scenes = getattr(episodes.pictures, "scenes", episodes.pictures)
+    if isinstance(scenes, Scenes) and not TASKS[task].mixed:
         assert held_out(scenes.colour, scenes.shape)[scenes.present].all()
-    if TASKS[task].per_class and task != "fast-vqa":
+    if (TASKS[task].per_class and task != "fast-vqa") or task in ("classification", "actions"):
         assert torch.isin(episodes.candidates[..., 0], ids(*TEST_NAMES)).all()
 
 
@@ -169,7 +170,7 @@ def test_ideal_observers_are_those_computed_independently():
             assert abs(ambiguous.ideal(shots, flips) - value) < 0.012, (shots, flips)
     assert TASKS["ambiguous-naming"].ideal(0) == pytest.approx(0.5, abs=0.01)
     assert TASKS["noisy-naming"].ideal(4) == ambiguous.ideal(4, 0.2)
-    assert TASKS["induction-vqa"].ideal(0) == 0.25 and TASKS["vqa"].ideal is None
+    assert TASKS["induction-vqa"].ideal(0) == 0.25
 
 
 def test_posterior_by_hand():
@@ -190,8 +191,11 @@ def test_priors_and_chance():
     five = evaluate(lm, "naming", Request((1,), Settings(ways=5), 20, ("real",)))
     assert five["chance"] == pytest.approx(0.2) and five["prior"] == pytest.approx(0.2)
     vqa = evaluate(lm, "vqa", Request((0,), episodes=20, conditions=("real",)))
-    uniform = sum(1 / len(ANSWERS[kind]) for kind in KINDS) / len(KINDS)
+    two = {"size", "count", "exists", "relation", "compare"}  # whose answers have two words each
+    uniform = sum(1 / len(ANSWERS[kind]) / (1 + (kind in two)) for kind in KINDS) / len(KINDS)
     assert vqa["chance"] == 0.0 and uniform < vqa["prior"] < uniform + 0.12
+    given = evaluate(lm, "vqa", Request((0,), Settings(convention="given"), 20, ("real",)))
+    assert given["prior"] > vqa["prior"] + 0.1 and given["settings"]["convention"] == "given"
 
 
 def test_bad_settings_are_refused():

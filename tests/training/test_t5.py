@@ -14,7 +14,7 @@ from minilmm.world.vocabulary import ids, tokenizer
 
 
 def test_documents_are_cut_behind_answers_or_anywhere(generator):
-    text = sample_text(200, 48, generator)
+    text, _ = sample_text(200, 48, generator)
     colon, answer = int(ids(":")), int(ids("answer"))
     batch = t5.cut(text, generator, answers=1.0)
     first = batch.loss_mask.int().argmax(1)

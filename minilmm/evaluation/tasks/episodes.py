@@ -105,9 +105,10 @@ class Episodes:
         mixed: pairs of both halves are shown on purpose.
         """
         assert not bool((self.source[:, :-1] == self.source[:, -1:]).any()), "the query is among its demonstrations"
-        if isinstance(self.pictures, Scenes) and not mixed:
-            out = held_out(self.pictures.colour, self.pictures.shape) == (settings.split == "held-out")
-            assert bool(out[self.pictures.present].all()), "a pair of another split"
+        scenes = getattr(self.pictures, "scenes", self.pictures)  # those of stories, or the pictures themselves
+        if isinstance(scenes, Scenes) and not mixed:
+            out = held_out(scenes.colour, scenes.shape) == (settings.split == "held-out")
+            assert bool(out[scenes.present].all()), "a pair of another split"
         if not isinstance(self.pictures, Tensor):
             other = names_of("train" if settings.split == "held-out" else "held-out", self.texts.device)
             assert not bool(torch.isin(self.texts, other).any()), "a name of another split"
