@@ -37,7 +37,8 @@ def pages(
 
     Names are training names and hold for one page. The loss counts answers, and a name only from its second time on:
     before, it cannot be known, and a guess at it is noise in every gradient. `all_text` counts all, as the paper does.
-    A lone question is asked with its convention said first. With probability `p_next` a page has each text in front of its picture, and looks ahead (B,).
+    A lone question is asked with its convention said first. With probability `p_next` a page has each text in front of
+    its picture, and looks ahead (B,).
     """
     device, weights = generator.device, torch.tensor([share for *_, share in kinds])
     task, ways, shots, _ = kinds[int(torch.multinomial(weights.to(device), 1, generator=generator))]

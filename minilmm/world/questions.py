@@ -129,7 +129,7 @@ class Kind:
 
 KINDS = {
     "color": Kind(ask_color, COLOURS),
-    "shape": Kind(ask_shape, ALL_SHAPES),
+    "shape": Kind(ask_shape, SHAPES),
     "texture": Kind(ask_texture, TEXTURES),
     "size": Kind(ask_size, SIZES),
     "count": Kind(ask_count, NUMBERS[: MAX_OBJECTS + 1], repeats=True),

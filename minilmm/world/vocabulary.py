@@ -61,7 +61,12 @@ def _nonsense(count: int) -> list[str]:
 
 _NAMES = _nonsense(256 + 62 + 96)
 TRAIN_NAMES = _NAMES[:256]
-TEST_NAMES = ["dax", "blicket", *_NAMES[256:]]  # never bound to anything in training, of a language model or a bridge
+TEST_NAMES = [
+    "dax",
+    "blicket",
+    *_NAMES[256:318],
+]  # never bound to anything in training
+CLASS_NAMES = [*TEST_NAMES, *_NAMES[318:]]  # and more of them, where many classes are named
 
 
 @functools.cache
@@ -69,7 +74,7 @@ def tokenizer() -> WordTokenizer:
     """The mini-world's tokenizer."""
     attributes, grammar = (COLOURS, SHAPES, PLURALS[:12], TEXTURES, SIZES, NUMBERS[:5]), GRAMMAR.split()
     first = (*attributes, grammar, PLACES, MATERIALS, VERBS, DIGITS, LETTERS, _NAMES[:256], ["dax", "blicket"])
-    groups = (*first, _NAMES[256:318], NUMBERS, NOVEL, PLURALS, SOUNDS, MORE.split(), TEST_NAMES)
+    groups = (*first, _NAMES[256:318], NUMBERS, NOVEL, PLURALS, SOUNDS, MORE.split(), CLASS_NAMES)
     return WordTokenizer([HYPHEN, *dict.fromkeys(itertools.chain(*groups))])  # "a" and "i" are words and letters
 
 
