@@ -25,7 +25,8 @@ from minilmm.evaluation.tasks import REAL, TASKS, Settings
 
 ROOT = Path(__file__).parents[2]
 OTHERS = {"--ways": {"ways": 3}, "--repeats": {"repeats": 1}, "--induction": {"induction": True},
-          "--names": {"names": "real"}, "--split": {"split": "train"}}  # fmt: skip
+          "--names": {"names": "real"}, "--split": {"split": "train"},
+          "--convention": {"convention": "given"}}  # fmt: skip
 
 
 def drawn(task, **settings):
@@ -42,7 +43,9 @@ def test_the_names_are_those_of_the_package():
     for task in (*TASKS.values(), *REAL.values()):  # every option is a field of what is asked
         fields = {*Request.__dataclass_fields__, *Settings.__dataclass_fields__}
         assert set(task.options) <= fields and len(set(task.options)) == len(task.options)
-        assert ("rices" in task.options) == task.pooled and ("orders" in task.options) == ("rank" in task.scorings)
+        assert ("rices" in task.options) == bool(task.pooled) and ("orders" in task.options) == (
+            "rank" in task.scorings
+        )
 
 
 @pytest.mark.parametrize("task", [name for name in TASKS if name != "easy-vqa"])

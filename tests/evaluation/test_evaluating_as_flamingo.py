@@ -1,5 +1,6 @@
 """Evaluations as Flamingo does them: beams, orders, RICES, texts at zero shots, captions."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -179,7 +180,11 @@ def test_cider_by_hand():
 
 def test_the_caption_task_scores_captions():
     result = evaluate(tiny_frozen(), "caption", Request((0, 1), **QUICK))
-    assert [row["metric"] for row in result["rows"]] == ["cider", "scene_f1", "chair"] * 2
+    assert [row["metric"] for row in result["rows"]] == ["cider", "scene_f1"] * 2
     assert all(0 <= row["value"] <= 10 for row in result["rows"])
     drawn = TASKS["caption"].sample(8, torch.Generator().manual_seed(0), Settings(shots=1))
-    assert all(facts(tokenizer().decode([i for i in drawn.answers[b].tolist() if i >= 0])) for b in range(8))
+    pairs = itertools.product(range(8), range(5))
+    assert all(facts(tokenizer().decode([i for i in drawn.candidates[b, r].tolist() if i >= 0])) for b, r in pairs)
+    styled = evaluate(tiny_lm(), "styled-caption", Request((0, 1), **QUICK))["rows"]
+    assert [row["metric"] for row in styled] == ["cider", "scene_f1", "chair"] * 2
+    assert "ideal" not in styled[0] and 5 < styled[3]["ideal"] <= 10  # of a style that is known

@@ -15,12 +15,13 @@ from minilmm.checkpoints import saving as checkpoint
 from minilmm.checkpoints.opening import load
 from minilmm.checkpoints.saving import CheckpointError
 from minilmm.language import LMConfig
-from minilmm.training import blip2, flamingo, frozen, job, lm, loop, t5, vision
+from minilmm.training import blip2, flamingo, frozen, job, lm, loop, vision
 from minilmm.training.job import Job
 from minilmm.training.loop import train
 from minilmm.training.prepare import prepare
 from minilmm.training.recipes import FlamingoRecipe, FrozenRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
+from minilmm.world.corpus import MIXTURE
 from minilmm.world.vocabulary import tokenizer
 
 EYES = VisionConfig(stem=8, widths=(8, 16), blocks=(1, 1))
@@ -186,11 +187,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
 def test_the_first_phase_reads_lists_and_bindings_only():
     recipe = lm.preset("nano")
     rows, length, without = lm.rows_for(recipe, 0)
-    assert (
-        length == 64
-        and rows * length == recipe.tokens // 2
-        and set(without) == set(MIXTURE) - {"lists", "bindings"}
-    )
+    assert length == 64 and rows * length == recipe.tokens // 2 and set(without) == set(MIXTURE) - {"lists", "bindings"}
     later = {lm.rows_for(recipe, step)[1:] for step in range(recipe.first, recipe.optimisation.steps)}
     assert later == {(128, ()), (256, ()), (1024, ())}
     assert recipe.model.context >= 1024
@@ -244,8 +241,7 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(runs, tmp_path, monk
 
 
 def test_recipes_of_an_earlier_version_are_read_but_for_those_between_real_models(tmp_path):
-    now = {"lm": lm.preset("nano"), "t5": t5.preset("nano"), "vision": vision.preset("nano"),
-           "frozen": frozen.preset("quick"), "flamingo": flamingo.preset("quick"),
+    now = {"vision": vision.preset("nano"), "frozen": frozen.preset("quick"), "flamingo": flamingo.preset("quick"),
            "blip2 1": blip2.preset("quick", 1), "blip2 2": blip2.preset("quick", 2)}  # fmt: skip
     for name, recipe in now.items():
         assert checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name

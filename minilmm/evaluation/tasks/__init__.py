@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("held-out", "train")
 CONDITIONS = ("real", "blank_images", "shuffled_images", "text_only")
-EVERY = ("episodes", "shots", "split", "conditions", "beams", "zero_shot_texts")  # options that every task reads
+EVERY = ("episodes", "shots", "conditions", "beams", "zero_shot_texts")  # options that every task reads
 FLIPS = 0.2  # of noisy naming
 
 
@@ -50,6 +50,7 @@ class Task:
     ways       the number of classes, where there is no other
     pooled     how many examples a pool has from which they may be chosen (RICES); 0 where they depend on each other
     metrics    what is measured, the most important first; by default accuracy, and CIDEr and scene F1 of captions
+    split      whether its episodes differ from split to split
     mixed      episodes show pairs of both halves, on purpose
     pictured   there are pictures of it; else it is told only, to models that read text
     described  a model that reads text only finds words in the place of pictures
@@ -67,6 +68,7 @@ class Task:
     ways: int | None = None
     pooled: int = 0
     metrics: tuple[str, ...] = ("accuracy",)
+    split: bool = True
     mixed: bool = False
     pictured: bool = True
     described: bool = True
@@ -80,7 +82,8 @@ class Task:
         """Everything that an evaluation of it reads, by the names of `Request` and `Settings`."""
         ranked = ("orders", "per_token") if "rank" in self.scorings else ()
         scoring = () if self.scorings == ("caption",) else ("scoring",)
-        return (*EVERY, *scoring, *ranked, *self.reads, *(("rices",) if self.pooled else ()))
+        others = (*(("split",) if self.split else ()), *(("rices",) if self.pooled else ()))
+        return (*EVERY, *scoring, *ranked, *self.reads, *others)
 
 
 def later(name: str) -> Callable[..., Any]:
@@ -136,10 +139,10 @@ TASKS = {task.name: task for task in (
          metrics=("accuracy", "top5")),
     Task("convention-vqa", **asks("asked.questions"), reads=GIVEN, scorings=SAID, pooled=1000),
     Task("styled-caption", **asks("styles.captions", "cider"), **CAPTIONED, pooled=1000, metrics=CAPTIONS),
-    Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, mixed=True),
+    Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, split=False, mixed=True),
     Task("knowledge", **asks("asked.knowledge"), scorings=SAID),
     Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False),
-    Task("reading", **asks("printed.signs"), scorings=ONE, pictured=False),
+    Task("reading", **asks("printed.signs"), scorings=ONE, split=False, pictured=False),
     Task("dialogue", **asks("asked.dialogue"), metrics=("mrr", "accuracy"), prior=later("benchmarks.dialogue_prior")),
     Task("memes", **asks("asked.memes", "auc"), metrics=("auc",), shots=TO_SIXTEEN, prior=even),
     Task("hallucination", **asks("asked.objects"), scorings=SAID, metrics=("accuracy", "yes_rate")),
@@ -153,7 +156,7 @@ TASKS = {task.name: task for task in (
     Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",), pictured=False),
     Task("panels", **asks("printed.panels"), reads=GIVEN, scorings=ONE, pictured=False),
     Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False),
-    Task("tables", **asks("printed.tables"), reads=GIVEN, scorings=ONE, pictured=False),
+    Task("tables", **asks("printed.tables"), reads=GIVEN, scorings=ONE, split=False, pictured=False),
 )}  # fmt: skip
 
 # Tasks over pictures that are brought along: `sample` is here a function of them that makes the function.
