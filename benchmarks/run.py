@@ -107,7 +107,7 @@ class Bench:
         model = CausalLM(recipe.model).to(self.device).train()
         parameters = list(model.parameters())
         optimizer = adamw(parameters, recipe.optimisation)
-        fixed = sample_text(rows, length + 1, g)
+        fixed, _ = sample_text(rows, length + 1, g)
 
         def step(text: Tensor) -> None:
             logits = model(text[:, :-1])
@@ -119,7 +119,7 @@ class Bench:
         flops = lm_step_flops(recipe.model, rows, length, frozen=False)
         for name, work in (
             ("step alone", lambda: step(fixed)),
-            ("with its text", lambda: step(sample_text(rows, length + 1, g))),
+            ("with its text", lambda: step(sample_text(rows, length + 1, g)[0])),
         ):
             spread = self.timed(work)
             yield Row.of("train lm", name, "tokens/s", spread.inverse(rows * length), flops / spread.median / 1e9)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from minilmm.interface.document import Batch
+
+
+def words_known(model: Any) -> int | None:
+    """How many words a model's language model knows: its vocabulary's size; None where it does not say."""
+    config = getattr(getattr(model, "lm", model), "config", None)
+    size: int | None = getattr(config, "vocab_size", None)
+    return size
+
 
 Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
 

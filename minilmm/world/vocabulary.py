@@ -8,7 +8,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from minilmm.interface.tokenizer import WordTokenizer
+from minilmm.interface.tokenizer import SPECIALS, WordTokenizer
 
 # Colours (and shapes) whose indices are congruent modulo CYCLE look different, since ambiguous naming pairs them.
 COLOURS = ["red", "green", "blue", "yellow", "black", "teal", "purple", "orange", "gray", "brown"]
@@ -70,11 +70,13 @@ CLASS_NAMES = [*TEST_NAMES, *_NAMES[318:]]  # and more of them, where many class
 
 
 @functools.cache
-def tokenizer() -> WordTokenizer:
-    """The mini-world's tokenizer."""
+def tokenizer(first: int | None = None) -> WordTokenizer:
+    """The mini-world's tokenizer, or that of its first words alone, which a model of an earlier vocabulary knows."""
+    if first is not None:
+        return WordTokenizer(tokenizer().words[len(SPECIALS) : first])
     attributes, grammar = (COLOURS, SHAPES, PLURALS[:12], TEXTURES, SIZES, NUMBERS[:5]), GRAMMAR.split()
-    first = (*attributes, grammar, PLACES, MATERIALS, VERBS, DIGITS, LETTERS, _NAMES[:256], ["dax", "blicket"])
-    groups = (*first, _NAMES[256:318], NUMBERS, NOVEL, PLURALS, SOUNDS, MORE.split(), CLASS_NAMES)
+    earlier = (*attributes, grammar, PLACES, MATERIALS, VERBS, DIGITS, LETTERS, _NAMES[:256], ["dax", "blicket"])
+    groups = (*earlier, _NAMES[256:318], NUMBERS, NOVEL, PLURALS, SOUNDS, MORE.split(), CLASS_NAMES)
     return WordTokenizer([HYPHEN, *dict.fromkeys(itertools.chain(*groups))])  # "a" and "i" are words and letters
 
 

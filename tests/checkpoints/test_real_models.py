@@ -348,7 +348,7 @@ def test_backbones_say_what_is_missing(tmp_path, monkeypatch):
 
 def test_backbones_of_the_course():
     lm, words = opening.load_lm("lm-nano")
-    assert lm.config.vocab_size == len(words)
+    assert lm.config.vocab_size <= len(words)
     eyes, config = opening.load_encoder("vision-nano")
     assert eyes.width == config.width
     with pytest.raises(ValueError, match="no language model"):

@@ -229,9 +229,9 @@ def test_what_is_not_finite_ends_the_run_and_is_not_kept(tmp_path, monkeypatch, 
 def test_a_checkpoint_is_promised_only_where_there_is_one(tmp_path, monkeypatch, fails):
     original, steps = lm.loss_of, []
 
-    def loss_of(model, ids, offset):
+    def loss_of(model, *drawn, rest):
         steps.append(len(steps))
-        return original(model, ids, offset) * (NAN if steps[-1] == bad else 1)
+        return original(model, *drawn, rest=rest) * (NAN if steps[-1] == bad else 1)
 
     monkeypatch.setattr(lm, "loss_of", loss_of)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
@@ -366,11 +366,11 @@ def test_without_a_terminal_time_is_told_in_lines(monkeypatch, capsys):
 def test_a_signal_is_acknowledged_at_once_and_keeps_a_checkpoint(tmp_path, monkeypatch, call, number):
     original, steps = lm.loss_of, []
 
-    def loss_of(model, ids, offset):
+    def loss_of(model, *drawn, rest):
         steps.append(len(steps))
         if steps[-1] == 1:
             signal.raise_signal(number)
-        return original(model, ids, offset)
+        return original(model, *drawn, rest=rest)
 
     monkeypatch.setattr(lm, "loss_of", loss_of)
     code, _, err = call("pretrain", "lm", "--out", tmp_path / "run")
