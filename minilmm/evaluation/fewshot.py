@@ -66,7 +66,7 @@ class Evaluation:
         if known is not None and most >= known:
             word = self.tokenizer.decode([most])
             raise ValueError(
-                f"{self.task.name} says words such as {word!r}, which the model never read: choose another"
+                f"{self.task.name} says words such as {word!r}, which the model never read: try another run"
             )
 
     def answer(self, block: Block, condition: str, count: int, texts_only: bool) -> list[Any]:
