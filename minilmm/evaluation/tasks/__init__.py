@@ -120,6 +120,7 @@ NAMING, TO_SIXTEEN, SAID, GIVEN = (
     ("convention",),
 )
 ONE = ("generate",)  # answers are said; there are too many to rank
+RANKED = ("rank",)  # what is measured is the order of candidates
 CAPTIONED: dict[str, Any] = {"scorings": ("caption",), "shots": (0, 4, 8), "prior": ranked}
 CAPTIONS = ("cider", "scene_f1", "chair")
 GPT_4V = "GPT-4V's examples"
@@ -137,7 +138,7 @@ TASKS = {task.name: task for task in (
          benchmark="MS-COCO, Flickr30k"),
     Task("fast-vqa", later("fast.sample"), ("ways",), SAID, per_class=True, ways=2, benchmark="Frozen's Fast-VQA"),
     Task("easy-vqa", later("easy_vqa.sample"), scorings=SAID, shots=(0, 4), described=False),
-    Task("classification", later("benchmarks.sample_classes"), shots=(0, 4, 8, 16), pooled=720,
+    Task("classification", later("benchmarks.sample_classes"), scorings=RANKED, shots=(0, 4, 8, 16), pooled=720,
          metrics=("accuracy", "top5"), benchmark="ImageNet-1k"),
     Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, mixed=True,
          benchmark="NoCaps"),
@@ -145,17 +146,17 @@ TASKS = {task.name: task for task in (
     Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False,
          benchmark="VizWiz"),
     Task("reading", **asks("printed.signs"), scorings=ONE, pictured=False, benchmark="TextVQA"),
-    Task("dialogue", **asks("asked.dialogue"), metrics=("mrr", "accuracy"), prior=later("benchmarks.dialogue_prior"),
-         benchmark="VisDial"),
-    Task("memes", **asks("asked.memes", "auc"), metrics=("auc",), shots=TO_SIXTEEN, prior=even,
+    Task("dialogue", **asks("asked.dialogue"), scorings=RANKED, metrics=("mrr", "accuracy"),
+         prior=later("benchmarks.dialogue_prior"), benchmark="VisDial"),
+    Task("memes", **asks("asked.memes", "auc"), scorings=RANKED, metrics=("auc",), shots=TO_SIXTEEN, prior=even,
          benchmark="HatefulMemes"),
     Task("hallucination", **asks("asked.objects"), scorings=SAID, metrics=("accuracy", "yes_rate"),
          benchmark="POPE, CHAIR"),
     Task("counting", **asks("asked.counting"), reads=GIVEN, scorings=SAID, pooled=1000, benchmark=GPT_4V),
-    Task("actions", later("benchmarks.sample_actions"), shots=(0, 4, 8, 16), pooled=720, metrics=("accuracy", "top5"),
-         pictured=False, benchmark="Kinetics700"),
-    Task("rare-actions", **asks("stories.actions", rarely=True), metrics=("map",), prior=even, pictured=False,
-         benchmark="RareAct"),
+    Task("actions", later("benchmarks.sample_actions"), scorings=RANKED, shots=(0, 4, 8, 16), pooled=720,
+         metrics=("accuracy", "top5"), pictured=False, benchmark="Kinetics700"),
+    Task("rare-actions", **asks("stories.actions", rarely=True), scorings=RANKED, metrics=("map",), prior=even,
+         pictured=False, benchmark="RareAct"),
     Task("video-vqa", **asks("stories.video_questions"), reads=GIVEN, scorings=ONE, pictured=False,
          benchmark="MSVDQA, MSRVTTQA, iVQA"),
     Task("temporal", **asks("stories.temporal"), prior=fifth, pictured=False, benchmark="NextQA, STAR"),
