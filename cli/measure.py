@@ -46,8 +46,8 @@ def check(run: str, name: str, given: dict[str, Any]) -> tuple[bool, tuple[int, 
         listed = f"choose from {', '.join(known)}, or name a folder of pictures"
         raise ValueError(f"unknown task {name!r}{nearest(name, known) or ':'} {listed}")
     task = None if name in VISION_TASKS else (REAL if real else TASKS).get(name, FOLDER)
-    usual = {"names": "nonsense", "split": "held-out", "beams": 1, "orders": 1, "episodes": EPISODES,
-             "convention": "inferred"}  # fmt: skip
+    usual = {"names": "nonsense", "split": "held-out", "convention": "inferred", "beams": 1, "orders": 1,
+             "episodes": EPISODES}  # fmt: skip
     given = {option: value for option, value in given.items() if value not in (usual.get(option), 0, False, None)}
     reads = task.options if task is not None else () if real else ("episodes",)
     for option, value in given.items():

@@ -1,4 +1,4 @@
-"""`minilmm show`: what the mini-world looks like, which words it has, how runs learned, and where they look."""
+"""`minilmm show`: the mini-world's pictures, words, text and tasks, how runs learned, and where they look."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import typer
 from .common import Seed
 from .names import chosen, known_run
 
-SUBJECTS = ("world", "words", "training", "mask", "attention", "gates")
+SUBJECTS = ("world", "words", "text", "tasks", "training", "mask", "attention", "gates")
 
 
 def show(
     what: Annotated[str, typer.Argument(metavar="|".join(SUBJECTS))],
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Runs to chart or look into.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The folder for pictures; runs/WHAT unless given.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write into; runs/WHAT unless given.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """The mini-world and its words, the training of runs, and inside a Flamingo: its mask, looks and gates."""
+    """The mini-world, its words, text and tasks; the training of runs; inside a Flamingo its mask, looks and gates."""
     chosen(what, SUBJECTS, "show")
     runs, out = runs or [], out or Path("runs") / what
     qformer = what == "mask" and runs == ["blip2"]
     if what == "mask" and runs and not qformer:
         raise ValueError(f"show mask: give blip2, or no name for Flamingo's mask, not {runs[0]}")
-    if what in ("world", "words") and runs:
+    if what in ("world", "words", "text", "tasks") and runs:
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs) != 1:
         raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano, or for attention a BLIP-2")
@@ -33,13 +33,17 @@ def show(
         raise ValueError("show training: name the runs to chart")
     for run in runs if not qformer else ():
         known_run(run)
-    from . import look  # which imports torch
+    from . import examples, look  # which import torch
 
     match what:
         case "world":
             look.world(out, seed)
         case "words":
             look.words()
+        case "text":
+            examples.text(out)
+        case "tasks":
+            examples.tasks(out, seed)
         case "training":
             look.training(runs, out)
         case "mask":

@@ -43,9 +43,9 @@ def test_each_is_one_file_and_one_line():
 
 
 def test_a_task(copy):
-    command = ["eval", "lm-nano", "--task", "counting", "--shots", "0,1", "--episodes", "40", "--json", "-"]
+    command = ["eval", "lm-nano", "--task", "how-many", "--shots", "0,1", "--episodes", "40", "--json", "-"]
     result = json.loads(copy("-m", "minilmm_cli", *command, "--device", "cpu"))
-    assert result["task"] == "counting" and 0.25 <= result["prior"] < 0.3 and len(result["rows"]) == 8
+    assert result["task"] == "how-many" and 0.25 <= result["prior"] < 0.3 and len(result["rows"]) == 8
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in result["rows"])
 
 

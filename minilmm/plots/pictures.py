@@ -13,21 +13,25 @@ from minilmm.plots.style import colour_bar, new_figure, style
 
 
 @style()
-def picture_grid(images: Tensor, captions: Sequence[str] | None = None, *, columns: int = 6) -> Figure:
+def picture_grid(
+    images: Tensor, captions: Sequence[str] | None = None, *, columns: int = 6, heads: Sequence[str] = ()
+) -> Figure:
     """images (N, 3, H, W) in [0, 1], shown as they are (no smoothing), with their captions (N) below, wrapped.
 
-    ValueError: another shape, or captions of another number.
+    heads (N), if given: a few words above each. ValueError: another shape, or texts of another number.
     """
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ValueError(f"pictures must be (N, 3, H, W) with N > 0, not {tuple(images.shape)}")
     texts = list(captions) if captions is not None else [""] * len(images)
     if len(texts) != len(images):
         raise ValueError(f"{len(images)} pictures but {len(texts)} captions: pass one for each")
+    if len(heads) not in (0, len(images)):
+        raise ValueError(f"{len(images)} pictures but {len(heads)} heads: pass one for each, or none")
     side, columns = 1.6, min(columns, len(images))
     texts = [textwrap.fill(text.replace(" .", "\N{NO-BREAK SPACE}."), width=20) for text in texts]
     lines = [len(text.splitlines()) for text in texts]
     longest = [max(lines[i : i + columns]) for i in range(0, len(lines), columns)]  # caption of each row
-    height = len(longest) * (side * images.shape[2] / images.shape[3] + 0.2) + 0.17 * sum(longest)
+    height = len(longest) * (side * images.shape[2] / images.shape[3] + (0.4 if heads else 0.2)) + 0.17 * sum(longest)
     figure = new_figure(side * columns, height)
     axes = figure.subplots(len(longest), columns, squeeze=False).flatten()
     for ax in axes:
@@ -35,6 +39,8 @@ def picture_grid(images: Tensor, captions: Sequence[str] | None = None, *, colum
     for ax, image, text in zip(axes, images, texts, strict=False):
         ax.imshow(_pixels(image), interpolation="nearest")
         ax.set_title(text, y=-0.05, va="top", pad=0)
+    for ax, head in zip(axes, heads, strict=False):
+        ax.text(0, 1.03, head, transform=ax.transAxes, weight="bold")
     return figure
 
 

@@ -133,6 +133,10 @@ def test_picture_grid():
     for images, captions in ((torch.rand(3, 8, 8), None), (torch.rand(0, 3, 8, 8), None), (torch.rand(1, 3, 8, 8), [])):
         with pytest.raises(ValueError):
             picture_grid(images, captions)
+    figure = picture_grid(torch.rand(2, 3, 8, 8), ["a", "b"], heads=["first", ""])
+    assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [["first"], [""]]
+    with pytest.raises(ValueError, match="2 pictures but 1 heads"):
+        picture_grid(torch.rand(2, 3, 8, 8), heads=["first"])
 
 
 def test_mask_panels():

@@ -57,6 +57,7 @@ class Task:
     prior      (settings, scoring) -> the best accuracy without pictures; by default that of the most common answer
     ideal      shots -> the accuracy of the ideal observer
     tokenizer  whose ids the episodes are in; None: the mini-world's
+    benchmark  of the papers that it stands for; "" where it stands for none
     """
 
     name: str
@@ -75,6 +76,7 @@ class Task:
     prior: Callable[[Settings, str], float] | None = None
     ideal: Callable[[int], float] | None = None
     tokenizer: Tokenizer | None = None
+    benchmark: str = ""
     priors: dict[tuple[Settings, str], float] = field(default_factory=dict, init=False, compare=False)  # once counted
 
     @property
@@ -114,49 +116,61 @@ def fourth(settings: Settings, scoring: str) -> float:
     return 0.25
 
 
-NAMING, TO_SIXTEEN, SAID, GIVEN = (
-    ("ways", "repeats", "induction"),
-    (0, 1, 2, 4, 8, 16),
-    ("generate", "rank"),
-    ("convention",),
-)
+NAMING, TO_SIXTEEN, SAID = ("ways", "repeats", "induction"), (0, 1, 2, 4, 8, 16), ("generate", "rank")
+GIVEN = ("convention",)
 ONE = ("generate",)  # answers are said; there are too many to rank
+RANKED = ("rank",)  # what is measured is the order of candidates
 CAPTIONED: dict[str, Any] = {"scorings": ("caption",), "shots": (0, 4, 8), "prior": ranked}
 CAPTIONS = ("cider", "scene_f1", "chair")
+GPT_4V = "GPT-4V's examples"
 TASKS = {task.name: task for task in (
-    Task("naming", later("naming.sample"), (*NAMING, "names"), per_class=True, prior=even),
+    Task("naming", later("naming.sample"), (*NAMING, "names"), per_class=True, prior=even,
+         benchmark="Frozen's open-ended miniImageNet"),
     Task("glyph-naming", later("naming.sample_glyphs"), NAMING, per_class=True, described=False, prior=even),
     Task("ambiguous-naming", later("ambiguous.sample"), NAMING, shots=TO_SIXTEEN, per_class=True, ways=2, prior=even,
          ideal=later("ambiguous.ideal")),
     Task("noisy-naming", partial(later("ambiguous.sample"), flips=FLIPS), NAMING, shots=TO_SIXTEEN, per_class=True,
          ways=2, prior=even, ideal=partial(later("ambiguous.ideal"), flips=FLIPS)),
-    Task("vqa", later("vqa.sample"), scorings=SAID, pooled=1000),
+    Task("vqa", later("vqa.sample"), scorings=SAID, pooled=1000, benchmark="VQAv2"),
+    Task("convention-vqa", **asks("asked.questions"), reads=GIVEN, scorings=SAID, pooled=1000, benchmark="VQAv2"),
     Task("induction-vqa", later("vqa.sample_induction"), scorings=SAID, ideal=later("vqa.induction_ideal")),
-    Task("caption", later("caption.sample"), **CAPTIONED, pooled=1000, metrics=CAPTIONS[:2]),
-    Task("fast-vqa", later("vqa.sample_fast"), ("ways",), SAID, per_class=True, ways=2),
+    Task("caption", later("caption.sample"), **CAPTIONED, pooled=1000, metrics=CAPTIONS[:2],
+         benchmark="MS-COCO, Flickr30k"),
+    Task("styled-caption", **asks("styles.captions", "cider"), **CAPTIONED, pooled=1000, metrics=CAPTIONS,
+         benchmark="MS-COCO, Flickr30k"),
+    Task("fast-vqa", later("vqa.sample_fast"), ("ways",), SAID, per_class=True, ways=2, benchmark="Frozen's Fast-VQA"),
     Task("easy-vqa", later("easy_vqa.sample"), scorings=SAID, shots=(0, 4), described=False),
-    Task("classification", later("benchmarks.sample_classes"), shots=(0, 4, 8, 16), pooled=720,
-         metrics=("accuracy", "top5")),
-    Task("convention-vqa", **asks("asked.questions"), reads=GIVEN, scorings=SAID, pooled=1000),
-    Task("styled-caption", **asks("styles.captions", "cider"), **CAPTIONED, pooled=1000, metrics=CAPTIONS),
-    Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, split=False, mixed=True),
-    Task("knowledge", **asks("asked.knowledge"), scorings=SAID),
-    Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False),
-    Task("reading", **asks("printed.signs"), scorings=ONE, split=False, pictured=False),
-    Task("dialogue", **asks("asked.dialogue"), metrics=("mrr", "accuracy"), prior=later("benchmarks.dialogue_prior")),
-    Task("memes", **asks("asked.memes", "auc"), metrics=("auc",), shots=TO_SIXTEEN, prior=even),
-    Task("hallucination", **asks("asked.objects"), scorings=SAID, metrics=("accuracy", "yes_rate")),
-    Task("counting", **asks("asked.counting"), reads=GIVEN, scorings=SAID, pooled=1000),
-    Task("actions", later("benchmarks.sample_actions"), shots=(0, 4, 8, 16), pooled=720, metrics=("accuracy", "top5"),
-         pictured=False),
-    Task("rare-actions", **asks("stories.actions", rarely=True), metrics=("map",), prior=even, pictured=False),
-    Task("video-vqa", **asks("stories.video_questions"), reads=GIVEN, scorings=ONE, pictured=False),
-    Task("temporal", **asks("stories.temporal"), prior=fourth, pictured=False),
-    Task("video-caption", **asks("styles.video_captions", "cider"), **CAPTIONED, metrics=("cider",), pictured=False),
-    Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",), pictured=False),
-    Task("panels", **asks("printed.panels"), reads=GIVEN, scorings=ONE, pictured=False),
-    Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False),
-    Task("tables", **asks("printed.tables"), reads=GIVEN, scorings=ONE, split=False, pictured=False),
+    Task("classification", later("benchmarks.sample_classes"), scorings=RANKED, shots=(0, 4, 8, 16), pooled=720,
+         metrics=("accuracy", "top5"), benchmark="ImageNet-1k"),
+    Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, split=False,
+         mixed=True, benchmark="NoCaps"),
+    Task("knowledge", **asks("asked.knowledge"), scorings=SAID, benchmark="OKVQA"),
+    Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False,
+         benchmark="VizWiz"),
+    Task("reading", **asks("printed.signs"), scorings=ONE, split=False, pictured=False, benchmark="TextVQA"),
+    Task("dialogue", **asks("asked.dialogue"), scorings=RANKED, metrics=("mrr", "accuracy"),
+         prior=later("benchmarks.dialogue_prior"), benchmark="VisDial"),
+    Task("memes", **asks("asked.memes", "auc"), scorings=RANKED, metrics=("auc",), shots=TO_SIXTEEN, prior=even,
+         benchmark="HatefulMemes"),
+    Task("hallucination", **asks("asked.objects"), scorings=SAID, metrics=("accuracy", "yes_rate"),
+         benchmark="POPE, CHAIR"),
+    Task("counting", **asks("asked.counting"), reads=GIVEN, scorings=SAID, pooled=1000, benchmark=GPT_4V),
+    Task("actions", later("benchmarks.sample_actions"), scorings=RANKED, shots=(0, 4, 8, 16), pooled=720,
+         metrics=("accuracy", "top5"), pictured=False, benchmark="Kinetics700"),
+    Task("rare-actions", **asks("stories.actions", rarely=True), scorings=RANKED, metrics=("map",), prior=even,
+         pictured=False, benchmark="RareAct"),
+    Task("video-vqa", **asks("stories.video_questions"), reads=GIVEN, scorings=ONE, pictured=False,
+         benchmark="MSVDQA, MSRVTTQA, iVQA"),
+    Task("temporal", **asks("stories.temporal"), prior=fourth, pictured=False, benchmark="NextQA, STAR"),
+    Task("video-caption", **asks("styles.video_captions", "cider"), **CAPTIONED, metrics=("cider",), pictured=False,
+         benchmark="VATEX"),
+    Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",), pictured=False,
+         benchmark="YouCook2"),
+    Task("panels", **asks("printed.panels"), reads=GIVEN, scorings=ONE, pictured=False, benchmark=GPT_4V),
+    Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False,
+         benchmark=GPT_4V),
+    Task("tables", **asks("printed.tables"), reads=GIVEN, scorings=ONE, split=False, pictured=False,
+         benchmark=GPT_4V),
 )}  # fmt: skip
 
 # Tasks over pictures that are brought along: `sample` is here a function of them that makes the function.
