@@ -101,12 +101,12 @@ class Evaluation:
             chances.append((right(episodes).sum(1).double() / options).mean().item())
         own = task.prior(settings, self.scoring) if task.prior is not None else None
         known: Score = {"prior": round(most_common_prior(task, settings, self.device) if own is None else own, 4)}
-        if task.metrics[0] == "cider" and shots:  # the style is known
-            references = [texts for _, texts in answers[request.conditions[0]]]
+        references = [answer[1] for answer in answers[request.conditions[0]]] if self.scoring == "caption" else []
+        if shots and references and all(len(texts) == 1 for texts in references):  # in a style that is known
             best = cider([texts[0] for texts in references], references)
             known["ideal"] = round(sum(best) / len(best), 4)
         if task.ideal is not None:
-            known["ideal"] = round(task.ideal(shots), 4)
+            known["ideal"] = 1.0 if settings.convention == "given" else round(task.ideal(shots), 4)
         group = torch.cat([episodes.group for episodes in asked]).cpu()
         rows: list[Score] = []
         for condition, metric in itertools.product(request.conditions, task.metrics):

@@ -33,7 +33,7 @@ class Request:
         if scoring not in task.scorings:
             raise ValueError(f"unknown scoring {scoring!r} for {task.name}: choose {' or '.join(task.scorings)}")
         if self.rices and not task.pooled:
-            raise ValueError(f"rices: {task.name} has no pool of examples: use vqa, caption or classification")
+            raise ValueError(f"rices: {task.name} has no pool of examples: leave rices out, or use vqa or caption")
         if sees and not task.pictured:
             raise ValueError(f"{task.name} is told in text only: choose a language model, or another task")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
