@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minilmm.evaluation.tasks import TASKS
+
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- tables: written by results/tables.py -->\n", "<!-- end of tables -->\n"
 NAMES = {"real": "real pictures", "blank_images": "blank", "shuffled_images": "shuffled",
@@ -75,6 +77,26 @@ def table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+METRICS = {"accuracy": "accuracy", "cider": "CIDEr", "auc": "ROC AUC", "map": "mAP", "mrr": "MRR"}
+
+
+def told() -> list[str]:
+    """What the language model of every task makes of each, in words: a line per task, its first metric alone."""
+    lines = ["## lm-wide-nano, every task in words", "",
+             "| task | stands for | metric | 0 shots | 8 shots | blank, 8 | prior, 8 | ideal, 0 and 8 |",
+             "|---|---|---|--:|--:|--:|--:|--:|"]  # fmt: skip
+    for path in sorted((HERE / "told").glob("*.json")):
+        result = json.loads(path.read_text())
+        task, metric = TASKS[result["task"]], result["rows"][0]["metric"]
+        found = {(row["shots"], row["condition"]): row for row in result["rows"] if row["metric"] == metric}
+        ideals = [f"{found[k, 'real']['ideal']:.2f}" if "ideal" in found[k, "real"] else "" for k in (0, 8)]
+        told = [task.name, task.benchmark, METRICS[metric], *(cell(found[k, "real"]) for k in (0, 8)),
+                share(found[8, "blank_images"]["value"]), f"{found[8, 'real']['prior']:.2f}",
+                ", ".join(ideal for ideal in ideals if ideal)]  # fmt: skip
+        lines.append(f"| {' | '.join(told)} |")
+    return [*lines, ""]
+
+
 def main() -> None:
     """Put the tables where the page has its marks. ValueError where it has none."""
     text = []
@@ -83,6 +105,7 @@ def main() -> None:
         if path.is_file():
             result = json.loads(path.read_text())
             text += [f"## {result['model']}, {title}", "", *table(result), ""]
+    text += told()
     page = HERE / "README.md"
     before, _, rest = page.read_text().partition(BEGIN)
     _, found, after = rest.partition(END)

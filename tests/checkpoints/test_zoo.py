@@ -25,9 +25,9 @@ def scores(run, task, shots, conditions=("real", "blank_images"), episodes=EPISO
     return {(row["shots"], row["condition"]): row for row in result["rows"]}
 
 
-def test_seven_checkpoints_are_shipped_whole():
+def test_eight_checkpoints_are_shipped_whole():
     bridges = {"frozen-nano", "flamingo-nano", "blip2-nano", "blip2-t5-nano"}
-    assert set(shipped()) == {"lm-nano", "t5-nano", "vision-nano", *bridges}
+    assert set(shipped()) == {"lm-nano", "lm-wide-nano", "t5-nano", "vision-nano", *bridges}
     for name in shipped():
         card = json.loads((ZOO / name / "card.json").read_text())
         assert {"kind", "config", "recipe", "seed", "metrics", "command", "version", "sha256"} <= card.keys()
