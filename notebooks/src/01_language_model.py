@@ -47,7 +47,7 @@ from torch.nn import functional as F
 from minilmm.course.reader import at, score, size, source
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.prompts import prompts
-from minilmm.evaluation.scoring import rank
+from minilmm.evaluation.scoring import accuracy, rank
 from minilmm.language.causal import Block, CausalLM
 from minilmm.evaluation.statistics import bootstrap_interval
 from minilmm.interface.model import Keep
@@ -63,6 +63,7 @@ from minilmm.checkpoints.opening import load
 from minilmm.checkpoints.saving import ZOO
 from minilmm.training.lm import compounds
 from minilmm.world import corpus
+from minilmm.world.grammar import plain
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.world.vocabulary import tokenizer
 
@@ -75,17 +76,17 @@ assert config.layers == 4 and config.heads == 8
 # %% [markdown]
 # ## What it has read
 #
-# Text, and nothing else: no picture, no feature of a picture. Seven kinds of documents,
-# mixed; here is the beginning of five. *Lists* say something random again. *Bindings*
+# Text, and nothing else: no picture, no feature of a picture. Many kinds of documents,
+# mixed; here is the beginning of five that it has read. *Lists* say something random again. *Bindings*
 # give names to descriptions, other names in every document. *Captions* restate a
 # description, *questions* ask about one, *facts* say what no picture could show.
 
 # %%
 generator = torch.Generator().manual_seed(3)
 for kind in ("lists", "bindings", "captions", "questions", "facts"):
-    row = getattr(corpus, kind)(1, 40, generator, "all")[0]
+    row = plain(getattr(corpus, kind)(1, 40, generator, "train")[0])
     print(f"{kind:10}", words.decode(row.tolist())[:105])
-assert len(corpus.MIXTURE) == 7 and words.image_token_id not in row
+assert len(corpus.MIXTURE) > 20 and words.image_token_id not in row
 
 # %% [markdown]
 # A hyphen joins two words into one position, as "striped - red": the model learns to
@@ -311,10 +312,11 @@ def silenced(heads):
 
 def naming():
     """Right or not, per episode of 5 ways and one shot: (100,)."""
-    return torch.tensor(rank(lm, [(batch, episodes)], tokenizer(), Request())).float()
+    ranked = rank(lm, [(batch, episodes)], tokenizer(), Request())
+    return torch.tensor(accuracy(ranked, [episodes]))
 
 
-text = corpus.captions(16, 96, torch.Generator().manual_seed(1), "all")
+text = plain(corpus.captions(16, 96, torch.Generator().manual_seed(1), "train"))
 
 
 @torch.no_grad()

@@ -83,6 +83,16 @@ def test_the_language_model_weighs_evidence():
     assert clear[8, "real"]["low"] > clear[1, "real"]["value"]
 
 
+def test_the_wide_language_model_learns_what_only_examples_reveal():
+    assert scores("lm-wide-nano", "naming", (1,), ways=5)[1, "real"]["low"] > 0.9
+    for task in ("knowledge", "reading", "convention-vqa"):
+        rows = scores("lm-wide-nano", task, (0, 8))
+        assert rows[8, "real"]["low"] > rows[0, "real"]["high"], task
+        assert rows[8, "real"]["low"] > rows[8, "real"]["prior"] + 0.1 > rows[8, "blank_images"]["value"] - 0.1, task
+    captions = scores("lm-wide-nano", "styled-caption", (0, 8), ("real",))
+    assert captions[8, "real"]["value"] > 0  # the last metric: how many captions name a shape that is not there
+
+
 def test_frozen_names_from_pictures_having_seen_captions_only():
     conditions = ("real", "blank_images", "shuffled_images", "text_only")
     two = scores("frozen-nano", "naming", (0, 1), conditions, ways=2)
