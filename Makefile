@@ -76,7 +76,7 @@ results: .venv/.installed-dev  # every table of results/README.md
 	rm -rf runs/tuned2 && $(RUN) train blip2 --stage 2 --from blip2-nano --data vqa --steps 300 --out runs/tuned2
 	$(EVAL) runs/tuned2 --task vqa --shots 0 --json results/blip2-nano-vqa-finetuned.json
 	for run in frozen-nano flamingo-nano blip2-nano; do $(EVAL) $$run --task caption --shots 0,4 --beams 3 --json results/$$run-caption.json; done
-	for task in retrieval zero-shot; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
+	for task in retrieval zero-shot probes; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
 	.venv/bin/python results/tables.py
 	.venv/bin/python results/figures.py
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from minilmm.evaluation.request import Request
     from minilmm.evaluation.tasks import Task
 
-VISION_TASKS = ("retrieval", "zero-shot")  # which show no prompts
+VISION_TASKS = ("retrieval", "zero-shot", "probes")  # which show no prompts
 
 
 def score(run: str, task: str, request: Request, real: bool, data: str | None, device: str) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def score(run: str, task: str, request: Request, real: bool, data: str | None, d
         raise ValueError(f"--data {data}: {run} is a run of the mini-world: {ways}")
     from minilmm.blip2 import Blip2, Stage1
     from minilmm.checkpoints.opening import load
+    from minilmm.evaluation.probes import probes
     from minilmm.evaluation.retrieval import first_stage, retrieval, zero_shot
     from minilmm.evaluation.tasks import task_named
 
@@ -39,7 +40,7 @@ def score(run: str, task: str, request: Request, real: bool, data: str | None, d
     if task == "retrieval":
         rows = retrieval(first_stage(run).to(device) if matches else model, count, seed, device)
     else:
-        rows = [zero_shot(model, count, seed, device)]
+        rows = probes(model, count, seed, device) if task == "probes" else [zero_shot(model, count, seed, device)]
     return retrieval_result(run, task, {"pictures": count, "seed": seed}, rows, time.perf_counter() - start, device)
 
 
@@ -87,7 +88,7 @@ def few_shot(run: str, model: Any, task: Task, request: Request, device: str = "
     from minilmm.evaluation.fewshot import SIZE, evaluate
 
     if not hasattr(model, "sees"):
-        raise ValueError(f"{run}: takes no prompts: choose --task retrieval or zero-shot")
+        raise ValueError(f"{run}: takes no prompts: choose --task retrieval, zero-shot or probes")
     if not model.sees and not task.described:
         lacks = f"{task.name} has no descriptions of its pictures: choose a run with a vision encoder"
         raise ValueError(f"{run}: reads text only, and {lacks}")

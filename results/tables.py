@@ -20,6 +20,7 @@ TITLES = {
     "lm-nano-naming-10": "naming, 10 ways", "lm-nano-ambiguous": "ambiguous naming", "lm-nano-noisy": "noisy naming",
     "lm-nano-vqa": "questions about descriptions (vqa)", "t5-nano-vqa": "questions about descriptions (vqa)",
     "vision-nano-retrieval": "retrieval among near-duplicates", "vision-nano-zero-shot": "zero-shot classification",
+    "vision-nano-probes": "linear probes, an attribute each",
     **{
         f"{run}-{task}": title
         for run in ("frozen-nano", "flamingo-nano", "blip2-nano")

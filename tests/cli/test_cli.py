@@ -130,7 +130,7 @@ def test_eval_options_reach_the_settings(runs, call):
     assert [r["condition"] for r in json.loads(out)["rows"]] == ["real"]
 
 
-@pytest.mark.parametrize("task", ["retrieval", "zero-shot"])
+@pytest.mark.parametrize("task", ["retrieval", "zero-shot", "probes"])
 def test_eval_of_the_eyes(runs, call, task):
     code, out, _ = call("eval", runs / "vision", "--task", task, "--episodes", "20", "--json", "-")
     result = json.loads(out)

@@ -1,0 +1,87 @@
+"""What a vision encoder tells: a linear probe per attribute, read from its frozen features (Alain & Bengio 2016).
+
+What no linear map reads from the features, a bridge of a few layers can hardly learn from them. Probes are fitted on
+pictures of training pairs and tested on pictures of held-out pairs, or on other pictures of the same letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minilmm.evaluation.retrieval import Row, result_row
+from minilmm.vision.contrastive import DualEncoder
+from minilmm.world.random import integers
+from minilmm.world.render import render, render_words
+from minilmm.world.scenes import MAX_OBJECTS, sample_scenes
+from minilmm.world.vocabulary import COLOURS, DIGITS, LETTERS, SHAPES, SIZES, TEXTURES
+
+FITTED = 4000  # pictures that a probe is fitted on
+RIDGE = 300.0  # of features that are standardised
+Drawn = tuple[Tensor, dict[str, Tensor]]  # pictures (N, 3, R, R), and for each attribute the classes (N,)
+
+
+def single(count: int, generator: torch.Generator, split: str, resolution: int) -> Drawn:
+    """One object: its colour, shape, texture, size, and the quarter of the picture that its centre is in."""
+    scenes = sample_scenes(count, generator, split=split)
+    x, y = scenes.x[:, 0] >= 0.5, scenes.y[:, 0] >= 0.5
+    classes = {name: getattr(scenes, name)[:, 0] for name in ("colour", "shape", "texture", "size")}
+    return render(scenes, generator, resolution), classes | {"place": x + 2 * y}
+
+
+def several(count: int, generator: torch.Generator, split: str, resolution: int) -> Drawn:
+    """One to four objects: how many there are."""
+    number = integers(MAX_OBJECTS, (count,), generator)
+    return render(sample_scenes(count, generator, objects=number + 1, split=split), generator, resolution), {
+        "count": number
+    }
+
+
+def letter(count: int, generator: torch.Generator, split: str, resolution: int) -> Drawn:
+    """A letter."""
+    which = integers(len(LETTERS), (count,), generator)
+    return render_words(which[:, None], generator, resolution), {"letter": which}
+
+
+def digit(count: int, generator: torch.Generator, split: str, resolution: int) -> Drawn:
+    """A digit."""
+    which = integers(len(DIGITS), (count,), generator)
+    return render_words(which[:, None] + len(LETTERS), generator, resolution), {"digit": which}
+
+
+CLASSES = {"colour": len(COLOURS), "shape": len(SHAPES), "texture": len(TEXTURES), "size": len(SIZES), "place": 4,
+           "count": MAX_OBJECTS, "letter": len(LETTERS), "digit": len(DIGITS)}  # fmt: skip
+FAMILIES: tuple[Callable[[int, torch.Generator, str, int], Drawn], ...] = (single, several, letter, digit)
+
+
+def fit(features: Tensor, classes: Tensor, count: int, ridge: float = RIDGE) -> Tensor:
+    """Ridge regression of one-hot classes (N,) on features (N, D): weights (D, count)."""
+    gram = features.T @ features
+    gram.diagonal().add_(ridge)
+    return torch.linalg.solve(gram, features.T @ F.one_hot(classes, count).to(features.dtype))
+
+
+@torch.no_grad()
+def probes(
+    model: DualEncoder, count: int = 1000, seed: int = 0, device: torch.device | str = "cpu", fitted: int = FITTED
+) -> list[Row]:
+    """The accuracy of a linear probe of each attribute on `count` pictures; its chance is one over the classes."""
+    rows: list[dict[str, Any]] = []
+    for number, draw in enumerate(FAMILIES):
+        generator = torch.Generator(device).manual_seed((3_000_017 + seed) * 10 + number)
+        seen, tested = (
+            draw(n, generator, split, model.resolution) for n, split in ((fitted, "train"), (count, "held-out"))
+        )
+        x, y = (
+            torch.cat([model.vision(part) for part in images.split(256)]).flatten(1) for images, _ in (seen, tested)
+        )
+        mean, deviation = x.mean(0), x.std(0) + 1e-6
+        x, y = (F.pad((z - mean) / deviation, (0, 1), value=1.0) for z in (x, y))
+        for name, classes in seen[1].items():
+            right = (y @ fit(x, classes, CLASSES[name])).argmax(1) == tested[1][name]
+            rows.append(result_row(name, right, 1 / CLASSES[name], seed))
+    return rows
