@@ -67,7 +67,8 @@ def require_single_process(what: str) -> None:
 
 
 def shard(counted: Tensor) -> tuple[Rows, float | Tensor]:
-    """This process's rows of a batch, and the weight of its mean loss. counted (B, K) bool: what a loss averages over.
+    """This process's rows of a batch, and the weight of its mean loss. counted (B, K): what a loss averages over, bool,
+    or the weights of a weighted mean.
 
     The mean over processes of weight times loss is the whole batch's loss, however unlike the shards are. A process
     without rows, or with none that count, reads a row that does and gives it no weight: every process has gradients.

@@ -82,14 +82,13 @@ def loss_of(model: CausalLM, ids: Tensor, known: Tensor, offset: Tensor, *, rest
     Of several processes each has its shard, and its part of the mean.
     """
     embedded, labels = compounds(model.embed(ids), torch.where(known, -ids, ids))
-    wanted, counts = labels[:, 1:].abs(), labels[:, 1:] < 0
-    mine, share = shard(wanted != 0)
-    states = model.hidden(embedded[mine, :-1], offset=offset)
-    wanted, counts = wanted[mine], counts[mine]
+    wanted = labels[:, 1:].abs()
+    weights = torch.where(labels[:, 1:] < 0, 1.0, rest) * (wanted != 0)
+    mine, share = shard(weights)
+    states, wanted, weights = model.hidden(embedded[mine, :-1], offset=offset), wanted[mine], weights[mine]
     real = wanted != 0
     each = F.cross_entropy(model.lm_head(states[real]).float(), wanted[real], reduction="none")
-    weights = torch.where(counts[real], 1.0, rest)
-    return share * (each * weights).sum() / weights.sum()
+    return share * (each * weights[real]).sum() / weights[real].sum()
 
 
 def perplexities(model: CausalLM, device: torch.device | str) -> dict[str, dict[str, float]]:

