@@ -18,8 +18,8 @@ from .scoring import VISION_TASKS, score
 
 EPISODES = 500
 LOOKED_AT = 2000  # pictures of retrieval and zero-shot classification, which are all seen at once
-METRICS = {"cider": "CIDEr", "scene_f1": "scene F1", "chair": "CHAIR", "auc": "ROC AUC", "map": "mAP", "mrr": "MRR",
-           "iou": "IoU", "top5": "top 5", "yes_rate": "yes"}  # fmt: skip
+METRICS = {"exact": "exact match", "cider": "CIDEr", "scene_f1": "scene F1", "chair": "CHAIR", "auc": "ROC AUC",
+           "map": "mAP", "mrr": "MRR", "iou": "IoU", "top5": "top 5", "yes_rate": "yes"}  # fmt: skip
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a shipped checkpoint.")]
 Asked = Annotated[str, typer.Option("--task", help="A task (naming, noisy-naming, vqa, ...), or a folder of pictures.")]
 Shots = Annotated[str | None, typer.Option("--shots", help="Numbers of examples, such as 0,1,4.")]

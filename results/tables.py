@@ -78,7 +78,14 @@ def table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-METRICS = {"accuracy": "accuracy", "cider": "CIDEr", "auc": "ROC AUC", "map": "mAP", "mrr": "MRR"}
+METRICS = {
+    "accuracy": "accuracy",
+    "exact": "exact match",
+    "cider": "CIDEr",
+    "auc": "ROC AUC",
+    "map": "mAP",
+    "mrr": "MRR",
+}
 
 
 def told() -> list[str]:

@@ -115,6 +115,13 @@ def accuracy(answers: list[Any], asked: list[Episodes]) -> list[float]:
     return [float(hit) for hit, *_ in answers]
 
 
+def exact(answers: list[Any], asked: list[Episodes]) -> list[float]:
+    """The same, but word by word: "two" is not "2", as a document's convention has it."""
+    if isinstance(answers[0][0], Tensor):
+        return accuracy(answers, asked)
+    return [float(said == wanted) for _, said, wanted in answers]
+
+
 def top5(answers: list[Ranking], asked: list[Episodes]) -> list[float]:
     """1 where the right candidate is among the five most probable."""
     return [float(place(*answer) < 5) for answer in answers]
@@ -193,7 +200,7 @@ def of_captions(measure: Callable[[list[str], list[list[str]]], list[float]]) ->
 
 SCORERS: dict[str, Callable[..., list[Any]]] = {"rank": rank, "generate": answer, "caption": caption}
 METRICS: dict[str, Metric] = {
-    "accuracy": accuracy, "top5": top5, "mrr": mrr, "auc": auc, "map": average_precisions, "declines": declines,
-    "yes_rate": yes_rate, "iou": iou, "cider": of_captions(cider), "scene_f1": of_captions(scene_f1s),
+    "accuracy": accuracy, "exact": exact, "top5": top5, "mrr": mrr, "auc": auc, "map": average_precisions,
+    "declines": declines, "yes_rate": yes_rate, "iou": iou, "cider": of_captions(cider), "scene_f1": of_captions(scene_f1s),
     "chair": of_captions(invented),
 }  # fmt: skip

@@ -117,7 +117,7 @@ def fourth(settings: Settings, scoring: str) -> float:
 
 
 NAMING, TO_SIXTEEN, SAID = ("ways", "repeats", "induction"), (0, 1, 2, 4, 8, 16), ("generate", "rank")
-GIVEN = ("convention",)
+GIVEN: dict[str, Any] = {"reads": ("convention",), "metrics": ("exact",)}  # answers follow a convention
 ONE = ("generate",)  # answers are said; there are too many to rank
 RANKED = ("rank",)  # what is measured is the order of candidates
 CAPTIONED: dict[str, Any] = {"scorings": ("caption",), "shots": (0, 4, 8), "prior": ranked}
@@ -132,7 +132,7 @@ TASKS = {task.name: task for task in (
     Task("noisy-naming", partial(later("ambiguous.sample"), flips=FLIPS), NAMING, shots=TO_SIXTEEN, per_class=True,
          ways=2, prior=even, ideal=partial(later("ambiguous.ideal"), flips=FLIPS)),
     Task("vqa", later("vqa.sample"), scorings=SAID, pooled=1000, benchmark="VQAv2"),
-    Task("convention-vqa", **asks("asked.questions"), reads=GIVEN, scorings=SAID, pooled=1000, benchmark="VQAv2"),
+    Task("convention-vqa", **asks("asked.questions"), **GIVEN, scorings=SAID, pooled=1000, benchmark="VQAv2"),
     Task("induction-vqa", later("vqa.sample_induction"), scorings=SAID, ideal=later("vqa.induction_ideal")),
     Task("caption", later("caption.sample"), **CAPTIONED, pooled=1000, metrics=CAPTIONS[:2],
          benchmark="MS-COCO, Flickr30k"),
@@ -154,22 +154,22 @@ TASKS = {task.name: task for task in (
          benchmark="HatefulMemes"),
     Task("hallucination", **asks("asked.objects"), scorings=SAID, metrics=("accuracy", "yes_rate"),
          benchmark="POPE, CHAIR"),
-    Task("counting", **asks("asked.counting"), reads=GIVEN, scorings=SAID, pooled=1000, benchmark=GPT_4V),
+    Task("counting", **asks("asked.counting"), **GIVEN, scorings=SAID, pooled=1000, benchmark=GPT_4V),
     Task("actions", later("benchmarks.sample_actions"), scorings=RANKED, shots=(0, 4, 8, 16), pooled=720,
          metrics=("accuracy", "top5"), pictured=False, benchmark="Kinetics700"),
     Task("rare-actions", **asks("stories.actions", rarely=True), scorings=RANKED, metrics=("map",), prior=even,
          pictured=False, benchmark="RareAct"),
-    Task("video-vqa", **asks("stories.video_questions"), reads=GIVEN, scorings=ONE, pictured=False,
+    Task("video-vqa", **asks("stories.video_questions"), **GIVEN, scorings=ONE, pictured=False,
          benchmark="MSVDQA, MSRVTTQA, iVQA"),
     Task("temporal", **asks("stories.temporal"), prior=fourth, pictured=False, benchmark="NextQA, STAR"),
     Task("video-caption", **asks("styles.video_captions", "cider"), **CAPTIONED, metrics=("cider",), pictured=False,
          benchmark="VATEX"),
     Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",), pictured=False,
          benchmark="YouCook2"),
-    Task("panels", **asks("printed.panels"), reads=GIVEN, scorings=ONE, pictured=False, benchmark=GPT_4V),
+    Task("panels", **asks("printed.panels"), **GIVEN, scorings=ONE, pictured=False, benchmark=GPT_4V),
     Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False,
          benchmark=GPT_4V),
-    Task("tables", **asks("printed.tables"), reads=GIVEN, scorings=ONE, split=False, pictured=False,
+    Task("tables", **asks("printed.tables"), **GIVEN, scorings=ONE, split=False, pictured=False,
          benchmark=GPT_4V),
 )}  # fmt: skip
 
