@@ -141,7 +141,7 @@ def test_the_eyes_retrieve_and_classify():
     assert found["TR@5"]["value"] > found["TR@1"]["value"]
     assert zero_shot(model, 200)["low"] > 0.25
     found = {row["metric"]: row["value"] for row in probes(model, 200, fitted=1000)}
-    assert min(found[name] for name in ("texture", "size", "letter", "digit")) > 0.9 and found["shape"] > 0.5
+    assert min(found[name] for name in ("texture", "size", "letter", "digit")) > 0.75 and found["shape"] > 0.5
 
 
 @pytest.mark.parametrize("path", EVALS, ids=lambda path: path.stem)
