@@ -49,6 +49,8 @@ results: .venv/.installed-dev  # every table of results/README.md
 	mkdir -p results
 	for ways in 2 5 10; do $(EVAL) lm-nano --task naming --ways $$ways --shots 0,1 --json results/lm-nano-naming-$$ways.json; done
 	for task in ambiguous noisy; do $(EVAL) lm-nano --task $$task-naming --json results/lm-nano-$$task.json; done
+	for ways in 5 10; do $(EVAL) lm-wide-nano --task naming --ways $$ways --shots 0,1 --json results/lm-wide-nano-naming-$$ways.json; done
+	$(EVAL) lm-wide-nano --task convention-vqa --convention given --shots 0,4 --conditions real,blank_images --json results/lm-wide-nano-convention-vqa.json
 	mkdir -p results/told && for task in $(TOLD); do \
 	  $(EVAL) lm-wide-nano --episodes 200 --task $$task --shots 0,8 --conditions real,blank_images --json results/told/$$task.json || exit 1; done
 	for task in classification actions; do \

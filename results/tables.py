@@ -18,6 +18,8 @@ NAMES = {"real": "real pictures", "blank_images": "blank", "shuffled_images": "s
 TITLES = {
     "lm-nano-naming-2": "naming from descriptions, 2 ways", "lm-nano-naming-5": "naming, 5 ways",
     "lm-nano-naming-10": "naming, 10 ways", "lm-nano-ambiguous": "ambiguous naming", "lm-nano-noisy": "noisy naming",
+    "lm-wide-nano-naming-5": "naming, 5 ways", "lm-wide-nano-naming-10": "naming, 10 ways",
+    "lm-wide-nano-convention-vqa": "questions, the convention given (convention-vqa)",
     "lm-nano-vqa": "questions about descriptions (vqa)", "t5-nano-vqa": "questions about descriptions (vqa)",
     "vision-nano-retrieval": "retrieval among near-duplicates", "vision-nano-zero-shot": "zero-shot classification",
     "vision-nano-probes": "linear probes, an attribute each",
