@@ -82,7 +82,7 @@ def train_frozen(**given: Any) -> None:
 
 
 @options(FlamingoRecipe, "preset data steps minutes out resume force start lm vision resolution every latents variant "
-         "bug mixing pages pairs videos p_next all_text loud lr seed device", QUICK,
+         "bug mixing pages pairs videos p_next all_text lr seed device", QUICK,
          option("bug", str, "A common mistake: attend-all-images, gate-init-one, ..."))  # fmt: skip
 def train_flamingo(**given: Any) -> None:
     """Train Flamingo: a frozen language model looks at pictures through gated cross-attention."""

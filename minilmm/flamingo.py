@@ -29,8 +29,6 @@ class FlamingoConfig:
     """Sizes. latents: R tokens per picture or video. every: a gated layer in front of every n-th block of the LM.
 
     frames: as many time embeddings are learned; more frames interpolate between them (section 2.1 and appendix A).
-    units: by what each block's gated layer is multiplied, in powers of two; () for 1, which is the paper. A small LM's
-    embeddings can be fifty times smaller than its later states: an update that is small there is far too large here.
     variant: "" is the paper; others are made by `minilmm.ablations`.
     """
 
@@ -41,7 +39,6 @@ class FlamingoConfig:
     heads: int = 4
     every: int = 1
     frames: int = 8
-    units: tuple[float, ...] = ()
     variant: str = ""
     image_id: int = IMAGE_ID
 
@@ -217,8 +214,7 @@ class Flamingo(Decodes, nn.Module):
         def gate(i: int, y: Tensor) -> Tensor:
             if not media.shape[1] or str(i) not in self.xattn:
                 return y
-            unit = self.config.units[i] if i < len(self.config.units) else 1.0
-            return unit * self.xattn[str(i)](y / unit, media, mask, keep.cross)  # a power of two: no bit is lost
+            return self.xattn[str(i)](y, media, mask, keep.cross)
 
         return self.lm.hidden(self.lm.embed(ids), real, cache, keep.maps, in_front=gate)
 

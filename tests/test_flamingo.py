@@ -1,6 +1,5 @@
 """Flamingo's parts against transformers' Idefics, its mask, its gates, and its start as the language model itself."""
 
-import math
 from dataclasses import replace
 from functools import partial
 
@@ -39,11 +38,11 @@ from minilmm.world.vocabulary import TEST_NAMES, VERBS, ids, tokenizer
 SMALL = VisionConfig(resolution=16, stem=4, widths=(8, 16), blocks=(1, 1))
 
 
-def flamingo(gates=0.0, every=1, seed=0, units=()):
+def flamingo(gates=0.0, every=1, seed=0, scaled=False):
     """A tiny Flamingo with its gates at a value."""
     torch.manual_seed(seed)
-    lm = tiny_lm()
-    sizes = {"latents": 3, "resampler_layers": 2, "heads": 2, "every": every, "units": units}
+    lm = tiny_lm(scaled=scaled)
+    sizes = {"latents": 3, "resampler_layers": 2, "heads": 2, "every": every}
     model = Flamingo(FlamingoConfig(lm.config, SMALL, **sizes), lm).eval()
     for layer in model.xattn.values():
         nn.init.constant_(layer.alpha_xattn, gates)
@@ -137,41 +136,22 @@ def test_the_gated_layer_is_idefics_with_its_norm_and_feed_forward():
     assert_near(ours(y, x, mask), expected)
 
 
-@pytest.mark.parametrize("units", [(), (0.0625, 8.0)])
-def test_it_begins_as_its_language_model_bit_for_bit(units):
-    model = flamingo(gates=0.0, units=units)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_it_begins_as_its_language_model_bit_for_bit(scaled):
+    model = flamingo(gates=0.0, scaled=scaled)
     assert torch.equal(model(DOCUMENTS), model.lm(DOCUMENTS))
     assert not torch.allclose(flamingo(gates=0.5)(DOCUMENTS)[:2], model.lm(DOCUMENTS)[:2], atol=1e-3)
 
 
-def test_what_a_layer_adds_is_measured_in_units_of_the_stream():
-    """In front of a block of unit u, a gated layer adds u times what it would add alone to a stream u times smaller."""
-    lm = tiny_lm()
-    with torch.no_grad():
-        lm.embed_tokens.weight.mul_(0.01)
-    found = training.units(lm, 16.0)
-    sizes: list[float] = []
-    lm.hidden(
-        lm.embed(torch.randint(5, 500, (8, 64))),
-        in_front=lambda i, y: (sizes.append(float(y.detach().pow(2).mean().sqrt())), y)[1],
-    )
-    assert len(found) == 2 and all(0.5 < 16 * size / unit < 2 for size, unit in zip(sizes, found, strict=True))
-    assert all(math.log2(unit).is_integer() for unit in found) and found[0] < 0.5 < found[1]
-    plain, scaled = flamingo(gates=0.5), flamingo(gates=0.5, units=(0.25, 4.0))
-    media, mask = plain.perceive(DOCUMENTS), plain.masks(DOCUMENTS)
-    y = torch.randn(len(DOCUMENTS), DOCUMENTS.ids.shape[1], 32)
-    seen = {}
-    for model in (plain, scaled):
-
-        def reads(_, args, model=model):
-            seen[model] = args[0]
-
-        model.lm.layers[0].register_forward_pre_hook(reads)
-        model.lm.embed = lambda ids, y=y: y
-        model.hidden(DOCUMENTS.ids, DOCUMENTS.attention_mask, media, mask)
-    expected = 0.25 * plain.xattn["0"](y / 0.25, media, mask)
-    assert_near(seen[scaled], expected)
-    assert_near(seen[plain], plain.xattn["0"](y, media, mask))
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_block_reads_what_the_gated_layer_in_front_of_it_gives(scaled):
+    """The layer gets the words as the language model reads them, and nothing scales what it gives."""
+    model = flamingo(gates=0.5, scaled=scaled)
+    media, mask = model.perceive(DOCUMENTS), model.masks(DOCUMENTS)
+    seen = []
+    model.lm.layers[0].register_forward_pre_hook(lambda block, args: seen.append(args[0]))
+    model.hidden(DOCUMENTS.ids, DOCUMENTS.attention_mask, media, mask)
+    assert torch.equal(seen[0], model.xattn["0"](model.lm.embed(DOCUMENTS.ids), media, mask))
 
 
 def test_at_step_0_only_the_gates_get_a_gradient_and_the_language_model_none():

@@ -24,8 +24,8 @@ GATING = Claim(
     base=BASE,
     arms=(
         Arm("alpha from 0"),
-        Arm("no gate", {"variant": "no-gate", "loud": 1.0}),
-        Arm("fixed gate, .2", {"variant": "fixed-gate", "loud": 1.0}, lr=1e-3),
+        Arm("no gate", {"variant": "no-gate"}),
+        Arm("fixed gate, .2", {"variant": "fixed-gate"}, lr=1e-3),
     ),
     measure=FIVE_WAYS,
     beside=(MANY, *CURVE),
@@ -77,7 +77,6 @@ MISTAKES = replace(
     arms=(
         Arm("paper"),
         *(Arm(bug, {"variant": bug}) for bug in names(Flamingo, BUGS)),
-        Arm("not loud", {"loud": 0.0}),
         Arm("all-text", {"all_text": True}),
     ),
     seeds=(0, 1),

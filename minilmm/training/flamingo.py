@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -16,7 +15,6 @@ from minilmm.checkpoints.saving import CheckpointError
 from minilmm.data.named import Named
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.interface.tokenizer import IMAGE, Tokenizer
-from minilmm.language import CausalLM
 from minilmm.nn.parallel import require_single_process
 from minilmm.training import named
 from minilmm.training.frozen import probe
@@ -43,7 +41,7 @@ def real_preset(name: str) -> FlamingoRecipe:
     """Between real models, of which a large one has thirty blocks. "nano": 2 CPU cores. "small": one GPU."""
     pairs, steps = named.sizes(name, 16, 300)
     sizes: dict[str, Any] = {"latents": 8, "resampler_layers": 1, "every": 5, "pairs": pairs, "pages": pairs // 4}
-    return FlamingoRecipe(Optimisation(steps, lr=1e-3), **named.PARTS, **sizes, first=100, videos=0, loud=1.0,
+    return FlamingoRecipe(Optimisation(steps, lr=1e-3), **named.PARTS, **sizes, first=100, videos=0,
                           weights=(1.0, 1.0))  # fmt: skip
 
 
@@ -62,9 +60,8 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
         lm, tokenizer = load_lm(recipe.lm)
         encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
         sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
-        loud = units(lm, recipe.loud, documents=2 if recipe.views else 16)
         tag = tokenizer.convert_tokens_to_ids(IMAGE)
-        config = FlamingoConfig(lm.config, vision, **sizes, units=loud, image_id=tag)
+        config = FlamingoConfig(lm.config, vision, **sizes, image_id=tag)
         torch.manual_seed(recipe.seed)
         model = variant(Flamingo, recipe.variant)(config, lm, encoder)
     model.lm.requires_grad_(False)
@@ -72,25 +69,6 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
     for block in [] if recipe.views else model.lm.layers[model.config.lm.layers :]:  # what grafting adds
         block.requires_grad_(True)
     return model, tokenizer
-
-
-@torch.no_grad()
-def units(lm: CausalLM, loud: float, documents: int = 16) -> tuple[float, ...]:
-    """So many times how large the LM's states are in front of each block, to the nearest power of two: the median over
-    random words, 128 of each document, of their root mean square. () for 0.
-    """
-    if not loud:
-        return ()
-    sizes: list[float] = []
-
-    def measure(block: int, y: Tensor) -> Tensor:
-        size = float(y.square().mean(-1).sqrt().median())
-        sizes.append(2.0 ** round(math.log2(loud * size)))
-        return y
-
-    words = torch.randint(lm.config.vocab_size, (documents, 128), generator=torch.Generator().manual_seed(0))
-    lm.hidden(lm.embed(words), in_front=measure)
-    return tuple(sizes)
 
 
 def gates(model: Flamingo) -> dict[str, Tensor]:

@@ -164,8 +164,6 @@ class FlamingoRecipe:
     p_next      how often a page's text stands in front of its pictures and looks ahead
     all_text    the loss counts all text of a page, as in the paper, and not what can be known alone
     gate_rate   the gates' learning rate, as a multiple of the others'
-    loud        what gated layers add is multiplied by so many times the size of the language model's states where they
-                stand; at 16 and a gate of .03, where short trainings end, that is half of those states. 0: the paper
     variant     "" is the paper; see `minilmm.ablations`
     start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
     resolution, views    of named pictures, as in `FrozenRecipe`; `pairs` and `pages` are then theirs
@@ -190,7 +188,6 @@ class FlamingoRecipe:
     p_next: float = option(0.0, "Share of pages with text ahead.", min=0, max=1, only="world")
     all_text: bool = option(False, "The loss counts all text of a page.", flag="--all-text", only="world")
     gate_rate: float = 10.0
-    loud: float = option(16.0, "Scale gated outputs by this x LM state size; 0: as is.", min=0, max=1e6, only="world")
     variant: str = option("", "An ablation: no-gate, vanilla-xattn, mlp-resampler, ...", only="world")
     start: str = option("", "A Flamingo run to go on from: fine-tuning.", only="world")
     data: str = option("world", "world, a task such as vqa; emoji, ... between real models.")

@@ -240,12 +240,17 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(runs, tmp_path, monk
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_recipes_of_an_earlier_version_are_read_but_for_those_between_real_models(tmp_path):
-    now = {"vision": vision.preset("nano"), "frozen": frozen.preset("quick"), "flamingo": flamingo.preset("quick"),
+def test_recipes_of_an_earlier_version_are_read_where_they_still_mean_the_same(tmp_path):
+    now = {"vision": vision.preset("nano"), "frozen": frozen.preset("quick"),
            "blip2 1": blip2.preset("quick", 1), "blip2 2": blip2.preset("quick", 2)}  # fmt: skip
     for name, recipe in now.items():
         assert checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name
         assert not checkpoint.same_recipe(json.dumps(EARLIER[name] | {"seed": 9}), recipe)
-    save_file({}, tmp_path / checkpoint.CHECKPOINT, {"recipe": json.dumps(EARLIER["real"])})
-    with pytest.raises(CheckpointError, match=r"between real models of an earlier version: .* --force"):
-        commands.unfinished(tmp_path, FlamingoRecipe)
+    changed = {"lm": lm.preset("nano"), "t5": t5.preset("nano"), "flamingo": flamingo.preset("quick")}
+    for name, recipe in changed.items():
+        assert not checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name
+    for name, told in (("real", "between real models of an earlier version: .* --force"),
+                       ("flamingo", "delete it to begin anew")):  # fmt: skip
+        save_file({}, tmp_path / checkpoint.CHECKPOINT, {"recipe": json.dumps(EARLIER[name])})
+        with pytest.raises(CheckpointError, match=told):
+            commands.unfinished(tmp_path, FlamingoRecipe)
