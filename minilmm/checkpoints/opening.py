@@ -29,7 +29,6 @@ from minilmm.checkpoints.reader import Reader
 from minilmm.checkpoints.saving import CARD, CHECKPOINT, REAL, CheckpointError, fitting, from_json, read_card
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.frozen import Frozen, FrozenConfig
-from minilmm.interface.model import words_known
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
@@ -75,8 +74,6 @@ def open_run(run: str | Path, device: torch.device | str = "cpu") -> Run:
         reader, model = Reader(tokenizer), model.to(device).eval()
     else:
         model, card = load(run, device)
-        if not kind.endswith("-converted"):
-            reader = Reader(world_tokenizer(words_known(model)))
     return Run(model, reader.tokenizer, card, reader)
 
 

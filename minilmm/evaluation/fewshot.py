@@ -23,7 +23,7 @@ from minilmm.evaluation.scoring import METRICS, SCORERS, right
 from minilmm.evaluation.statistics import bootstrap_interval
 from minilmm.evaluation.tasks import Settings, Task, task_named
 from minilmm.evaluation.tasks.episodes import Episodes, most_common_prior
-from minilmm.interface.model import MultimodalLM, words_known
+from minilmm.interface.model import MultimodalLM
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.world.grammar import ABSENT
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
@@ -57,17 +57,7 @@ class Evaluation:
             else:
                 episodes = self.task.sample(BLOCK, generator, settings)
                 episodes.check(settings, self.task.mixed)
-            self.check_words(episodes)
             yield episodes, episodes.paint(generator, self.resolution) if self.model.sees else None, generator
-
-    def check_words(self, episodes: Episodes) -> None:
-        """ValueError where episodes say words that the model does not know."""
-        known, most = words_known(self.model), max(int(getattr(episodes, n).max()) for n in ("texts", "candidates"))
-        if known is not None and most >= known:
-            word = self.tokenizer.decode([most])
-            raise ValueError(
-                f"{self.task.name} says words such as {word!r}, which the model never read: try another run"
-            )
 
     def answer(self, block: Block, condition: str, count: int, texts_only: bool) -> list[Any]:
         """What comes of the first `count` episodes under a condition: right or wrong, or captions."""

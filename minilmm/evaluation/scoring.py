@@ -180,9 +180,17 @@ def iou(answers: list[Said], asked: list[Episodes]) -> list[float]:
     return [box_overlap(said, wanted) for _, said, wanted in answers]
 
 
+def _edges(text: str) -> list[int]:
+    """Left, top, right and bottom of a box whose edges are told in any order; the numbers of another text."""
+    words = text.split()
+    told = {name: int(number) for name, number in zip(words, words[1:], strict=False) if number.isdigit()}
+    named = [told[name] for name in ("left", "top", "right", "bottom") if name in told]
+    return named or [int(word) for word in words if word.isdigit()]
+
+
 def box_overlap(said: str, wanted: str) -> float:
-    """Of two boxes "left top right bottom" (or two sizes), ends included."""
-    one, other = ([int(word) for word in text.split() if word.isdigit()] for text in (said, wanted))
+    """Of two boxes "left 1 top 2 right 4 bottom 5" in any order (or two sizes "4 6"), ends included."""
+    one, other = _edges(said), _edges(wanted)
     if len(one) != len(other):
         return 0.0
     one, other = ([0] * (4 - len(box)) + box for box in (one, other))

@@ -11,13 +11,6 @@ from torch import Tensor
 from minilmm.interface.document import Batch
 
 
-def words_known(model: Any) -> int | None:
-    """How many words a model's language model knows: its vocabulary's size; None where it does not say."""
-    config = getattr(getattr(model, "lm", model), "config", None)
-    size: int | None = getattr(config, "vocab_size", None)
-    return size
-
-
 Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
 
 

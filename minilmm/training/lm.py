@@ -23,7 +23,7 @@ HELD_OUT = 1 << 62  # from here on, seeds of text that no step draws
 NANO = LMConfig(len(tokenizer()), width=192, heads=6, kv_heads=6, hidden=512, smear=4, scaled=True)
 PRESETS = {
     "quick": LMRecipe(NANO, Optimisation(steps=1600, lr=2e-3)),
-    "nano": LMRecipe(NANO, Optimisation(steps=3000, lr=2e-3)),
+    "nano": LMRecipe(NANO, Optimisation(steps=4000, lr=2e-3)),
     "small": LMRecipe(
         LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4,
                  scaled=True),
@@ -111,8 +111,8 @@ def probe(model: CausalLM, device: torch.device | str) -> Metrics:
         "naming_5way_1shot": ("naming", 1, Settings(ways=5)),
         "ambiguous_4shots": ("ambiguous-naming", 4, Settings()),
         "noisy_16shots": ("noisy-naming", 16, Settings()),
-        "vqa_0shots_given": ("convention-vqa", 0, Settings(convention="given")),
-        "vqa_4shots": ("convention-vqa", 4, Settings()),
+        "vqa_0shots_given": ("vqa", 0, Settings(convention="given")),
+        "vqa_4shots": ("vqa", 4, Settings()),
     }
     found: Metrics = {}
     for name, (task, shots, settings) in questions.items():

@@ -15,6 +15,7 @@ from minilmm.world.scenes import Scenes, sample_scenes, shuffle_objects
 from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, MATERIALS, PLACES, SHAPES, SIZES, SOUNDS, TEXTURES
 
 GOOD_BAD = ["good", "bad"]
+MEANINGS = ("same color good .", "same shape good .", "same color bad .", "same shape bad .")
 
 
 def _asked(rows: int, n: int, kind: Tensor, generator: torch.Generator, split: str) -> Examples:
@@ -147,7 +148,8 @@ def memes(rows: int, n: int, generator: torch.Generator, split: str) -> Examples
     answers = word(GOOD_BAD, bad.long())[..., None]
     options = words_of(GOOD_BAD, generator.device).expand(rows, -1, -1)
     prompt = join("text :", *said, "label :")
-    return Examples(describe(scenes, full=False), prompt, answers, drawn(rows, 4, generator), scenes, options)
+    return Examples(describe(scenes, full=False), prompt, answers, drawn(rows, 4, generator), scenes, options,
+                    sentences=MEANINGS)  # fmt: skip
 
 
 ABSENT_KINDS = ("random", "popular", "adversarial")

@@ -14,10 +14,10 @@ from minilmm.world.random import categorical, choices, coins, integers, uniform
 from minilmm.world.scenes import sample_pairs
 from minilmm.world.vocabulary import (
     ALL_SHAPES,
-    CLASS_NAMES,
     COLOURS,
     SHAPES,
     SIZES,
+    TEST_NAMES,
     TEXTURES,
     TRAIN_NAMES,
     ids,
@@ -34,13 +34,13 @@ SIDES = (["top", "bottom"], ["left", "right"])
 def said_words() -> Tensor:
     """The ids of all words but the special tokens, the hyphen and the names of tests."""
     every = torch.arange(len(SPECIALS) + 1, len(tokenizer()))
-    return every[~torch.isin(every, ids(*CLASS_NAMES))]
+    return every[~torch.isin(every, ids(*TEST_NAMES))]
 
 
 def lists(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
     """A random sequence of 3 to length / 3 words, said again and again."""
     period = 3 + (uniform(0, 1, (rows,), generator) ** 2 * (length / 3 - 3)).long()
-    every, all_names = said_words().to(generator.device), [*TRAIN_NAMES, *CLASS_NAMES]
+    every, all_names = said_words().to(generator.device), [*TRAIN_NAMES, *TEST_NAMES]
     words = every[integers(len(every), (rows, length), generator)]
     names = word(all_names, integers(len(all_names), (rows, length), generator))
     words = torch.where(coins((rows,), generator)[:, None], words, names)

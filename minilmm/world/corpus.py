@@ -114,7 +114,7 @@ def _where(condition: Tensor, one: Scenes, other: Scenes) -> Scenes:
 def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
     """Two shapes get names from examples; then questions about scenes of two objects use the names."""
     W, bound = 2, 4
-    n = max(1, (length - 34) // 24)
+    n = max(1, (length - 34) // 36)
     shapes = choices(len(SHAPES), W, (rows,), generator)  # (B, 2)
     names = word(TRAIN_NAMES, choices(len(TRAIN_NAMES), W, (rows,), generator))
     turn = choices(bound, bound, (rows,), generator) % W  # balanced, in random order
@@ -125,14 +125,15 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tens
     described = hyphenate(describe(single, full=full), rows, generator)
     first = join(described, names.gather(1, turn).view(-1, 1), ".", EOC)
     scenes = sample_scenes(rows * n, generator, objects=W, split=pairs, distinct=True)
-    order = choices(W, W, (rows * n,), generator)  # the first object is the one asked about
+    order = choices(W, W, (rows * n,), generator)  # the first object is the one asked about first
     shown = shapes.repeat_interleave(n, 0).gather(1, order)
     scenes = with_concepts(scenes, _shown(scenes.colour[:, :W], shown, pairs), shown)
-    called = names.repeat_interleave(n, 0).gather(1, order[:, :1])
-    described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)
-    prompt, answer = name_question(scenes, called, integers(3, (rows * n,), generator))
-    text = join(described, prompt, known(answer), known(f". {EOC}"))
-    return fill_rows(text, rows, length, before=first.view(rows, -1))
+    called = names.repeat_interleave(n, 0).gather(1, order)
+    said = [hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)]
+    for i, about in enumerate((scenes, _turned(scenes))):
+        prompt, answer = name_question(about, called[:, i : i + 1], integers(3, (rows * n,), generator))
+        said += [prompt, known(answer), known(f". {EOC}")]
+    return fill_rows(join(*said), rows, length, before=first.view(rows, -1))
 
 
 def _shown(colour: Tensor, shape: Tensor, pairs: str) -> Tensor:
@@ -172,32 +173,32 @@ def named_videos(rows: int, length: int, generator: torch.Generator, pairs: str)
 
 MIXTURE: dict[str, tuple[Kind, float]] = {
     "lists": (lists, 0.05),
-    "bindings": (bindings, 0.22),
-    "classes": (classes, 0.05),
+    "bindings": (bindings, 0.2),
+    "classes": (classes, 0.03),
     "captions": (captions, 0.04),
-    "questions": (questions, 0.14),
-    "skills": (partial(questions, skills=True), 0.12),
-    "fast": (fast, 0.03),
-    "facts": (facts, 0.03),
-    "named videos": (named_videos, 0.03),
-    "asked": (documents(asked.questions, 18, 0.3), 0.06),
+    "questions": (questions, 0.15),
+    "skills": (partial(questions, skills=True), 0.13),
+    "fast": (fast, 0.04),
+    "facts": (facts, 0.02),
+    "named videos": (named_videos, 0.02),
+    "asked": (documents(asked.questions, 18, 0.3), 0.05),
     "counting": (documents(asked.counting, 24, 0.3), 0.02),
     "induction": (documents(asked.induction, 14, 0.3), 0.02),
-    "knowledge": (documents(asked.knowledge, 14, 0.3), 0.015),
-    "photographs": (documents(asked.photographs, 14), 0.015),
-    "dialogues": (documents(asked.dialogue, 34, 0.3), 0.025),
-    "memes": (documents(asked.memes, 10, 0.3), 0.04),
+    "knowledge": (documents(asked.knowledge, 14, 0.3), 0.01),
+    "photographs": (documents(asked.photographs, 14), 0.01),
+    "dialogues": (documents(asked.dialogue, 34, 0.3), 0.03),
+    "memes": (documents(asked.memes, 10), 0.05),
     "objects": (documents(asked.objects, 20, 0.3), 0.02),
     "styles": (documents(styles.captions, 15, 0.3), 0.02),
-    "video questions": (documents(stories.video_questions, 20), 0.02),
+    "video questions": (documents(partial(stories.video_questions, asked=3), 45), 0.03),
     "temporal": (documents(stories.temporal, 28), 0.02),
     "actions": (documents(stories.actions, 22), 0.015),
     "video captions": (documents(styles.video_captions, 22), 0.015),
     "steps": (documents(styles.steps, 28), 0.015),
-    "signs": (documents(printed.signs, 18), 0.015),
-    "tables": (documents(printed.tables, 25), 0.03),
-    "panels": (documents(printed.panels, 24), 0.015),
-    "boxes": (documents(printed.boxes, 26), 0.02),
+    "signs": (documents(printed.signs, 18), 0.03),
+    "tables": (documents(partial(printed.tables, asked=4), 64), 0.03),
+    "panels": (documents(printed.panels, 24), 0.02),
+    "boxes": (documents(partial(printed.boxes, asked=2), 60), 0.02),
     "instructions": (documents(printed.instructions, 20, 0.3), 0.01),
 }
 

@@ -80,6 +80,17 @@ def by_convention(answer: Tensor) -> Tensor:
     return torch.stack([answer, torch.where(answer == ABSENT, ABSENT, other)], 1)
 
 
+def in_turn(turns: list[tuple[Tensor, Tensor]], hypothesis: Tensor) -> tuple[Tensor, Tensor]:
+    """Several questions about one picture, each (prompts (N, K), answers (N, H, A)): the last one's prompts, with those
+    before it answered by the hypotheses (B,) of their documents in front, and its answers.
+    """
+    row = torch.arange(len(turns[0][0]), device=hypothesis.device)
+    followed = hypothesis.repeat_interleave(len(row) // len(hypothesis))
+    before = [part for prompts, answers in turns[:-1]
+              for part in (prompts, known(answers[row, followed]), known(f". {EOC}"))]  # fmt: skip
+    return compact(join(*before, turns[-1][0])), turns[-1][1]
+
+
 def drawn(rows: int, hypotheses: int, generator: torch.Generator) -> Tensor:
     """A hypothesis for each document, (B,)."""
     return integers(hypotheses, (rows,), generator)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, stacked
+from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, in_turn, stacked
 from minilmm.world.grammar import ABSENT, attributes, compact, describe, join, noun, when, word
 from minilmm.world.random import coins, integers
 from minilmm.world.scenes import Scenes, sample_scenes, shuffle_objects
 from minilmm.world.vocabulary import DIGITS, LETTERS, NUMBERS
 
 ORDER = ["one", "two", "three"]
+LINES = ("answer with the top .", "answer with the bottom .")
 
 
 def signs(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
@@ -26,24 +27,25 @@ def signs(rows: int, n: int, generator: torch.Generator, split: str) -> Examples
         lines.append(line.masked_fill(torch.arange(3, device=line.device) >= count[:, None], ABSENT))
     described = compact(join("sign top", lines[0], "bottom", lines[1]))
     prompt = join(lines[0][:, :0], "question : what does the sign say ? answer :")
-    return Examples(described, prompt, stacked(*lines), drawn(rows, 2, generator))
+    return Examples(described, prompt, stacked(*lines), drawn(rows, 2, generator), sentences=LINES)
 
 
-def tables(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
-    """A table of two or three rows and columns of digits: which number stands where?"""
+def tables(rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1) -> Examples:
+    """A table of two or three rows and columns of digits: which number stands where? Several cells may be asked for."""
     N, device = rows * n, generator.device
     cells, (down, across) = integers(10, (N, 3, 3), generator), (2 + integers(2, (N,), generator) for _ in range(2))
     parts = []
     for r in range(3):
-        here = down > r
         digits = word(DIGITS, cells[:, r]).masked_fill(torch.arange(3, device=device) >= across[:, None], ABSENT)
-        parts.append(when(here, "row", ORDER[r], ":", digits))
-    row, column = (integers(3, (N,), generator) % size for size in (down, across))
-    where = join("row", word(ORDER, row)[:, None], "column", word(ORDER, column)[:, None])
-    prompt = join("question : what is in", where, "? answer :")
-    answer = word(NUMBERS, cells[torch.arange(N, device=device), row, column])[:, None]
-    return Examples(compact(join(*parts)), prompt, by_convention(answer), drawn(rows, 2, generator),
-                    sentences=SENTENCES)  # fmt: skip
+        parts.append(when(down > r, "row", ORDER[r], digits))
+    turns = []
+    for _ in range(asked):
+        row, column = (integers(3, (N,), generator) % size for size in (down, across))
+        where = join("row", word(ORDER, row)[:, None], "column", word(ORDER, column)[:, None])
+        answer = word(NUMBERS, cells[torch.arange(N, device=device), row, column])[:, None]
+        turns.append((join("question : what is in", where, "? answer :"), by_convention(answer)))
+    convention = drawn(rows, 2, generator)
+    return Examples(compact(join(*parts)), *in_turn(turns, convention), convention, sentences=SENTENCES)
 
 
 PANEL_KINDS = ("odd", "tell")
@@ -67,6 +69,8 @@ def panels(rows: int, n: int, generator: torch.Generator, split: str) -> Example
 
 GRID = 10  # steps of a side in which boxes are told
 BOX_KINDS = ("box", "size")
+CORNERS = ("left", "top", "right", "bottom")
+ORDERS = ("answer with left first .", "answer with top first .")
 
 
 def corners(scenes: Scenes) -> Tensor:
@@ -75,28 +79,33 @@ def corners(scenes: Scenes) -> Tensor:
     return (torch.stack(ends, -1) * GRID).floor().clamp(0, GRID - 1).long()
 
 
-def boxes(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
-    """Where is it, in numbers? Left, top, right, bottom; or top, left, bottom, right, as the document has it. How large
-    is the picture: its width, then its height, or the other way round.
+def boxes(rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1) -> Examples:
+    """Where is it, in numbers? "left 1 top 2 right 4 bottom 5", or "top 2 left 1 bottom 5 right 4", as the document has
+    it. How large is the picture: its width, then its height, or the other way round. Several questions may be asked.
     """
     N, device = rows * n, generator.device
     scenes = sample_scenes(N, generator, objects=1 + integers(2, (N,), generator), split=split, distinct=True)
-    size, kind = 3 + integers(7, (N, 2), generator), (integers(4, (N,), generator) == 0).long()
-    row, box = torch.arange(N, device=device), corners(scenes)
-    about = integers(2, (N,), generator) % scenes.count
-    parts = [join("size", word(DIGITS, size), ":")]
+    size, box = word(DIGITS, 3 + integers(7, (N, 2), generator)), word(DIGITS, corners(scenes))  # (N, O, 4)
+    parts = [join("size", size)]
     for o in range(2):
-        here = scenes.present[:, o]
-        parts += [when(here, "and")] if o else []
-        parts += [noun(scenes, o)[:, 1:], when(here, "at", word(DIGITS, box[:, o]))]
-    name = torch.stack([noun(scenes, o)[:, 1:] for o in range(2)], 1)[row, about]
-    asked = when(kind == 0, "where is the box of the", name), when(kind == 1, "how large is the image")
-    prompt = join("question :", *asked, "? answer :")
-    across = join(when(kind == 0, word(DIGITS, box[row, about])), when(kind == 1, word(DIGITS, size)))
-    down = across[:, [1, 0, 3, 2, 5, 4]]
-    answers = stacked(compact(across, 4), compact(down, 4))
-    return Examples(compact(join(*parts)), compact(prompt), answers, drawn(rows, 2, generator), scenes,
-                    kind=kind, kinds=BOX_KINDS)  # fmt: skip
+        edges = [part for i, edge in enumerate(CORNERS) for part in (edge, box[:, o, i : i + 1])]
+        parts += [when(scenes.present[:, o], "and")] if o else []
+        parts.append(when(scenes.present[:, o], noun(scenes, o)[:, 1:], "at", *edges))
+    row, turns = torch.arange(N, device=device), []
+    for _ in range(asked):
+        kind, about = (integers(4, (N,), generator) == 0).long(), integers(2, (N,), generator) % scenes.count
+        name = torch.stack([noun(scenes, o)[:, 1:] for o in range(2)], 1)[row, about]
+        said = when(kind == 0, "where is the box of the", name), when(kind == 1, "how large is the image")
+        its = box[row, about]
+        answers = [
+            join(*(when(kind == 0, CORNERS[i], its[:, i : i + 1]) for i in order), when(kind == 1, size[:, width]))
+            for order, width in (((0, 1, 2, 3), [0, 1]), ((1, 0, 3, 2), [1, 0]))
+        ]  # fmt: skip
+        prompt = join("question :", *said, "? answer :")
+        turns.append((compact(prompt), stacked(*(compact(answer, 2 * len(CORNERS)) for answer in answers))))
+    order = drawn(rows, 2, generator)
+    return Examples(compact(join(*parts)), *in_turn(turns, order), order, scenes, kind=kind, kinds=BOX_KINDS,
+                    sentences=ORDERS)  # fmt: skip
 
 
 INSTRUCTIONS = ("describe the image in one word", "describe the image in two words", "tell the color in one word",

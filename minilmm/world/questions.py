@@ -28,7 +28,7 @@ class Subject:
     name: Tensor  # (B, 3) words that tell it from other objects: "circle", "red shape" or "red circle"
     coin: Tensor  # (B,) bool: is the answer yes, in questions of yes and no?
     turn: Tensor  # (B,) bool: which of two forms to use
-    negated: float  # the share of questions after existence that are negated
+    negated: float  # the share of questions after existence and size that are negated
     size: Tensor  # (B, 1) a word for the object, as the next three
     texture: Tensor
     colour: Tensor
@@ -105,10 +105,11 @@ def ask_relation(of: Subject, generator: torch.Generator) -> Question:
 
 
 def ask_compare(of: Subject, generator: torch.Generator) -> Question:
-    """Is the circle larger than the blue star? About the first two objects."""
+    """Is the circle larger than the blue star? About the first two objects; negated, whether it is smaller."""
     larger = of.scenes.radius[:, 0] > of.scenes.radius[:, 1]
-    relation = word(["smaller", "larger"], (larger == of.coin).long())[:, None]
-    return join("is the", of.name, relation, "than the", noun(of.scenes, 1)[:, 1:]), _yes_or_no(of.coin)
+    negated = coins((len(of.scenes),), generator, of.negated)
+    relation = word(["larger", "smaller"], negated.long())[:, None]
+    return join("is the", of.name, relation, "than the", noun(of.scenes, 1)[:, 1:]), _yes_or_no(larger ^ negated)
 
 
 def ask_place(of: Subject, generator: torch.Generator) -> Question:
@@ -129,7 +130,7 @@ class Kind:
 
 KINDS = {
     "color": Kind(ask_color, COLOURS),
-    "shape": Kind(ask_shape, SHAPES),
+    "shape": Kind(ask_shape, ALL_SHAPES),
     "texture": Kind(ask_texture, TEXTURES),
     "size": Kind(ask_size, SIZES),
     "count": Kind(ask_count, NUMBERS[: MAX_OBJECTS + 1], repeats=True),

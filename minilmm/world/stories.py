@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, stacked, words_of
+from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, in_turn, stacked, words_of
 from minilmm.world.grammar import ABSENT, attributes, compact, join, when, word
 from minilmm.world.random import choices, coins, integers
 from minilmm.world.scenes import Scenes, sample_colours, sample_scenes, with_concepts
@@ -82,16 +82,28 @@ def sample_acts(pair: Tensor, generator: torch.Generator, split: str) -> Stories
 VIDEO_KINDS = ("who", "what", "color", "count", "does")
 
 
-def video_questions(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
-    """MSVDQA, MSRVTTQA, iVQA: who does it, what does it do, of what colour is it, how many act, does it?"""
-    N, device = rows * n, generator.device
-    stories, kind = sample_stories(N, generator, split), integers(len(VIDEO_KINDS), (N,), generator)
-    scenes, row = stories.scenes, torch.arange(N, device=device)
-    about = integers(EVENTS, (N,), generator) % scenes.count
+def video_questions(rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1) -> Examples:
+    """MSVDQA, MSRVTTQA, iVQA: who does it, what does it do, of what colour is it, how many act, does it? Several
+    questions may be asked.
+    """
+    N = rows * n
+    stories, turns = sample_stories(N, generator, split), []
+    for _ in range(asked):
+        kind = integers(len(VIDEO_KINDS), (N,), generator)
+        turns.append(_video_question(stories, kind, generator))
+    convention = drawn(rows, 2, generator)
+    return Examples(stories.told(), *in_turn(turns, convention), convention, stories, kind=kind, kinds=VIDEO_KINDS,
+                    sentences=SENTENCES)  # fmt: skip
+
+
+def _video_question(stories: Stories, kind: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Questions of the kinds (N,) about stories, and their answers by both conventions: (N, K) and (N, 2, A)."""
+    scenes, row = stories.scenes, torch.arange(len(kind), device=kind.device)
+    about = integers(EVENTS, (len(kind),), generator) % scenes.count
     about = torch.where(stories.pushed & (about == 0), 1, about)  # of those that act by themselves
     colour, shape = scenes.colour[row, about], scenes.shape[row, about]
     actor = join(word(COLOURS, colour)[:, None], word(ALL_SHAPES, shape)[:, None])
-    verb, yes = stories.verb[row, about], coins((N,), generator)
+    verb, yes = stories.verb[row, about], coins((len(kind),), generator)
     other = stories.verb[row, (about + 1) % EVENTS]
     yes |= rare(other, shape)  # nor is a rare pair asked for
     said = word(VERBS, torch.where(yes | (kind != 4), verb, other))[:, None]
@@ -105,8 +117,7 @@ def video_questions(rows: int, n: int, generator: torch.Generator, split: str) -
         when(kind == 3, word(NUMBERS, scenes.count)[:, None]),
         when(kind == 4, word(["no", "yes"], yes.long())[:, None]),
     )  # fmt: skip
-    return Examples(stories.told(), compact(prompt), by_convention(compact(answer)), drawn(rows, 2, generator), stories,
-                    kind=kind, kinds=VIDEO_KINDS, sentences=SENTENCES)  # fmt: skip
+    return compact(prompt), by_convention(compact(answer, 2))
 
 
 TIMES = ("before", "after", "why")

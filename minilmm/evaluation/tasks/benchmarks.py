@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, concatenate, pairs_of
+from minilmm.evaluation.tasks.episodes import Episodes, concatenate, names_of, pairs_of
 from minilmm.interface.tokenizer import EOC
 from minilmm.world import examples
 from minilmm.world.examples import Ask, Examples
@@ -17,7 +17,7 @@ from minilmm.world.grammar import ABSENT, attributes, join, plain
 from minilmm.world.random import integers
 from minilmm.world.scenes import place, sample_scenes
 from minilmm.world.stories import PAIRS, sample_acts
-from minilmm.world.vocabulary import CLASS_NAMES, COLOURS, SIZES, TEXTURES, TRAIN_NAMES, held_out, ids, unpair
+from minilmm.world.vocabulary import COLOURS, SIZES, TEXTURES, held_out, ids, unpair
 from minilmm.world.vocabulary import PAIRS as CONCEPTS
 
 
@@ -89,7 +89,7 @@ def dialogue_prior(settings: Settings, scoring: str) -> float:
 @functools.cache
 def names(split: str, count: int) -> torch.Tensor:
     """A name for each of `count` classes, the same in all episodes: (count,) ids."""
-    every = ids(*(TRAIN_NAMES if pairs_of(split) == "train" else CLASS_NAMES))
+    every = names_of(split, torch.device("cpu"))
     return every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))[:count]]
 
 

@@ -1,7 +1,4 @@
-"""Questions about scenes: `vqa` says what it asks, `induction-vqa` leaves that to the demonstrations, and `fast-vqa`
-(Frozen, section 4.3) binds names to shapes first and then asks about a scene by name. One demonstration is one whole
-example.
-"""
+"""Fast-VQA (Frozen, section 4.3): names are bound to shapes first, then a question about a scene uses them."""
 
 from __future__ import annotations
 
@@ -9,56 +6,16 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, examples, names_of, one_word, pairs_of, same_width, table
+from minilmm.evaluation.tasks.episodes import Episodes, names_of, one_word, pairs_of, same_width, table
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import describe, join
-from minilmm.world.questions import (
-    ANSWERS,
-    ATTRIBUTES,
-    KINDS,
-    name_question,
-    question,
-    sample_question_scenes,
-    what_is_it,
-)
+from minilmm.world.grammar import describe
+from minilmm.world.questions import ANSWERS, ATTRIBUTES, name_question
 from minilmm.world.random import choices, integers
 from minilmm.world.scenes import join_scenes, place, sample_colours, sample_scenes, shuffle_objects, with_concepts
 from minilmm.world.vocabulary import ids, tokenizer
 
-ASKED = tuple(KINDS)[:8]  # all kinds but that of places, whose answers are two words
-
 
 def sample(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-    """Demonstrations of mixed kinds, then a question; candidates are the answers of the question's kind."""
-    m = settings.shots + 1
-    kind = integers(len(ASKED), (batch * m,), generator)
-    scenes = sample_question_scenes(kind, generator, pairs_of(settings.split))
-    asked, answer = question(scenes, kind, generator)
-    answer = answer[:, :1]
-    prompt = join("question :", asked, "answer :")
-    last = kind.view(batch, m)[:, -1]
-    options = _options([ANSWERS[name] for name in ASKED], last)
-    return examples(shuffle_objects(scenes, generator), prompt, answer, batch, options, last, ASKED)
-
-
-def sample_induction(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
-    """The question is always "what is it ?": colour, shape, texture or size, one per episode; all answers compete."""
-    m = settings.shots + 1
-    scenes = sample_scenes(batch * m, generator, split=pairs_of(settings.split))
-    attribute = integers(len(ATTRIBUTES), (batch,), generator)
-    prompt = ids("question : what is it ? answer :").to(generator.device).expand(batch * m, -1)
-    answer = what_is_it(scenes, attribute.repeat_interleave(m))
-    options = ids(*(word for name in ATTRIBUTES for word in ANSWERS[name])).to(generator.device).expand(batch, -1)
-    known = attribute if settings.shots else torch.zeros_like(attribute)  # one demonstration tells what is meant
-    return examples(scenes, prompt, answer, batch, options, known, ATTRIBUTES)
-
-
-def induction_ideal(shots: int) -> float:
-    """Before any example each of the attributes may be meant; after one, it is known."""
-    return 1.0 if shots else 1 / len(ATTRIBUTES)
-
-
-def sample_fast(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
     """`shots` pictures per name bind two names to two shapes; the query shows both and asks about one by name."""
     device, W, K = generator.device, 2, settings.shots
     if settings.ways != W:
