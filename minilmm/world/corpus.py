@@ -49,7 +49,7 @@ def captions(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
 
 
 ASKED = 6  # questions about one scene
-SKILLS = ("exists", "exists", "count", "relation", "compare")  # what takes longest to learn
+SKILLS = ("exists", "exists", "count", "relation", "relation", "compare")  # what takes longest to learn
 EASY = ("color", "shape", "texture", "size", "exists", "place")  # kinds that suit scenes of any other
 
 
@@ -172,32 +172,32 @@ def named_videos(rows: int, length: int, generator: torch.Generator, pairs: str)
 
 
 MIXTURE: dict[str, tuple[Kind, float]] = {
-    "lists": (lists, 0.05),
-    "bindings": (bindings, 0.2),
-    "classes": (classes, 0.03),
-    "captions": (captions, 0.04),
-    "questions": (questions, 0.15),
-    "skills": (partial(questions, skills=True), 0.13),
+    "lists": (lists, 0.04),
+    "bindings": (bindings, 0.16),
+    "classes": (classes, 0.02),
+    "captions": (captions, 0.03),
+    "questions": (questions, 0.14),
+    "skills": (partial(questions, skills=True), 0.14),
     "fast": (fast, 0.04),
     "facts": (facts, 0.02),
     "named videos": (named_videos, 0.02),
-    "asked": (documents(asked.questions, 18, 0.3), 0.05),
+    "asked": (documents(asked.questions, 18, 0.3), 0.04),
     "counting": (documents(asked.counting, 24, 0.3), 0.02),
-    "induction": (documents(asked.induction, 14, 0.3), 0.02),
+    "induction": (documents(asked.induction, 14, 0.3), 0.015),
     "knowledge": (documents(asked.knowledge, 14, 0.3), 0.01),
     "photographs": (documents(asked.photographs, 14), 0.01),
     "dialogues": (documents(asked.dialogue, 34, 0.3), 0.03),
-    "memes": (documents(asked.memes, 10), 0.05),
-    "objects": (documents(asked.objects, 20, 0.3), 0.02),
+    "memes": (documents(asked.memes, 10), 0.04),
+    "objects": (documents(asked.objects, 20, 0.3), 0.015),
     "styles": (documents(styles.captions, 15, 0.3), 0.02),
     "video questions": (documents(partial(stories.video_questions, asked=3), 45), 0.03),
     "temporal": (documents(stories.temporal, 28), 0.02),
     "actions": (documents(stories.actions, 22), 0.015),
     "video captions": (documents(styles.video_captions, 22), 0.015),
     "steps": (documents(styles.steps, 28), 0.015),
-    "signs": (documents(printed.signs, 18), 0.03),
-    "tables": (documents(partial(printed.tables, asked=4), 64), 0.03),
-    "panels": (documents(printed.panels, 24), 0.02),
+    "signs": (documents(printed.signs, 18), 0.025),
+    "tables": (documents(partial(printed.tables, asked=4), 64), 0.025),
+    "panels": (documents(printed.panels, 24), 0.015),
     "boxes": (documents(partial(printed.boxes, asked=2), 60), 0.02),
     "instructions": (documents(printed.instructions, 20, 0.3), 0.01),
 }
