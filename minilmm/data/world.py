@@ -11,8 +11,9 @@ from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, EOC, IMAGE
 from minilmm.vision.contrastive import same_text
 from minilmm.world.grammar import caption, compact, describe, join, noun, word
+from minilmm.world.printed import signs, tables
 from minilmm.world.random import coins
-from minilmm.world.render import render
+from minilmm.world.render import render, render_grids
 from minilmm.world.scenes import Scenes, integers, join_scenes, sample_scenes
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES, VERBS, held_out, ids
@@ -80,6 +81,13 @@ def prefixed(batch: Batch, generator: torch.Generator) -> Batch:
 def mixed_scenes(batch: int, generator: torch.Generator, split: str = "train") -> Scenes:
     """Scenes to learn to see from: half of them one object, the rest two to four."""
     return sample_scenes(batch, generator, objects=(integers(6, (batch,), generator) - 1).clamp(min=1), split=split)
+
+
+def printed(batch: int, generator: torch.Generator, resolution: int) -> tuple[Tensor, Tensor]:
+    """Signs and tables: pictures (B, 3, R, R), and what they say (B, TEXT_LENGTH), as `texts`."""
+    found = [kind(count, 1, generator, "train") for kind, count in ((signs, batch // 2), (tables, batch - batch // 2))]
+    images = [render_grids(each.pictures.symbols, generator, resolution) for each in found]
+    return torch.cat(images), torch.cat([compact(each.descriptions, TEXT_LENGTH, fill=0) for each in found])
 
 
 def texts(scenes: Scenes, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from minilmm.world.render import render, render_words
 from minilmm.world.scenes import MAX_OBJECTS, sample_scenes
 from minilmm.world.vocabulary import COLOURS, DIGITS, LETTERS, SHAPES, SIZES, TEXTURES
 
-FITTED = 4000  # pictures that a probe is fitted on
+FITTED = 16_000  # pictures that a probe is fitted on
 RIDGE = 300.0  # of features that are standardised
 Drawn = tuple[Tensor, dict[str, Tensor]]  # pictures (N, 3, R, R), and for each attribute the classes (N,)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,15 @@ from minilmm.world.scenes import Scenes, sample_scenes, shuffle_objects
 from minilmm.world.vocabulary import DIGITS, LETTERS, NUMBERS
 
 ORDER = ["one", "two", "three"]
+SYMBOLS = [*LETTERS, *DIGITS]
 LINES = ("answer with the top .", "answer with the bottom .")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """N pictures of letters and digits in rows and columns: (N, R, C) places in SYMBOLS, -1 where there is none."""
+
+    symbols: Tensor
 
 
 def signs(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
@@ -23,21 +33,25 @@ def signs(rows: int, n: int, generator: torch.Generator, split: str) -> Examples
         count = 1 + integers(3, (N,), generator)
         kind = coins((N,), generator)[:, None]
         letters, digits = (integers(len(table), (N, 3), generator) for table in (LETTERS, DIGITS))
-        line = torch.where(kind, word(LETTERS, letters), word(DIGITS, digits))
+        line = torch.where(kind, letters, digits + len(LETTERS))
         lines.append(line.masked_fill(torch.arange(3, device=line.device) >= count[:, None], ABSENT))
-    described = compact(join("sign top", lines[0], "bottom", lines[1]))
-    prompt = join(lines[0][:, :0], "question : what does the sign say ? answer :")
-    return Examples(described, prompt, stacked(*lines), drawn(rows, 2, generator), sentences=LINES)
+    symbols = torch.stack(lines, 1)  # (N, 2, 3)
+    top, bottom = (word(SYMBOLS, line.clamp(min=0)).masked_fill(line < 0, ABSENT) for line in lines)
+    described = compact(join("sign top", top, "bottom", bottom))
+    prompt = join(top[:, :0], "question : what does the sign say ? answer :")
+    return Examples(described, prompt, stacked(top, bottom), drawn(rows, 2, generator), Printed(symbols),
+                    sentences=LINES)  # fmt: skip
 
 
 def tables(rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1) -> Examples:
     """A table of two or three rows and columns of digits: which number stands where? Several cells may be asked for."""
     N, device = rows * n, generator.device
     cells, (down, across) = integers(10, (N, 3, 3), generator), (2 + integers(2, (N,), generator) for _ in range(2))
-    parts = []
-    for r in range(3):
-        digits = word(DIGITS, cells[:, r]).masked_fill(torch.arange(3, device=device) >= across[:, None], ABSENT)
-        parts.append(when(down > r, "row", ORDER[r], digits))
+    place = torch.arange(3, device=device)
+    here = (place < down[:, None])[:, :, None] & (place < across[:, None])[:, None]  # (N, 3, 3)
+    symbols = (cells + len(LETTERS)).masked_fill(~here, ABSENT)
+    digits = word(DIGITS, cells).masked_fill(~here, ABSENT)
+    parts = [when(down > r, "row", ORDER[r], digits[:, r]) for r in range(3)]
     turns = []
     for _ in range(asked):
         row, column = (integers(3, (N,), generator) % size for size in (down, across))
@@ -45,7 +59,8 @@ def tables(rows: int, n: int, generator: torch.Generator, split: str, asked: int
         answer = word(NUMBERS, cells[torch.arange(N, device=device), row, column])[:, None]
         turns.append((join("question : what is in", where, "? answer :"), by_convention(answer)))
     convention = drawn(rows, 2, generator)
-    return Examples(compact(join(*parts)), *in_turn(turns, convention), convention, sentences=SENTENCES)
+    return Examples(compact(join(*parts)), *in_turn(turns, convention), convention, Printed(symbols),
+                    sentences=SENTENCES)  # fmt: skip
 
 
 PANEL_KINDS = ("odd", "tell")

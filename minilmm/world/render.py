@@ -143,6 +143,24 @@ def render_words(indices: Tensor, generator: torch.Generator, resolution: int = 
     return print_ink(ink.amax(1), generator)
 
 
+def render_grids(indices: Tensor, generator: torch.Generator, resolution: int = RESOLUTION) -> Tensor:
+    """Signs and tables: (B, R, C) long, indices into a-z, 0-9, -1 where there is none -> (B, 3, R, R) in [0, 1]."""
+    here, batch = indices >= 0, len(indices)
+    down, across = (here.any(axis).sum(1) for axis in (2, 1))  # rows and columns that have symbols
+    pitch = 0.94 / torch.maximum(down, across).clamp(min=2) * uniform(0.88, 1.0, (batch,), generator)
+    centres = []
+    for count in (down, across):
+        room = (0.48 - pitch * count / 2).clamp(min=0)
+        centres.append(0.5 + uniform(-1, 1, (batch,), generator) * room - (count - 1) / 2 * pitch)
+    row, column = (torch.arange(size, device=indices.device) for size in indices.shape[1:])
+    y, x = (first[:, None] + place * pitch[:, None] for first, place in zip(centres, (row, column), strict=True))
+    y, x, radius = (value.expand(indices.shape)[here] for value in (y[:, :, None], x[:, None], pitch[:, None, None]))
+    ink = torch.zeros(*indices.shape, resolution, resolution, device=indices.device)
+    templates = letter_atlas(indices.device)[indices[here]]
+    ink[here] = cover(depth(templates, x, y, radius * 0.42, torch.zeros_like(x), resolution))
+    return print_ink(ink.flatten(1, 2).amax(1), generator)
+
+
 def degrade(images: Tensor, generator: torch.Generator, *, blur: float = 0.035, crop: float = 0.35) -> Tensor:
     """Bad photographs: a part of each picture, enlarged and out of focus. (B, ..., R, R) -> the same shape.
 

@@ -144,7 +144,7 @@ TASKS = {task.name: task for task in (
     Task("knowledge", **asks("asked.knowledge"), scorings=SAID, benchmark="OKVQA"),
     Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False,
          benchmark="VizWiz"),
-    Task("reading", **asks("printed.signs"), scorings=ONE, split=False, pictured=False, benchmark="TextVQA"),
+    Task("reading", **asks("printed.signs"), scorings=ONE, split=False, benchmark="TextVQA"),
     Task("dialogue", **asks("asked.dialogue"), scorings=RANKED, metrics=("mrr", "accuracy"),
          prior=later("benchmarks.dialogue_prior"), benchmark="VisDial"),
     Task("memes", **asks("asked.memes", "auc"), scorings=RANKED, metrics=("auc",), shots=TO_SIXTEEN, prior=even,
@@ -166,8 +166,7 @@ TASKS = {task.name: task for task in (
     Task("panels", **asks("printed.panels"), **GIVEN, scorings=ONE, pictured=False, benchmark=GPT_4V),
     Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False,
          benchmark=GPT_4V),
-    Task("tables", **asks("printed.tables"), **GIVEN, scorings=ONE, split=False, pictured=False,
-         benchmark=GPT_4V),
+    Task("tables", **asks("printed.tables"), **GIVEN, scorings=ONE, split=False, benchmark=GPT_4V),
 )}  # fmt: skip
 
 # Tasks over pictures that are brought along: `sample` is here a function of them that makes the function.

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from minilmm.evaluation.tasks import SPLITS, Settings, Task
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, describe, join
-from minilmm.world.render import render, render_glyphs
+from minilmm.world.printed import Printed
+from minilmm.world.render import render, render_glyphs, render_grids
 from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, held_out, ids
 
@@ -32,14 +33,14 @@ class Stored:
     rows: Tensor
 
 
-Pictures = Scenes | Glyphs | Stored | Tensor
+Pictures = Scenes | Glyphs | Printed | Stored | Tensor
 
 
 @dataclass(frozen=True)
 class Episodes:
     """B episodes of n demonstrations and a query, as ids in which -1 marks absent words.
 
-    pictures      what `source` counts: scenes, glyphs, stored pictures, or the pixels themselves (M, 3, R, R)
+    pictures      what `source` counts: scenes, glyphs, printed or stored pictures, or the pixels themselves (M, 3, R, R)
     source        (B, n + 1) the place in `pictures` of every picture, the query's last: exact copies share one
     texts         (B, n + 1, K) what follows each picture: whole examples, and the query's up to its answer
     descriptions  (B, n + 1, D) the words that stand for the pictures where a model reads text only
@@ -97,6 +98,8 @@ class Episodes:
             pixels = render(pixels, generator, resolution)
         elif isinstance(pixels, Glyphs):
             pixels = render_glyphs(pixels.classes, generator, resolution)
+        elif isinstance(pixels, Printed):
+            pixels = render_grids(pixels.symbols, generator, resolution)
         return pixels[self.source][:, :, None]
 
     def check(self, settings: Settings, mixed: bool = False) -> None:
