@@ -7,6 +7,7 @@ or a caption. A metric makes numbers of that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -183,7 +184,7 @@ def iou(answers: list[Said], asked: list[Episodes]) -> list[float]:
 def _edges(text: str) -> list[int]:
     """Left, top, right and bottom of a box whose edges are told in any order; the numbers of another text."""
     words = text.split()
-    told = {name: int(number) for name, number in zip(words, words[1:], strict=False) if number.isdigit()}
+    told = {name: int(number) for name, number in pairwise(words) if number.isdigit()}
     named = [told[name] for name in ("left", "top", "right", "bottom") if name in told]
     return named or [int(word) for word in words if word.isdigit()]
 
