@@ -24,7 +24,8 @@ COMMANDS: dict[str, Callable] = {
 }  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable]]] = {  # name: (help, commands)
     "pretrain": ("Train a frozen half from nothing.", {
-        "lm": train.pretrain_lm, "t5": train.pretrain_t5, "vision": train.pretrain_vision}),
+        "lm": train.pretrain_lm, "t5": train.pretrain_t5, "bert": train.pretrain_bert,
+         "vision": train.pretrain_vision}),
     "train": ("Train a bridge between frozen halves.", {
         "frozen": train.train_frozen, "flamingo": train.train_flamingo, "blip2": train.train_blip2}),
     "claims": ("The papers' findings as seeded experiments, with verdicts.", {

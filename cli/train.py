@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from minilmm.training.recipes import Blip2Recipe, FlamingoRecipe, FrozenRecipe, LMRecipe, T5Recipe, VisionRecipe
+from minilmm.training.recipes import BertRecipe, Blip2Recipe, FlamingoRecipe, FrozenRecipe, LMRecipe, T5Recipe, VisionRecipe
 
 from .console import out_console
 from .names import chosen, is_real
@@ -32,6 +32,14 @@ def pretrain_t5(**given: Any) -> None:
     from minilmm.training import t5
 
     carry_out(t5.preset, given, f"t5-{given['preset'] or 'nano'}")
+
+
+@options(BertRecipe, "preset out steps lr seed device resume force")
+def pretrain_bert(**given: Any) -> None:
+    """Train a text encoder to say masked words: BLIP-2's Q-Former begins as one."""
+    from minilmm.training import bert
+
+    carry_out(bert.preset, given, f"bert-{given['preset'] or 'nano'}")
 
 
 @options(VisionRecipe, "preset out steps lr batch seed device resume force kind",
@@ -110,7 +118,7 @@ def train_flamingo(**given: Any) -> None:
     carry_out(flamingo.real_preset if real else flamingo.preset, given, name)
 
 
-@options(Blip2Recipe, "stage preset start steps minutes out resume force lm vision resolution objectives data pages "
+@options(Blip2Recipe, "stage preset start steps minutes out resume force lm vision text resolution objectives data pages "
          "bug lr batch seed device", QUICK,
          option("stage", int, "1: train the Q-Former. 2: connect it to a language model.", inspect.Parameter.empty,
                 "--stage"),

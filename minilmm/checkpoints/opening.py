@@ -32,7 +32,7 @@ from minilmm.frozen import Frozen, FrozenConfig
 from minilmm.interface.tokenizer import Tokenizer
 from minilmm.language import CausalLM, LMConfig
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
-from minilmm.nn.qformer import QFormer, QFormerConfig, in_text_half
+from minilmm.nn.qformer import MaskedLM, QFormer, QFormerConfig, in_text_half
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
@@ -122,6 +122,8 @@ def build(kind: str, config: dict[str, Any]) -> nn.Module:
         return CausalLM(from_json(LMConfig, config))
     if kind == "t5":
         return EncoderDecoder(from_json(EncDecConfig, config))
+    if kind == "bert":
+        return MaskedLM(from_json(QFormerConfig, config))
     if kind == "vision":
         return DualEncoder(**{**config, "vision": from_json(VisionConfig, config["vision"])})
     c = bridge_config(kind, config)

@@ -24,7 +24,8 @@ Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of
 
 @dataclass(frozen=True)
 class QFormerConfig:
-    """Sizes. The paper's: BERT-base, cross-attention in every other block, 32 queries of width 768.
+    """Sizes. The paper's: BERT-base, cross-attention in every other block, 32 queries of width 768. Without queries it
+    is a BERT: only the text's half is there.
 
     feature_width: of the encoder. embed: the width in which ITC compares. context: words of text at most.
     cls, dec: the tokens that stand in front of text for ITC and ITM, and for ITG.
@@ -125,7 +126,7 @@ class Block(nn.Module):
         super().__init__()
         self.attention = Attention(c.width, c.width, c.heads, c.norm_eps)
         self.cross = Attention(c.width, c.feature_width, c.heads, c.norm_eps) if cross else None
-        self.ffw_query = FeedForward(c.width, c.hidden, c.norm_eps)
+        self.ffw_query = FeedForward(c.width, c.hidden, c.norm_eps) if c.queries else None
         self.ffw_text = FeedForward(c.width, c.hidden, c.norm_eps)
 
     def forward(
@@ -139,8 +140,10 @@ class Block(nn.Module):
     ) -> Tensor:
         """x (B, Q + L, D), the first Q of them queries, x_f (B, S, D_s) -> (B, Q + L, D)."""
         x = self.attention(x, x, mask, past, keep.past, keep.maps)
+        if not queries or self.ffw_query is None:
+            return self.ffw_text(x)
         q, text = x[:, :queries], x[:, queries:]
-        if queries and self.cross is not None:
+        if self.cross is not None:
             assert x_f is not None
             q = self.cross(q, x_f, maps=keep.cross)
         return torch.cat([self.ffw_query(q), self.ffw_text(text)], 1)
@@ -156,7 +159,8 @@ class QFormer(nn.Module):
         self.words = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.context, config.width)
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
-        self.blocks = nn.ModuleList(Block(config, i % config.every == 0) for i in range(config.layers))
+        crossed = [config.queries > 0 and i % config.every == 0 for i in range(config.layers)]
+        self.blocks = nn.ModuleList(Block(config, cross) for cross in crossed)
         self.apply(self._init)
 
     @staticmethod
@@ -197,6 +201,46 @@ class QFormer(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x, Q, x_f, mask, None if past is None else past[i], keep)
         return x[:, :Q], x[:, Q:]
+
+
+class MaskedLM(nn.Module):
+    """BERT (Devlin et al., NAACL 2019): says masked words from those on both sides. A Q-Former can begin as it.
+
+    [MASK] has the place of the Q-Former's [DEC]. ValueError for a configuration that has queries.
+    """
+
+    def __init__(self, config: QFormerConfig):
+        super().__init__()
+        if config.queries:
+            raise ValueError(f"{config.queries} queries: a text encoder has none")
+        self.config, self.qformer = config, QFormer(config)
+        self.transform = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.GELU(), nn.LayerNorm(config.width, config.norm_eps)
+        )
+        self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, ids: Tensor, real: Tensor, wanted: Tensor) -> Tensor:
+        """ids (B, L), real and wanted (B, L) bool -> logits (n, V) of the n words that are wanted, row by row."""
+        _, states = self.qformer(ids=ids, mask=real[:, None].expand(-1, ids.shape[1], -1))
+        return self.transform(states[wanted]) @ self.qformer.words.weight.T + self.word_bias
+
+
+@torch.no_grad()
+def begin_as_text(model: QFormer, text: QFormer) -> None:
+    """Words, positions and self-attention become those of a text encoder, and both feed-forwards its one.
+
+    Queries and cross-attention stay as they were drawn. ValueError where a size differs.
+    """
+    theirs, state = text.state_dict(), model.state_dict()
+    for name in state:
+        if "query_tokens" in name or "cross." in name:
+            continue
+        other = theirs.get(name.replace("ffw_query", "ffw_text"))
+        if other is None or other.shape != state[name].shape:
+            sizes = "the text encoder has other sizes: choose another, or none to begin at random"
+            raise ValueError(f"the Q-Former cannot begin as it: {sizes}")
+        state[name] = other
+    model.load_state_dict(state)
 
 
 def in_text_half(name: str) -> bool:

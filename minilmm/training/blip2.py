@@ -25,7 +25,7 @@ from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
 from minilmm.nn.parallel import require_single_process
-from minilmm.nn.qformer import QFormerConfig, in_text_half
+from minilmm.nn.qformer import MaskedLM, QFormerConfig, begin_as_text, in_text_half
 from minilmm.training import named
 from minilmm.training.job import Drawn, Job, Sample, weighted_loss
 from minilmm.training.mixture import pages
@@ -37,7 +37,7 @@ from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
-LARGE: dict[str, Any] = {"queries": 16, "layers": 6, "hidden": 1024, "batch": 512}
+LARGE: dict[str, Any] = {"text": "", "queries": 16, "layers": 6, "hidden": 1024, "batch": 512}
 PRESETS = {  # of stage 1 and stage 2
     "quick": (Blip2Recipe(Optimisation(steps=150, lr=1e-3), hardening=150),
               Blip2Recipe(Optimisation(steps=150, lr=2e-3), hardening=150, stage=2)),
@@ -86,11 +86,17 @@ def _fresh(recipe: Blip2Recipe) -> tuple[Blip2Config, Any]:
 
 
 def _first(recipe: Blip2Recipe) -> tuple[Stage1, Tokenizer]:
-    """Stage 1, its Q-Former at random; between real models it begins as MiniLM."""
+    """Stage 1, its Q-Former begun as a text encoder: as MiniLM between real models."""
     if not recipe.views:
         config, encoder = _fresh(recipe)
         torch.manual_seed(recipe.seed)
-        return variant(Stage1, recipe.variant)(config, encoder), world_tokenizer()
+        fresh = variant(Stage1, recipe.variant)(config, encoder)
+        if recipe.text:
+            text, _ = load(recipe.text)
+            if not isinstance(text, MaskedLM):
+                raise CheckpointError(f"{recipe.text}: is no text encoder: name one with --text")
+            begin_as_text(fresh.qformer, text.qformer)
+        return fresh, world_tokenizer()
     encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
     torch.manual_seed(recipe.seed)
     sizes = QFormerConfig(encoder.width, 0, queries=recipe.queries, embed=256)

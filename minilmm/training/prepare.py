@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from minilmm.training import blip2, flamingo, frozen, lm, t5, vision
+from minilmm.training import bert, blip2, flamingo, frozen, lm, t5, vision
 from minilmm.training.job import Job
 from minilmm.training.recipes import Recipe
 
-MODULES = {"LMRecipe": lm, "T5Recipe": t5, "VisionRecipe": vision, "FrozenRecipe": frozen, "FlamingoRecipe": flamingo,
+MODULES = {"LMRecipe": lm, "T5Recipe": t5, "BertRecipe": bert, "VisionRecipe": vision, "FrozenRecipe": frozen, "FlamingoRecipe": flamingo,
            "Blip2Recipe": blip2}  # fmt: skip
 
 

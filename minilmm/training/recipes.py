@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from minilmm.language import LMConfig
     from minilmm.language.encdec import EncDecConfig
+    from minilmm.nn.qformer import QFormerConfig
     from minilmm.vision import VisionConfig
 
 R = TypeVar("R")
@@ -96,6 +97,20 @@ class T5Recipe:
     lengths: tuple[int, ...] = (48, 96)
     tokens: int = 8192
     answers: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BertRecipe:
+    """Masked words of the same text, for a text encoder as which a Q-Former can begin; `rows` of it per step.
+
+    masked: the share of words to be said: four fifths of them are masked, a tenth replaced, a tenth left.
+    """
+
+    model: QFormerConfig
+    optimisation: Optimisation
+    rows: int = 128
+    masked: float = 0.15
     seed: int = 0
 
 
@@ -201,6 +216,7 @@ class Blip2Recipe:
     """BLIP-2, one stage at a time: an encoder, and in stage 2 a language model, that stay as they are.
 
     stage       1: a Q-Former learns what of a picture text speaks of. 2: a language model learns to read it
+    text        stage 1: the text encoder that the Q-Former begins as, as the paper's began as BERT; "" at random
     start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former at random. A run of stage 2 is
                 fine-tuned
     data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions
@@ -217,6 +233,7 @@ class Blip2Recipe:
     data: str = option("world", "emoji, photographs; stage 2: world, or vqa: fine-tunes.")
     lm: str = option("lm-nano", "Stage 2: decoder (lm-nano), encoder-decoder (t5-nano), a run, smollm2.")
     vision: str = option("vision-nano", VISION)
+    text: str = option("bert-nano", "Stage 1: the text encoder to begin as; '' is none.", only="world", usual="minilm")
     objectives: tuple[str, ...] = option(("itc", "itm", "itg"), "Stage 1: of itc,itm,itg; all unless given.")
     hardening: int = 300
     variant: str = ""
@@ -234,4 +251,4 @@ class Blip2Recipe:
 
 
 BridgeRecipe = FrozenRecipe | FlamingoRecipe | Blip2Recipe
-Recipe = LMRecipe | T5Recipe | VisionRecipe | BridgeRecipe
+Recipe = LMRecipe | T5Recipe | BertRecipe | VisionRecipe | BridgeRecipe

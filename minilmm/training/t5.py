@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.fewshot import Request, evaluate
+from minilmm.evaluation.tasks import Settings
 from minilmm.interface.document import Batch
 from minilmm.language.encdec import EncDecConfig, EncoderDecoder
 from minilmm.training.job import Drawn, Job, weighted_loss
@@ -28,8 +29,10 @@ def preset(name: str) -> T5Recipe:
     return choose(PRESETS, name)
 
 
-def cut(text: Tensor, generator: torch.Generator, answers: float) -> Batch:
-    """Documents (B, L), 0 pads, as a batch whose loss counts what stands behind a cut: a prefix LM's two halves."""
+def cut(text: Tensor, known: Tensor, generator: torch.Generator, answers: float) -> Batch:
+    """Documents (B, L), 0 pads, cut in two as a prefix LM's halves; the loss counts what stands behind the cut and can
+    be known, (B, L) bool; all behind the cut where nothing of it can be.
+    """
     B, L = text.shape
     long = (text != 0).sum(1)
     anywhere = 1 + (torch.rand(B, generator=generator, device=text.device) * (long - 2).clamp(min=1)).long()
@@ -38,12 +41,14 @@ def cut(text: Tensor, generator: torch.Generator, answers: float) -> Batch:
     chance = torch.rand(B, L, generator=generator, device=text.device) * (colon & (text.roll(-1, 1) != 0))
     behind = torch.where(chance.amax(1) > 0, chance.argmax(1) + 1, anywhere)
     first = torch.where(coins((B,), generator, answers), behind, anywhere)
-    return Batch.of(text, loss_mask=torch.arange(L, device=text.device) >= first[:, None])
+    later = torch.arange(L, device=text.device) >= first[:, None]
+    some = (known & later).any(1, keepdim=True)
+    return Batch.of(text, loss_mask=later & (known | ~some))
 
 
 def probe(model: EncoderDecoder, device: torch.device | str) -> dict[str, float]:
     """What it answers about descriptions by now, without and with an example: accuracy over 200 episodes."""
-    request = Request((0, 1), episodes=200, conditions=("real",), seed=11)
+    request = Request((0, 1), Settings(convention="given"), 200, ("real",), seed=11)
     rows = evaluate(model, "vqa", request, device=device)["rows"]
     return {f"vqa_{row['shots']}shots": row["value"] for row in rows}
 
@@ -51,8 +56,8 @@ def probe(model: EncoderDecoder, device: torch.device | str) -> dict[str, float]
 def sample(recipe: T5Recipe, generator: torch.Generator, step: int) -> Drawn:
     """One step's documents; they grow longer as training goes on."""
     length = recipe.lengths[min(len(recipe.lengths) - 1, len(recipe.lengths) * step // recipe.optimisation.steps)]
-    text, _ = sample_text(max(1, recipe.tokens // length), length, generator)
-    return [(1.0, cut(text, generator, recipe.answers))]
+    text, known = sample_text(max(1, recipe.tokens // length), length, generator)
+    return [(1.0, cut(text, known, generator, recipe.answers))]
 
 
 def prepare(recipe: T5Recipe, device: torch.device | str = "cpu") -> Job:
