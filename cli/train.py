@@ -6,7 +6,15 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from minilmm.training.recipes import BertRecipe, Blip2Recipe, FlamingoRecipe, FrozenRecipe, LMRecipe, T5Recipe, VisionRecipe
+from minilmm.training.recipes import (
+    BertRecipe,
+    Blip2Recipe,
+    FlamingoRecipe,
+    FrozenRecipe,
+    LMRecipe,
+    T5Recipe,
+    VisionRecipe,
+)
 
 from .console import out_console
 from .names import chosen, is_real

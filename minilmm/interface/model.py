@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from minilmm.interface.document import Batch
-
 
 Stop = int | Sequence[int]  # the token that ends an answer, or several of which any does
 

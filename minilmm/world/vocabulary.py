@@ -8,7 +8,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from minilmm.interface.tokenizer import SPECIALS, WordTokenizer
+from minilmm.interface.tokenizer import WordTokenizer
 
 # Colours (and shapes) whose indices are congruent modulo CYCLE look different, since ambiguous naming pairs them.
 COLOURS = ["red", "green", "blue", "yellow", "black", "teal", "purple", "orange", "gray", "brown"]

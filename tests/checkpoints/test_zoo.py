@@ -28,7 +28,7 @@ def scores(run, task, shots, conditions=("real", "blank_images"), episodes=EPISO
 
 def test_eight_checkpoints_are_shipped_whole():
     bridges = {"frozen-nano", "flamingo-nano", "blip2-nano", "blip2-t5-nano"}
-    assert set(shipped()) == {"lm-nano", "lm-wide-nano", "t5-nano", "vision-nano", *bridges}
+    assert set(shipped()) == {"lm-nano", "t5-nano", "vision-nano", *bridges}
     for name in shipped():
         card = json.loads((ZOO / name / "card.json").read_text())
         assert {"kind", "config", "recipe", "seed", "metrics", "command", "version", "sha256"} <= card.keys()
@@ -85,9 +85,9 @@ def test_the_language_model_weighs_evidence():
 
 
 def test_the_wide_language_model_learns_what_only_examples_reveal():
-    assert scores("lm-wide-nano", "naming", (1,), ways=5)[1, "real"]["low"] > 0.9
-    for task in ("knowledge", "convention-vqa", "counting"):
-        rows = scores("lm-wide-nano", task, (0, 8))
+    assert scores("lm-nano", "naming", (1,), ways=5)[1, "real"]["low"] > 0.9
+    for task in ("knowledge", "vqa", "counting"):
+        rows = scores("lm-nano", task, (0, 8))
         assert rows[8, "real"]["low"] > rows[0, "real"]["high"], task
         assert rows[8, "real"]["low"] > rows[8, "real"]["prior"] + 0.1 > rows[8, "blank_images"]["value"] - 0.1, task
 

@@ -14,16 +14,19 @@ from minilmm.world.vocabulary import ids, tokenizer
 
 
 def test_documents_are_cut_behind_answers_or_anywhere(generator):
-    text, _ = sample_text(200, 48, generator)
+    text, known = sample_text(200, 48, generator)
     colon, answer = int(ids(":")), int(ids("answer"))
-    batch = t5.cut(text, generator, answers=1.0)
+    batch = t5.cut(text, known, generator, answers=1.0)
     first = batch.loss_mask.int().argmax(1)
     asks = ((text[:, 1:-1] == colon) & (text[:, :-2] == answer) & (text[:, 2:] != 0)).any(1)
     before = text.gather(1, first[:, None] - 1)[:, 0]
     assert int(asks.sum()) > 20 and bool((before[asks] == colon).all())
     assert bool((first >= 1).all()) and bool(batch.loss_mask.any(1).all())
     assert not (batch.loss_mask & (text == 0)).any()
-    spread = t5.cut(text, generator, answers=0.0).loss_mask.int().argmax(1)
+    behind = torch.arange(48) >= first[:, None]
+    some = (known & behind).any(1, keepdim=True)
+    assert torch.equal(batch.loss_mask, behind & (text != 0) & (known | ~some))  # what can be known, where anything can
+    spread = t5.cut(text, known, generator, answers=0.0).loss_mask.int().argmax(1)
     assert int(spread.min()) < 6 and int(spread.max()) > 40
 
 

@@ -148,7 +148,7 @@ def test_tables_panels_signs_and_boxes_are_read_where_they_say():
     one = {"one": 0, "two": 1, "three": 2}
     both = dict(zip(NUMBERS, DIGITS, strict=True))
     for description, prompt, answer in read(printed.tables)[0]:
-        rows = [row.split(" : ")[1].split() for row in description.split("row ")[1:]]
+        rows = [row.split()[1:] for row in description.split("row ")[1:]]
         r, c = (one[prompt.split()[i]] for i in (6, 8))
         assert both.get(answer, answer) == rows[r][c] and len({len(row) for row in rows}) == 1
     for description, prompt, answer in read(printed.panels)[0]:
@@ -164,15 +164,17 @@ def test_tables_panels_signs_and_boxes_are_read_where_they_say():
         assert answer == (top, bottom)[int(examples.hypothesis[i // 3])]
     found, examples = read(printed.boxes)
     for i, (description, prompt, answer) in enumerate(found):
-        size, objects = description.removeprefix("size ").split(" : ")
+        _, wide, high, *objects = description.split()
         if "how large" in prompt:
-            told = size.split()
+            told = [wide], [high]
         else:
             thing = prompt.removeprefix("question : where is the box of the ").removesuffix(" ? answer :")
-            (told,) = [o.split(" at ")[1].split() for o in objects.split(" and ") if o.startswith(thing)]
-            assert int(told[0]) <= int(told[2]) and int(told[1]) <= int(told[3])
+            (box,) = [o.split(" at ")[1].split() for o in " ".join(objects).split(" and ") if o.startswith(thing)]
+            assert box[::2] == ["left", "top", "right", "bottom"]
+            assert int(box[1]) <= int(box[5]) and int(box[3]) <= int(box[7])
+            told = box[:2], box[2:4], box[4:6], box[6:]
         turned = [told[j ^ 1] for j in range(len(told))]
-        assert answer.split() == (told, turned)[int(examples.hypothesis[i // 3])]
+        assert answer.split() == sum((told, turned)[int(examples.hypothesis[i // 3])], [])
 
 
 def events_of(description):
@@ -298,3 +300,25 @@ def test_plain_text_has_no_marks():
     marked = join(torch.tensor([[5, ABSENT, 7]]) + torch.tensor([[KNOWN, 0, 0]]), "red")
     assert compact(plain(marked)).tolist() == [[5, 7, int(ids("red"))]]
     assert len(SHAPES) == 12 and len(set(ALL_SHAPES)) == 16
+
+
+def test_several_questions_about_one_picture_are_answered_in_turn():
+    for ask, count in ((printed.tables, 4), (printed.boxes, 2), (stories.video_questions, 3)):
+        examples = ask(20, 2, torch.Generator().manual_seed(0), "train", asked=count)
+        for row, prompt in enumerate(plain(examples.prompts).tolist()):
+            text = tokenizer().decode([word for word in prompt if word >= 0])
+            assert text.count("question :") == text.count("answer :") == count and text.endswith("answer :")
+            assert text.count("<EOC>") == count - 1
+            answer = tokenizer().decode([word for word in examples.answer[row].tolist() if word >= 0])
+            last = text.rpartition("question :")[2]
+            before = [turn for turn in text.split("question :")[1:-1] if turn.startswith(last)]
+            assert all(turn == f"{last} {answer} . <EOC> " for turn in before)  # the same question, the same answer
+
+
+def test_sentences_give_the_hypothesis_away():
+    for ask in (asked.memes, printed.signs, printed.boxes):
+        examples = ask(40, 2, torch.Generator().manual_seed(0), "train")
+        said = examples.first(torch.ones(40, dtype=torch.bool))
+        lines = [tokenizer().decode([word for word in row if word >= 0]) for row in said.tolist()]
+        assert lines == [examples.sentences[h] for h in examples.hypothesis.tolist()]
+        assert len(set(examples.sentences)) == examples.answers.shape[1]
