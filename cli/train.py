@@ -126,8 +126,8 @@ def train_flamingo(**given: Any) -> None:
     carry_out(flamingo.real_preset if real else flamingo.preset, given, name)
 
 
-@options(Blip2Recipe, "stage preset start steps minutes out resume force lm vision text resolution objectives data pages "
-         "bug lr batch seed device", QUICK,
+@options(Blip2Recipe, "stage preset start steps minutes out resume force lm vision text resolution objectives data "
+         "pages bug lr batch seed device", QUICK,
          option("stage", int, "1: train the Q-Former. 2: connect it to a language model.", inspect.Parameter.empty,
                 "--stage"),
          option("bug", str, "A mistake: itc-mean, ...; stage 2: skip-stage-1."))  # fmt: skip

@@ -18,25 +18,23 @@ NAMES = {"real": "real pictures", "blank_images": "blank", "shuffled_images": "s
 TITLES = {
     "lm-nano-naming-2": "naming from descriptions, 2 ways", "lm-nano-naming-5": "naming, 5 ways",
     "lm-nano-naming-10": "naming, 10 ways", "lm-nano-ambiguous": "ambiguous naming", "lm-nano-noisy": "noisy naming",
-    "lm-wide-nano-naming-5": "naming, 5 ways", "lm-wide-nano-naming-10": "naming, 10 ways",
-    "lm-wide-nano-convention-vqa": "questions, the convention given (convention-vqa)",
-    "lm-nano-vqa": "questions about descriptions (vqa)", "t5-nano-vqa": "questions about descriptions (vqa)",
+    "lm-nano-vqa": "questions about descriptions (vqa)",
+    "lm-nano-vqa-given": "questions, the convention given", "t5-nano-vqa-given": "questions, the convention given",
     "vision-nano-retrieval": "retrieval among near-duplicates", "vision-nano-zero-shot": "zero-shot classification",
     "vision-nano-probes": "linear probes, an attribute each",
     **{
         f"{run}-{task}": title
         for run in ("frozen-nano", "flamingo-nano", "blip2-nano")
         for task, title in {
-            "naming-2": "naming, 2 ways", "naming-5": "naming, 5 ways", "ambiguous": "ambiguous naming",
-            "noisy": "noisy naming", "glyph": "glyph naming, 2 ways", "vqa": "questions (vqa)",
+            "naming-2": "naming, 2 ways", "naming-long": "naming, 2 ways, many pictures",
+            "naming-5": "naming, 5 ways", "ambiguous": "ambiguous naming", "noisy": "noisy naming",
+            "glyph": "glyph naming, 2 ways", "vqa": "questions (vqa)", "vqa-given": "questions, the convention given",
             "vqa-rices": "questions, examples chosen by RICES", "vqa-texts": "questions, zero shots with two texts",
-            "vqa-train": "questions, training pairs", "vqa-finetuned": "questions, fine-tuned on them",
-            "vqa-finetuned-train": "fine-tuned, training pairs", "induction-vqa": "what is it? (induction-vqa)",
-            "fast-vqa": "names in questions (fast-vqa)", "easy-vqa": "easy-vqa", "caption": "captions, beam 3",
+            "induction-vqa": "what is it? (induction-vqa)", "easy-vqa": "easy-vqa", "caption": "captions, beam 3",
             "retrieval": "retrieval among near-duplicates",
         }.items()
     },
-    "blip2-t5-nano-vqa": "questions (vqa)", "blip2-t5-nano-caption": "captions, beam 3",
+    "blip2-t5-nano-vqa-given": "questions, the convention given",
     **{
         f"real/{run}-{task}": f"emoji, {title}"
         for run in ("frozen", "frozen-pages", "flamingo", "blip2", "smollm2", "efficientnet-lite0")
@@ -92,7 +90,7 @@ METRICS = {
 
 def told() -> list[str]:
     """What the language model of every task makes of each, in words: a line per task, its first metric alone."""
-    lines = ["## lm-wide-nano, every task in words", "",
+    lines = ["## lm-nano, every task in words", "",
              "| task | stands for | metric | 0 shots | 8 shots | blank, 8 | prior, 8 | ideal, 0 and 8 |",
              "|---|---|---|--:|--:|--:|--:|--:|"]  # fmt: skip
     for path in sorted((HERE / "told").glob("*.json")):

@@ -11,8 +11,8 @@ from minilmm.training import bert, blip2, flamingo, frozen, lm, t5, vision
 from minilmm.training.job import Job
 from minilmm.training.recipes import Recipe
 
-MODULES = {"LMRecipe": lm, "T5Recipe": t5, "BertRecipe": bert, "VisionRecipe": vision, "FrozenRecipe": frozen, "FlamingoRecipe": flamingo,
-           "Blip2Recipe": blip2}  # fmt: skip
+MODULES = {"LMRecipe": lm, "T5Recipe": t5, "BertRecipe": bert, "VisionRecipe": vision, "FrozenRecipe": frozen,
+           "FlamingoRecipe": flamingo, "Blip2Recipe": blip2}  # fmt: skip
 
 
 def prepare(recipe: Recipe, device: torch.device | str = "cpu") -> Job:

@@ -15,7 +15,7 @@ from minilmm.checkpoints import saving as checkpoint
 from minilmm.checkpoints.opening import load
 from minilmm.checkpoints.saving import CheckpointError
 from minilmm.language import LMConfig
-from minilmm.training import blip2, flamingo, frozen, job, lm, loop, vision
+from minilmm.training import blip2, flamingo, frozen, job, lm, loop, t5, vision
 from minilmm.training.job import Job
 from minilmm.training.loop import train
 from minilmm.training.prepare import prepare

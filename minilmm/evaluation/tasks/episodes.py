@@ -40,7 +40,7 @@ Pictures = Scenes | Glyphs | Printed | Stored | Tensor
 class Episodes:
     """B episodes of n demonstrations and a query, as ids in which -1 marks absent words.
 
-    pictures      what `source` counts: scenes, glyphs, printed or stored pictures, or the pixels themselves (M, 3, R, R)
+    pictures      what `source` counts: scenes, glyphs, printed or stored pictures, or pixels (M, 3, R, R)
     source        (B, n + 1) the place in `pictures` of every picture, the query's last: exact copies share one
     texts         (B, n + 1, K) what follows each picture: whole examples, and the query's up to its answer
     descriptions  (B, n + 1, D) the words that stand for the pictures where a model reads text only
