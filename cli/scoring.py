@@ -88,7 +88,7 @@ def few_shot(run: str, model: Any, task: Task, request: Request, device: str = "
     from minilmm.evaluation.fewshot import SIZE, evaluate
 
     if not hasattr(model, "sees"):
-        raise ValueError(f"{run}: takes no prompts: choose --task retrieval, zero-shot or probes")
+        raise ValueError(f"{run}: takes no prompts: choose another run; of eyes, --task retrieval, zero-shot or probes")
     if not model.sees and not task.described:
         lacks = f"{task.name} has no descriptions of its pictures: choose a run with a vision encoder"
         raise ValueError(f"{run}: reads text only, and {lacks}")

@@ -1,6 +1,6 @@
-"""Writes the tables of results/README.md from the JSON files beside it: python results/tables.py
+"""Writes the tables of results/README.md and README.md from the JSON files beside it: python results/tables.py
 
-Between the two marks of that page stands what this prints, a table per file, in the order of TITLES.
+Between the marks of those pages stands what this prints; results/README.md has a table per file, as TITLES has them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 from minilmm.evaluation.tasks import TASKS
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- tables: written by results/tables.py -->\n", "<!-- end of tables -->\n"
 NAMES = {"real": "real pictures", "blank_images": "blank", "shuffled_images": "shuffled",
          "text_only": "text-only demonstrations"}  # fmt: skip
 TITLES = {
@@ -89,9 +88,8 @@ METRICS = {
 
 
 def told() -> list[str]:
-    """What the language model of every task makes of each, in words: a line per task, its first metric alone."""
-    lines = ["## lm-nano, every task in words", "",
-             "| task | stands for | metric | 0 shots | 8 shots | blank, 8 | prior, 8 | ideal, 0 and 8 |",
+    """What the language model makes of every task, in words: a line per task, its first metric alone."""
+    lines = ["| task | stands for | metric | 0 shots | 8 shots | blank, 8 | prior, 8 | ideal, 0 and 8 |",
              "|---|---|---|--:|--:|--:|--:|--:|"]  # fmt: skip
     for path in sorted((HERE / "told").glob("*.json")):
         result = json.loads(path.read_text())
@@ -102,24 +100,66 @@ def told() -> list[str]:
                 share(found[8, "blank_images"]["value"]), f"{found[8, 'real']['prior']:.2f}",
                 ", ".join(ideal for ideal in ideals if ideal)]  # fmt: skip
         lines.append(f"| {' | '.join(told)} |")
-    return [*lines, ""]
+    return lines
+
+
+COMPARED = {  # file: what it is called, and at how many shots
+    "naming-2": ("naming, 2 ways", (0, 1, 4)), "naming-5": ("naming, 5 ways", (1, 4)),
+    "ambiguous": ("ambiguous naming", (1, 16)), "noisy": ("noisy naming", (4, 16)),
+    "vqa-given": ("questions, the convention given", (0,)), "vqa": ("questions (vqa)", (0, 4, 8)),
+    "induction-vqa": ("what is it? (induction-vqa)", (0, 4)),
+}  # fmt: skip
+READERS = {"lm-nano": "from words", "frozen-nano": "Frozen", "flamingo-nano": "Flamingo", "blip2-nano": "BLIP-2"}
+
+
+def compared() -> list[str]:
+    """The three bridges beside the language model alone: a line per task and number of shots."""
+    lines = [f"| task | shots | {' | '.join(READERS.values())} | blank, highest of the bridges | prior | ideal |",
+             "|---|--:|" + "---|" * len(READERS) + "--:|--:|--:|"]  # fmt: skip
+    for file, (title, shots) in COMPARED.items():
+        results = {run: _rows(run, file) for run in READERS}
+        for k in shots:
+            real = [rows.get((k, "real")) for rows in results.values()]
+            here = next(row for row in real[1:] if row)
+            blank = max(rows[k, "blank_images"]["value"] for rows in results.values() if (k, "blank_images") in rows)
+            prior = f"{here['prior']:.2f}"
+            ideal = f"{here['ideal']:.2f}" if "ideal" in here else ""
+            told = [title if k == shots[0] else "", str(k), *(cell(row) if row else "" for row in real), share(blank)]
+            lines.append(f"| {' | '.join([*told, prior, ideal])} |")
+    return lines
+
+
+def _rows(run: str, file: str) -> dict[tuple[int, str], dict[str, Any]]:
+    """A result's rows of its first metric by shots and condition; none where there is no such result."""
+    path = HERE / f"{run}-{file}.json"
+    if not path.is_file():
+        path = HERE / "told" / f"{file}.json" if run == "lm-nano" else path
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return {(row["shots"], row["condition"]): row for row in rows if row["metric"] == rows[0]["metric"]}
+
+
+def put(page: Path, name: str, lines: list[str]) -> None:
+    """Write lines between a page's two marks of that name. ValueError where it lacks them."""
+    begin, end = f"<!-- {name}: written by results/tables.py -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = page.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{page}: lacks the marks {begin.strip()} and {end.strip()}")
+    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after)
 
 
 def main() -> None:
-    """Put the tables where the page has its marks. ValueError where it has none."""
+    """Put the tables where the pages have their marks."""
     text = []
     for name, title in TITLES.items():
         path = HERE / f"{name}.json"
         if path.is_file():
             result = json.loads(path.read_text())
             text += [f"## {result['model']}, {title}", "", *table(result), ""]
-    text += told()
-    page = HERE / "README.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"{page}: lacks the marks {BEGIN.strip()} and {END.strip()}")
-    page.write_text(before + BEGIN + "\n" + "\n".join(text) + "\n" + END + after)
+    put(HERE / "README.md", "tables", [*text, "## lm-nano, every task in words", "", *told()])
+    front = HERE.parent / "README.md"
+    put(front, "bridges", compared())
+    put(front, "told", told())
 
 
 if __name__ == "__main__":

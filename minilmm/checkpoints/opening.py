@@ -74,6 +74,10 @@ def open_run(run: str | Path, device: torch.device | str = "cpu") -> Run:
         reader, model = Reader(tokenizer), model.to(device).eval()
     else:
         model, card = load(run, device)
+        known = getattr(getattr(getattr(model, "lm", model), "config", None), "vocab_size", None)
+        if kind in ("lm", "t5", *CONFIGS) and known is not None and known != len(reader.tokenizer):
+            told = f"knows {known} words, and the mini-world has {len(reader.tokenizer)}: train it again"
+            raise CheckpointError(f"{run}: is of an earlier version: it {told}")
     return Run(model, reader.tokenizer, card, reader)
 
 

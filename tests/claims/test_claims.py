@@ -119,17 +119,12 @@ def test_the_claims_are_written_down_whole():
     assert len(whole) == 1  # claims on matching share the run of both stages
 
 
-RECORDS = Path(__file__).parent.parent / "results" / "claims"
-FOUND = {"gating": ("contradicted", 10), "interleaved": ("replicated", 10), "last-image": ("replicated", 10),
-         "stage-1": ("inconclusive", 3), "shots": ("inconclusive", 2)}  # fmt: skip
+RECORDS = Path(__file__).parents[2] / "results" / "claims"
 
 
-@pytest.mark.skipif(not RECORDS.is_dir(), reason="wants a clone of the course")
+@pytest.mark.skipif(not RECORDS.is_dir(), reason="no claim is on record")
 def test_recorded_runs_are_those_of_todays_recipes():
-    """Every row that lies in the clone is read, and says what it said."""
+    """Every row that lies in the clone is read."""
     for path in sorted(RECORDS.glob("*.json")):
         claim, rows = (CLAIMS | SWEEPS)[path.stem], runner.recorded(path)
         assert len(rows) > 4 and read_results(RECORDS, claim) == rows
-        if claim.name in FOUND:
-            gaps = claim.differences(rows, claim.arms[1])
-            assert (verdict(gaps)[0], len(gaps)) == FOUND[claim.name]
