@@ -87,14 +87,20 @@ def tasks(out: Path, seed: int) -> None:
         shown, generator = episode(task, seed)
         if task.described:
             tell_episode(task, words_of(prompts(shown, None, "real", generator).ids[0]), words_of(shown.answers[0]))
-        if task.pictured:
-            pictures.append(shown.paint(generator, 48)[0, :, 0])
-            said = [words_of(text).removesuffix(f" {EOC}") for text in shown.texts[0]]
-            said[-1] = f"{said[-1]} -> {words_of(shown.answers[0]).removesuffix(f' . {EOC}')}".strip()
-            heads += [task.name, *[""] * (len(said) - 1)]
-            captions += said
+        pictures.append(tiled(shown.paint(generator, 48)[0]))
+        said = [words_of(text).removesuffix(f" {EOC}") for text in shown.texts[0]]
+        said[-1] = f"{said[-1]} -> {words_of(shown.answers[0]).removesuffix(f' . {EOC}')}".strip()
+        heads += [task.name, *[""] * (len(said) - 1)]
+        captions += said
     figure = plots.picture_grid(torch.cat(pictures), captions, heads=heads)
-    save_figure(figure, out / "tasks.png", "two examples and a query of each task that has pictures")
+    save_figure(figure, out / "tasks.png", "two examples and a query of each task; of a video, all frames")
+
+
+def tiled(media: Tensor) -> Tensor:
+    """Pictures (n, 1, 3, R, R), each of their pixels three wide; of videos (n, 9, ...) the frames side by side."""
+    if media.shape[1] == 1:
+        return media[:, 0].repeat_interleave(3, -1).repeat_interleave(3, -2)
+    return media.unflatten(1, (3, 3)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def tell_episode(task: Task, prompt: str, answer: str) -> None:

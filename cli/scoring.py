@@ -92,8 +92,6 @@ def few_shot(run: str, model: Any, task: Task, request: Request, device: str = "
     if not model.sees and not task.described:
         lacks = f"{task.name} has no descriptions of its pictures: choose a run with a vision encoder"
         raise ValueError(f"{run}: reads text only, and {lacks}")
-    if model.sees and not task.pictured:
-        raise ValueError(f"{run}: {task.name} is told in text only: choose a language model, or another task")
     shots, settings = request.shots or task.shots, request.settings
     resolution = model.config.vision.resolution if model.sees else SIZE
     pictures = 1 + max(shots) * (1 + settings.repeats) * settings.ways  # at most, of a prompt

@@ -34,8 +34,6 @@ class Request:
             raise ValueError(f"unknown scoring {scoring!r} for {task.name}: choose {' or '.join(task.scorings)}")
         if self.rices and not task.pooled:
             raise ValueError(f"rices: {task.name} has no pool of examples: leave rices out, or use vqa or caption")
-        if sees and not task.pictured:
-            raise ValueError(f"{task.name} is told in text only: choose a language model, or another task")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
             raise ValueError("orders and per_token apply to log-probabilities: choose scoring by rank")
 

@@ -26,9 +26,9 @@ def bags(descriptions: Tensor) -> Tensor:
 
 
 def features(model: Any, pixels: Tensor) -> Tensor:
-    """What the frozen encoder makes of pictures, on the unit sphere: (M, 3, R, R) -> (M, D)."""
-    parts = [model.encoder.pool(model.encoder(part)) for part in pixels.split(256)]
-    return F.normalize(torch.cat(parts), dim=-1)
+    """What the frozen encoder makes of pictures or videos, on the unit sphere: (M, T, 3, R, R) -> (M, D)."""
+    parts = [model.encoder.pool(model.encoder(part)) for part in pixels.flatten(0, 1).split(256)]
+    return F.normalize(torch.cat(parts).unflatten(0, pixels.shape[:2]).mean(1), dim=-1)
 
 
 def nearest(query: Tensor, pool: Tensor, k: int, fits: Tensor | None = None) -> Tensor:
@@ -46,7 +46,7 @@ def nearest(query: Tensor, pool: Tensor, k: int, fits: Tensor | None = None) -> 
 def demonstrate(queries: Episodes, pool: Episodes, chosen: Tensor, pixels: Tensor) -> Episodes:
     """Queries with examples of the pool in front: chosen (B, k) rows of the pool, both drawn without shots.
 
-    pixels (P + B, 3, R, R): the pool's pictures, then the queries'.
+    pixels (P + B, T, 3, R, R): the pool's pictures, then the queries'.
     """
     B = len(chosen)
     whole, asked = same_width(compact(join(pool.texts[:, -1], pool.answers)), queries.texts[:, -1])  # (P, K), (B, K)
@@ -68,12 +68,12 @@ class Pool:
         self.episodes, self.pixels, self.features = self._sample(task.pooled, generator)
 
     def _sample(self, count: int, generator: torch.Generator) -> tuple[Episodes, Tensor, Tensor]:
-        """Queries without shots, their pictures (B, 3, R, R) and features (B, D)."""
+        """Queries without shots, their pictures (B, T, 3, R, R) and features (B, D)."""
         episodes = self.task.sample(count, generator, self.settings)
         episodes.check(self.settings, self.task.mixed)
         if not self.model.sees:
             return episodes, torch.empty(count), bags(episodes.descriptions[:, 0])
-        pixels = episodes.paint(generator, self.resolution)[:, 0, 0]
+        pixels = episodes.paint(generator, self.resolution)[:, 0]
         return episodes, pixels, features(self.model, pixels)
 
     def draw(self, shots: int, count: int, generator: torch.Generator) -> Episodes:

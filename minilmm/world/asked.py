@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -77,6 +79,14 @@ def knowledge(rows: int, n: int, generator: torch.Generator, split: str) -> Exam
     return Examples(describe(scenes, full=full), prompt, answers, drawn(rows, 3, generator), scenes, options)
 
 
+@dataclass(frozen=True)
+class Photographs:
+    """Photographs of scenes of one object, (N,), and the place of each one's flaw in FLAWS, (N,)."""
+
+    scenes: Scenes
+    flaw: Tensor
+
+
 FLAWS = ["", "blurred", "dark", "cropped"]  # what they hide: nothing, the texture, the colour, the shape
 FLAWED = ("texture", "color", "shape")
 
@@ -101,8 +111,8 @@ def photographs(rows: int, n: int, generator: torch.Generator, split: str) -> Ex
         when(flaw != 1, texture), when(flaw != 2, colour), when(flaw != 3, shape), when(flaw == 3, "shape"),
     )  # fmt: skip
     prompt = join("question : what", word(list(FLAWED), asked)[:, None], "is it ? answer :")
-    return Examples(compact(described), prompt, stacked(lenient, strict), drawn(rows, 2, generator), kind=asked,
-                    kinds=FLAWED)  # fmt: skip
+    return Examples(compact(described), prompt, stacked(lenient, strict), drawn(rows, 2, generator),
+                    Photographs(scenes, flaw), kind=asked, kinds=FLAWED)  # fmt: skip
 
 
 def dialogue(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, in_turn, stacked
 from minilmm.world.grammar import ABSENT, attributes, compact, describe, join, noun, when, word
 from minilmm.world.random import coins, integers
-from minilmm.world.scenes import Scenes, sample_scenes, shuffle_objects
+from minilmm.world.scenes import MAX_OBJECTS, Scenes, sample_scenes, shuffle_objects
 from minilmm.world.vocabulary import DIGITS, LETTERS, NUMBERS
 
 ORDER = ["one", "two", "three"]
@@ -23,6 +24,14 @@ class Printed:
     """N pictures of letters and digits in rows and columns: (N, R, C) places in SYMBOLS, -1 where there is none."""
 
     symbols: Tensor
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """N scenes in a frame, and the width and height that are printed below: (N, 2) places in SYMBOLS."""
+
+    scenes: Scenes
+    digits: Tensor
 
 
 def signs(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
@@ -78,8 +87,19 @@ def panels(rows: int, n: int, generator: torch.Generator, split: str) -> Example
     prompt = join("question :", when(kind == 0, "which panel is odd"),
                   when(kind == 1, "what is in panel", word(ORDER, asked)[:, None]), "? answer :")  # fmt: skip
     answer = join(when(kind == 0, word(ORDER, odd)[:, None]), when(kind == 1, tell))
-    return Examples(described, compact(prompt), by_convention(compact(answer)), drawn(rows, 2, generator), kind=kind,
-                    kinds=PANEL_KINDS, sentences=SENTENCES)  # fmt: skip
+    return Examples(described, compact(prompt), by_convention(compact(answer)), drawn(rows, 2, generator),
+                    _side_by_side(two, odd), kind=kind, kinds=PANEL_KINDS, sentences=SENTENCES)  # fmt: skip
+
+
+def _side_by_side(two: Scenes, odd: Tensor) -> Scenes:
+    """Three objects in a row: the first of each scene, but at place `odd` (N,) the second, of equal size."""
+    place = torch.arange(3, device=odd.device)
+    chosen = F.pad((place == odd[:, None]).long(), (0, MAX_OBJECTS - 3))  # (N, O)
+    scenes = two.listed(chosen)
+    third = F.pad((place + 0.5) / 3, (0, MAX_OBJECTS - 3)).expand_as(scenes.x)
+    present = F.pad(torch.ones_like(place, dtype=torch.bool), (0, MAX_OBJECTS - 3)).expand_as(scenes.present)
+    same = torch.full_like(scenes.x, 0.5)
+    return replace(scenes, present=present, x=third, y=same, radius=0.28 * same, size=torch.zeros_like(scenes.size))
 
 
 GRID = 10  # steps of a side in which boxes are told
@@ -100,7 +120,8 @@ def boxes(rows: int, n: int, generator: torch.Generator, split: str, asked: int 
     """
     N, device = rows * n, generator.device
     scenes = sample_scenes(N, generator, objects=1 + integers(2, (N,), generator), split=split, distinct=True)
-    size, box = word(DIGITS, 3 + integers(7, (N, 2), generator)), word(DIGITS, corners(scenes))  # (N, O, 4)
+    sides = 3 + integers(7, (N, 2), generator)
+    size, box = word(DIGITS, sides), word(DIGITS, corners(scenes))  # (N, 2), (N, O, 4)
     parts = [join("size", size)]
     for o in range(2):
         edges = [part for i, edge in enumerate(CORNERS) for part in (edge, box[:, o, i : i + 1])]
@@ -119,8 +140,8 @@ def boxes(rows: int, n: int, generator: torch.Generator, split: str, asked: int 
         prompt = join("question :", *said, "? answer :")
         turns.append((compact(prompt), stacked(*(compact(answer, 2 * len(CORNERS)) for answer in answers))))
     order = drawn(rows, 2, generator)
-    return Examples(compact(join(*parts)), *in_turn(turns, order), order, scenes, kind=kind, kinds=BOX_KINDS,
-                    sentences=ORDERS)  # fmt: skip
+    return Examples(compact(join(*parts)), *in_turn(turns, order), order, Boxed(scenes, sides + len(LETTERS)),
+                    kind=kind, kinds=BOX_KINDS, sentences=ORDERS)  # fmt: skip
 
 
 INSTRUCTIONS = ("describe the image in one word", "describe the image in two words", "tell the color in one word",

@@ -167,18 +167,36 @@ def degrade(images: Tensor, generator: torch.Generator, *, blur: float = 0.035, 
     blur: largest standard deviation, as a share of the side. crop: largest share of the side that is cut off. Each
     picture suffers between half of these and all. Both are linear in rows and in columns, hence two products.
     """
-    batch, R, device = len(images), images.shape[-1], images.device
-    side = 1 - crop * uniform(0.5, 1.0, (batch, 1), generator)
-    spread = (blur * R * uniform(0.5, 1.0, (batch, 1, 1), generator)).clamp(min=0.3)  # in pixels; 0.3 is sharp
-    pixel = torch.arange(R, device=device)
+    batch, R = len(images), images.shape[-1]
+    side = 1 - crop * uniform(0.5, 1.0, (batch,), generator)
+    spread = (blur * R * uniform(0.5, 1.0, (batch,), generator)).clamp(min=0.3)  # in pixels; 0.3 is sharp
+    y, x = (uniform(0, 1, (batch,), generator) * (1 - side) for _ in range(2))
+    return degraded(images, x, y, side, spread)
 
-    def lens() -> Tensor:
-        start = uniform(0, 1, (batch, 1), generator) * (1 - side)
-        centre = (start + side * (pixel + 0.5) / R) * R - 0.5  # (B, R), what each new pixel looks at
-        looks = (-(((centre[..., None] - pixel) / spread) ** 2) / 2).softmax(-1)  # (B, R, R)
+
+def degraded(images: Tensor, x: Tensor, y: Tensor, side: Tensor, spread: Tensor) -> Tensor:
+    """The square from x, y on, of a side, enlarged and blurred by `spread` pixels, all (B,): (B, ..., R, R) images."""
+    batch, R = len(images), images.shape[-1]
+    pixel = torch.arange(R, device=images.device)
+
+    def lens(start: Tensor) -> Tensor:
+        centre = (start[:, None] + side[:, None] * (pixel + 0.5) / R) * R - 0.5  # (B, R), what each new pixel looks at
+        looks = (-(((centre[..., None] - pixel) / spread[:, None, None]) ** 2) / 2).softmax(-1)  # (B, R, R)
         return looks.view(batch, *[1] * (images.dim() - 3), R, R)
 
-    return (lens() @ images @ lens().mT).clamp_(0, 1)
+    return (lens(y) @ images @ lens(x).mT).clamp_(0, 1)
+
+
+def print_symbols(images: Tensor, indices: Tensor, radius: float) -> Tensor:
+    """A line of symbols (B, L), indices into a-z, 0-9, on the right of the lower edge of images (B, 3, R, R)."""
+    batch, L = indices.shape
+    pitch = 12 / 7 * radius
+    x = (1 - pitch * (L - 0.5 - torch.arange(L, device=images.device))).expand(batch, L)
+    flat = torch.full_like(x, radius).flatten()
+    deep = depth(letter_atlas(images.device)[indices.flatten()], x.flatten(), 1 - 1.1 * flat, flat, 0 * flat,
+                 images.shape[-1])  # fmt: skip
+    ink = cover(deep).unflatten(0, (batch, L)).amax(1)
+    return images * (1 - ink[:, None])
 
 
 def blank(images: Tensor) -> Tensor:

@@ -104,8 +104,6 @@ def test_every_way_of_evaluating_runs_and_is_told():
             evaluate(model, task, Request((1,), **how, **QUICK))
     told = evaluate(tiny_lm(), "classification", Request((2,), rices=True, **QUICK))  # compares what is described
     assert told["settings"]["rices"] and {row["metric"] for row in told["rows"]} == {"accuracy", "top5"}
-    with pytest.raises(ValueError, match="told in text only"):
-        evaluate(model, "boxes", Request((1,), **QUICK))
 
 
 def test_per_token_divides_by_each_candidates_length():

@@ -12,6 +12,7 @@ from minilmm.evaluation.tasks import TASKS, Settings, ambiguous
 from minilmm.world.grammar import ABSENT
 from minilmm.world.questions import ANSWERS, KINDS
 from minilmm.world.scenes import Scenes
+from minilmm.world.stories import Stories
 from minilmm.world.vocabulary import TEST_NAMES, held_out, ids, tokenizer
 
 T = tokenizer()
@@ -96,11 +97,11 @@ def test_every_task_makes_sound_episodes(task, shots):
     for b in range(B):
         words = episodes.candidates[b, here[b]].tolist()
         assert len({tuple(w) for w in words}) == len(words)
-    if TASKS[task].pictured:
-        media = episodes.paint(torch.Generator().manual_seed(0), 48)
-        assert media.shape == (B, m, 1, 3, 48, 48)
-        query = media[:, -1:].flatten(2)
-        assert shots == 0 or ((media[:, :-1].flatten(2) - query).abs().amax(-1) > 0.1).all()  # never the same picture
+    media = episodes.paint(torch.Generator().manual_seed(0), 48)
+    frames = 9 if isinstance(episodes.pictures, Stories) else 1
+    assert media.shape == (B, m, frames, 3, 48, 48) and float(media.min()) >= 0 and float(media.max()) <= 1
+    query = media[:, -1:].flatten(2)
+    assert shots == 0 or ((media[:, :-1].flatten(2) - query).abs().amax(-1) > 0.1).all()  # never the same picture
     scenes = getattr(episodes.pictures, "scenes", episodes.pictures)
     if isinstance(scenes, Scenes) and not TASKS[task].mixed:
         assert held_out(scenes.colour, scenes.shape)[scenes.present].all()

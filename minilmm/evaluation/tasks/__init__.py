@@ -52,7 +52,6 @@ class Task:
     metrics    what is measured, the most important first; by default accuracy, and CIDEr and scene F1 of captions
     split      whether its episodes differ from split to split
     mixed      episodes show pairs of both halves, on purpose
-    pictured   there are pictures of it; else it is told only, to models that read text
     described  a model that reads text only finds words in the place of pictures
     prior      (settings, scoring) -> the best accuracy without pictures; by default that of the most common answer
     ideal      shots -> the accuracy of the ideal observer
@@ -71,7 +70,6 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     split: bool = True
     mixed: bool = False
-    pictured: bool = True
     described: bool = True
     prior: Callable[[Settings, str], float] | None = None
     ideal: Callable[[int], float] | None = None
@@ -142,7 +140,7 @@ TASKS = {task.name: task for task in (
     Task("novel-caption", **asks("styles.novel_captions", "cider"), **CAPTIONED, metrics=CAPTIONS, split=False,
          mixed=True, benchmark="NoCaps"),
     Task("knowledge", **asks("asked.knowledge"), scorings=SAID, benchmark="OKVQA"),
-    Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"), pictured=False,
+    Task("photographs", **asks("asked.photographs"), scorings=ONE, metrics=("accuracy", "declines"),
          benchmark="VizWiz"),
     Task("reading", **asks("printed.signs"), scorings=ONE, split=False, benchmark="TextVQA"),
     Task("dialogue", **asks("asked.dialogue"), scorings=RANKED, metrics=("mrr", "accuracy"),
@@ -153,18 +151,18 @@ TASKS = {task.name: task for task in (
          benchmark="POPE, CHAIR"),
     Task("counting", **asks("asked.counting"), **GIVEN, scorings=SAID, pooled=1000, benchmark=GPT_4V),
     Task("actions", later("benchmarks.sample_actions"), scorings=RANKED, shots=(0, 4, 8, 16), pooled=720,
-         metrics=("accuracy", "top5"), pictured=False, benchmark="Kinetics700"),
+         metrics=("accuracy", "top5"), benchmark="Kinetics700"),
     Task("rare-actions", **asks("stories.actions", rarely=True), scorings=RANKED, metrics=("map",), prior=even,
-         pictured=False, benchmark="RareAct"),
-    Task("video-vqa", **asks("stories.video_questions"), **GIVEN, scorings=ONE, pictured=False,
+         benchmark="RareAct"),
+    Task("video-vqa", **asks("stories.video_questions"), **GIVEN, scorings=ONE,
          benchmark="MSVDQA, MSRVTTQA, iVQA"),
-    Task("temporal", **asks("stories.temporal"), prior=fourth, pictured=False, benchmark="NextQA, STAR"),
-    Task("video-caption", **asks("styles.video_captions", "cider"), **CAPTIONED, metrics=("cider",), pictured=False,
+    Task("temporal", **asks("stories.temporal"), prior=fourth, benchmark="NextQA, STAR"),
+    Task("video-caption", **asks("styles.video_captions", "cider"), **CAPTIONED, metrics=("cider",),
          benchmark="VATEX"),
-    Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",), pictured=False,
+    Task("steps", **asks("styles.steps", "cider"), **CAPTIONED, metrics=("cider",),
          benchmark="YouCook2"),
-    Task("panels", **asks("printed.panels"), **GIVEN, scorings=ONE, pictured=False, benchmark=GPT_4V),
-    Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"), pictured=False,
+    Task("panels", **asks("printed.panels"), **GIVEN, scorings=ONE, benchmark=GPT_4V),
+    Task("boxes", **asks("printed.boxes"), scorings=ONE, metrics=("accuracy", "iou"),
          benchmark=GPT_4V),
     Task("tables", **asks("printed.tables"), **GIVEN, scorings=ONE, split=False, benchmark=GPT_4V),
 )}  # fmt: skip

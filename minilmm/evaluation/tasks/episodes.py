@@ -12,17 +12,9 @@ from torch.nn import functional as F
 from minilmm.evaluation.tasks import SPLITS, Settings, Task
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.grammar import ABSENT, compact, describe, join
-from minilmm.world.printed import Printed
-from minilmm.world.render import render, render_glyphs, render_grids
+from minilmm.world.painted import Painted, paint
 from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, held_out, ids
-
-
-@dataclass(frozen=True)
-class Glyphs:
-    """Pictures of procedural glyphs, one class per picture: (M,)."""
-
-    classes: Tensor
 
 
 @dataclass(frozen=True)
@@ -33,14 +25,14 @@ class Stored:
     rows: Tensor
 
 
-Pictures = Scenes | Glyphs | Printed | Stored | Tensor
+Pictures = Painted | Stored | Tensor
 
 
 @dataclass(frozen=True)
 class Episodes:
     """B episodes of n demonstrations and a query, as ids in which -1 marks absent words.
 
-    pictures      what `source` counts: scenes, glyphs, printed or stored pictures, or pixels (M, 3, R, R)
+    pictures      what `source` counts: what is painted, stored pictures, or pixels (M, T, 3, R, R)
     source        (B, n + 1) the place in `pictures` of every picture, the query's last: exact copies share one
     texts         (B, n + 1, K) what follows each picture: whole examples, and the query's up to its answer
     descriptions  (B, n + 1, D) the words that stand for the pictures where a model reads text only
@@ -89,18 +81,14 @@ class Episodes:
         return self.candidates[torch.arange(len(self), device=self.target.device), self.target]
 
     def paint(self, generator: torch.Generator, resolution: int) -> Tensor:
-        """All pictures, (B, n + 1, 1, 3, R, R) in [0, 1]."""
+        """All pictures or videos, (B, n + 1, T, 3, R, R) in [0, 1]."""
         pixels = self.pictures
         if isinstance(pixels, Stored):
             shown = pixels.load(resolution)[pixels.rows.cpu()[self.source.cpu()]]
             return shown[:, :, None].to(generator.device).float() / 255
-        if isinstance(pixels, Scenes):
-            pixels = render(pixels, generator, resolution)
-        elif isinstance(pixels, Glyphs):
-            pixels = render_glyphs(pixels.classes, generator, resolution)
-        elif isinstance(pixels, Printed):
-            pixels = render_grids(pixels.symbols, generator, resolution)
-        return pixels[self.source][:, :, None]
+        if isinstance(pixels, Tensor):
+            return pixels[self.source]
+        return paint(pixels, generator, resolution)[self.source]
 
     def check(self, settings: Settings, mixed: bool = False) -> None:
         """Assert what a split promises: no query picture among the demonstrations; the mini-world's pairs and names.

@@ -63,7 +63,7 @@ def _sampler(data: Named, tokenizer: Tokenizer, form: Form, captions: bool) -> S
         row = things.gather(1, owner)
         assert bool((data.held_out[row.cpu()] == (settings.split == "held-out")).all()), "a thing of another split"
         assert V == 1 or not bool((vendor[:, :-1] == asked).any()), "a demonstration by the query's vendor"
-        pictures = shown(data, vendor, row, generator).flatten(0, 1)
+        pictures = shown(data, vendor, row, generator).flatten(0, 1)[:, None]
         descriptions = concatenate(real.to(device)[row], stop)
         listed = said if settings.induction and not captions else None
         return lay_out(pictures, descriptions, order, owner, said, parts, tokenizer, listed)

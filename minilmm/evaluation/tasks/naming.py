@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, Glyphs, Pictures, concatenate, names_of, pairs_of
+from minilmm.evaluation.tasks.episodes import Episodes, Pictures, concatenate, names_of, pairs_of
 from minilmm.interface.tokenizer import EOC, Tokenizer
 from minilmm.world.exemplars import arrange
 from minilmm.world.grammar import ABSENT, describe, join, word
+from minilmm.world.painted import Glyphs
 from minilmm.world.random import choices, integers
 from minilmm.world.scenes import Scenes, same_concept
 from minilmm.world.vocabulary import (
