@@ -52,7 +52,7 @@ def test_the_most_similar_example_comes_last():
 def test_rices_prompts_hold_whole_examples_of_the_pool():
     generator, task = torch.Generator().manual_seed(0), TASKS["vqa"]
     pool, asked = (task.sample(n, generator, Settings(shots=0)) for n in (6, 2))
-    pixels = torch.rand(8, 3, 48, 48)
+    pixels = torch.rand(8, 1, 3, 48, 48)
     drawn = rices.demonstrate(asked, pool, torch.tensor([[4, 1], [0, 5]]), pixels)
     batch = prompts(drawn, drawn.paint(generator, 48), "real", generator)
     lines = [tokenizer().decode(row).strip() for row in batch.ids.tolist()]
@@ -62,8 +62,8 @@ def test_rices_prompts_hold_whole_examples_of_the_pool():
             answer = tokenizer().decode([word for word in pool.answers[i].tolist() if word >= 0][:-2])
             assert text.startswith("<image> question :") and text.endswith(f"answer : {answer} .")
         assert examples[2].endswith("answer :")
-        assert torch.equal(batch.media[row, :2, 0], pixels[chosen]) and torch.equal(
-            batch.media[row, 2, 0], pixels[6 + row]
+        assert torch.equal(batch.media[row, :2], pixels[chosen]) and torch.equal(
+            batch.media[row, 2], pixels[6 + row]
         )
 
 

@@ -80,7 +80,7 @@ def test_a_bad_photograph_hides_what_it_is_said_to_hide(generator):
     shape = {"shape": (scenes.shape + 5) % 12 * scenes.present}
     whole = {name: change(0, **other) for name, other in
              (("texture", texture), ("colour", colour), ("shape", shape))}  # fmt: skip
-    assert change(blurred, **texture) < 0.4 * whole["texture"]
+    assert change(blurred, **texture) < 0.7 * whole["texture"]
     assert change(blurred, **colour) > 0.8 * whole["colour"]
     assert change(dark, **colour) < 0.25 * whole["colour"]
     grey = of_flaw(dark, scenes, generator)
