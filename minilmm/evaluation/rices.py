@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.evaluation.tasks import Settings, Task
-from minilmm.evaluation.tasks.episodes import Episodes, same_width
-from minilmm.world.grammar import ABSENT, compact, join
+from minilmm.evaluation.tasks.episodes import Episodes
+from minilmm.world.grammar import ABSENT, compact, join, same_width
 from minilmm.world.vocabulary import tokenizer
 
 

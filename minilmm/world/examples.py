@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import ABSENT, compact, fill_rows, hyphenate, join, known, when
+from minilmm.world.grammar import ABSENT, compact, fill_rows, hyphenate, join, known, same_width, when
 from minilmm.world.random import coins, integers
 from minilmm.world.vocabulary import ids, other_words
 
@@ -67,8 +66,7 @@ Ask = Callable[[int, int, torch.Generator, str], Examples]  # (documents, exampl
 
 def stacked(*phrases: Tensor) -> Tensor:
     """Phrases (N, K) of several lengths, one per hypothesis or option: (N, H, K)."""
-    width = max(phrase.shape[-1] for phrase in phrases)
-    return torch.stack([F.pad(phrase, (0, width - phrase.shape[-1]), value=ABSENT) for phrase in phrases], 1)
+    return torch.stack(same_width(*phrases), 1)
 
 
 SENTENCES = ("answer with two , yes and large .", "answer with 2 , true and big .")

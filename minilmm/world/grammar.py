@@ -55,6 +55,12 @@ def plain(phrase: Tensor) -> Tensor:
     return torch.where(phrase == ABSENT, ABSENT, phrase % KNOWN)
 
 
+def same_width(*phrases: Tensor) -> list[Tensor]:
+    """Phrases (..., K) of several lengths, padded with absent words to the longest."""
+    width = max(phrase.shape[-1] for phrase in phrases)
+    return [F.pad(phrase, (0, width - phrase.shape[-1]), value=ABSENT) for phrase in phrases]
+
+
 def word(words: list[str], index: Tensor) -> Tensor:
     """One word per row, chosen by index: (...) -> (...) ids."""
     return ids(*words).to(index.device)[index]

@@ -13,7 +13,7 @@ from minilmm.evaluation.tasks.episodes import Episodes, concatenate, names_of, p
 from minilmm.interface.tokenizer import EOC
 from minilmm.world import examples
 from minilmm.world.examples import Ask, Examples
-from minilmm.world.grammar import ABSENT, attributes, join, plain
+from minilmm.world.grammar import ABSENT, attributes, join, plain, same_width
 from minilmm.world.random import integers
 from minilmm.world.scenes import place, sample_scenes
 from minilmm.world.stories import PAIRS, sample_acts
@@ -46,9 +46,7 @@ def episodes(found: Examples, given: bool, known: bool) -> Episodes:
     texts[:, -1, width:] = ABSENT
     answer = found.answer.view(batch, found.each, -1)[:, -1]
     options = answer[:, None] if found.options is None else found.options
-    if options.shape[-1] < answer.shape[-1]:
-        options = torch.nn.functional.pad(options, (0, answer.shape[-1] - options.shape[-1]), value=ABSENT)
-    answer = torch.nn.functional.pad(answer, (0, options.shape[-1] - answer.shape[-1]), value=ABSENT)
+    options, answer = same_width(options, answer)
     target = (options == answer[:, None]).all(-1).int().argmax(1)
     here = (options != ABSENT).any(-1, keepdim=True)
     candidates = concatenate(options, end).masked_fill(~here, ABSENT)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from minilmm.evaluation.tasks import SPLITS, Settings, Task
 from minilmm.interface.tokenizer import EOC, Tokenizer
-from minilmm.world.grammar import ABSENT, compact, describe, join
+from minilmm.world.grammar import ABSENT, compact, describe, join, same_width
 from minilmm.world.painted import Painted, paint
 from minilmm.world.scenes import Scenes
 from minilmm.world.vocabulary import TEST_NAMES, TRAIN_NAMES, held_out, ids
@@ -133,12 +132,6 @@ def table(phrases: Sequence[str], tokenizer: Tokenizer) -> Tensor:
     """Phrases as ids, (N, K); -1 marks absent words."""
     rows = [torch.tensor(tokenizer.encode(phrase), dtype=torch.long) for phrase in phrases]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=ABSENT)
-
-
-def same_width(*phrases: Tensor) -> list[Tensor]:
-    """Phrases (..., K) of several lengths, padded with absent words to the longest."""
-    width = max(phrase.shape[-1] for phrase in phrases)
-    return [F.pad(phrase, (0, width - phrase.shape[-1]), value=ABSENT) for phrase in phrases]
 
 
 def concatenate(*phrases: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from minilmm.evaluation.tasks import Settings
-from minilmm.evaluation.tasks.episodes import Episodes, names_of, one_word, pairs_of, same_width, table
+from minilmm.evaluation.tasks.episodes import Episodes, names_of, one_word, pairs_of, table
 from minilmm.interface.tokenizer import EOC
-from minilmm.world.grammar import describe
+from minilmm.world.grammar import describe, same_width
 from minilmm.world.questions import ANSWERS, ATTRIBUTES, name_question
 from minilmm.world.random import choices, integers
 from minilmm.world.scenes import join_scenes, place, sample_colours, sample_scenes, shuffle_objects, with_concepts
