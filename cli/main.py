@@ -15,11 +15,26 @@ import typer
 
 import minilmm
 
-from . import ask, assets, claims, common, doctor, exercises, measure, notebooks, params, quickstart, show, trace, train
+from . import (
+    ask,
+    assets,
+    bench,
+    claims,
+    common,
+    doctor,
+    exercises,
+    measure,
+    notebooks,
+    params,
+    quickstart,
+    show,
+    trace,
+    train,
+)
 
 COMMANDS: dict[str, Callable] = {
-    "quickstart": quickstart.quickstart, "eval": measure.evaluate_run, "curve": measure.curve, "ask": ask.ask,
-    "convert": assets.convert, "show": show.show, "trace": trace.trace, "params": params.params,
+    "quickstart": quickstart.quickstart, "eval": measure.evaluate_run, "curve": measure.curve, "bench": bench.bench,
+    "ask": ask.ask, "convert": assets.convert, "show": show.show, "trace": trace.trace, "params": params.params,
     "grade": exercises.grade, "doctor": doctor.doctor,
 }  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable]]] = {  # name: (help, commands)

@@ -62,9 +62,7 @@ def test_rices_prompts_hold_whole_examples_of_the_pool():
             answer = tokenizer().decode([word for word in pool.answers[i].tolist() if word >= 0][:-2])
             assert text.startswith("<image> question :") and text.endswith(f"answer : {answer} .")
         assert examples[2].endswith("answer :")
-        assert torch.equal(batch.media[row, :2], pixels[chosen]) and torch.equal(
-            batch.media[row, 2], pixels[6 + row]
-        )
+        assert torch.equal(batch.media[row, :2], pixels[chosen]) and torch.equal(batch.media[row, 2], pixels[6 + row])
 
 
 def test_zero_shots_with_texts_show_one_picture_only():
