@@ -142,7 +142,8 @@ def test_only_seeds_that_both_arms_have_are_shown(tmp_path, capsys):
 
 def test_claims_say_where_there_is_no_record(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert claims.records(None) == ROOT / "results" / "claims"  # of the clone that the package was installed from
+    monkeypatch.setattr(claims, "RESULTS", Path("docs/images"))
+    assert claims.records(None) == ROOT / "docs" / "images"  # of the clone that the package was installed from
     monkeypatch.setattr(claims, "RESULTS", Path("nowhere/claims"))
     assert main(["claims", "list"]) == 0
     out = capsys.readouterr().out

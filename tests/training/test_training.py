@@ -241,12 +241,16 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(runs, tmp_path, monk
 
 
 def test_recipes_of_an_earlier_version_are_read_where_they_still_mean_the_same(tmp_path):
-    now = {"vision": vision.preset("nano"), "frozen": frozen.preset("quick"),
-           "blip2 1": blip2.preset("quick", 1), "blip2 2": blip2.preset("quick", 2)}  # fmt: skip
+    now = {"frozen": frozen.preset("quick"), "blip2 2": blip2.preset("quick", 2)}
     for name, recipe in now.items():
         assert checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name
         assert not checkpoint.same_recipe(json.dumps(EARLIER[name] | {"seed": 9}), recipe)
-    changed = {"lm": lm.preset("nano"), "t5": t5.preset("nano"), "flamingo": flamingo.preset("quick")}
+    changed = {
+        "vision": vision.preset("nano"),
+        "lm": lm.preset("nano"),
+        "t5": t5.preset("nano"),
+        "flamingo": flamingo.preset("quick"),
+    }
     for name, recipe in changed.items():
         assert not checkpoint.same_recipe(json.dumps(EARLIER[name]), recipe), name
     for name, told in (("real", "between real models of an earlier version: .* --force"),
