@@ -15,6 +15,7 @@ BASE = replace(preset("quick"), optimisation=Optimisation(steps=250, lr=3e-3), f
 FIVE_WAYS = Measure("naming", shots=1, ways=5)
 MANY = Measure("naming", shots=4, ways=5)  # 21 pictures, where training saw five at most
 CURVE = (Measure("naming", shots=2, ways=5), Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8))
+EARLIER = "rates and the detectable effect are of a pilot through an earlier language model: pilot it again first"
 
 GATING = Claim(
     name="gating",
@@ -30,8 +31,8 @@ GATING = Claim(
     measure=FIVE_WAYS,
     beside=(MANY, *CURVE),
     detects=0.374,
-    note="of the rates .0005, .001 and .003 the last was best with gates and without, the second with a fixed gate "
-    "(gating-rates, seed 0); the pilot's seeds 0 to 2 ran in one batch with the fresh ones, nothing was chosen between",
+    note=f"of the rates .0005, .001 and .003 the last was best with gates and without, the second with a fixed gate; "
+    f"{EARLIER}",
 )
 INTERLEAVED = Claim(
     name="interleaved",
@@ -43,8 +44,7 @@ INTERLEAVED = Claim(
     measure=FIVE_WAYS,
     beside=(MANY, *CURVE),
     detects=0.384,
-    note="the second arm reads twice as many pairs per step in place of pages; of the pilot's seeds 0 to 2 one had not "
-    "begun to name after 250 steps",
+    note=f"the second arm reads twice as many pairs per step in place of pages; {EARLIER}",
 )
 LAST_IMAGE = Claim(
     name="last-image",
@@ -57,7 +57,7 @@ LAST_IMAGE = Claim(
     measure=MANY,
     beside=(FIVE_WAYS, *CURVE),
     detects=0.348,
-    note="at the rate of the claim on gating; with all pictures naming stayed at chance on the pilot's seeds 0 to 2",
+    note=f"at the rate of the claim on gating; {EARLIER}",
 )
 CLAIMS = (GATING, INTERLEAVED, LAST_IMAGE)
 
