@@ -10,8 +10,7 @@
 # **Goals** After this chapter you can
 # - tell learning in context from learning by gradient, and measure the first with its
 #   controls;
-# - read a training log in which the loss falls smoothly while an ability appears at
-#   once;
+# - read a training log in which one ability comes at once and others take long;
 # - find induction heads in attention maps, and say what smeared keys are for;
 # - switch heads off and tell a head that matters from heads that stand in for each
 #   other.
@@ -71,13 +70,13 @@ words = tokenizer()
 lm, card = load("lm-nano")
 config = lm.config
 print(size(lm), "parameters,", config.layers, "layers of", config.heads, "heads")
-assert config.layers == 4 and config.heads == 8
+assert config.layers == 4 and config.heads == 6
 
 # %% [markdown]
 # ## What it has read
 #
 # Text, and nothing else: no picture, no feature of a picture. Many kinds of documents,
-# mixed; here is the beginning of five that it has read. *Lists* say something random again. *Bindings*
+# mixed; here is the beginning of five. *Lists* say something random again. *Bindings*
 # give names to descriptions, other names in every document. *Captions* restate a
 # description, *questions* ask about one, *facts* say what no picture could show.
 
@@ -168,53 +167,53 @@ for shots in (1, 2, 4, 8, 16):
     print(shots, "shots:", score(at(ambiguous, shots)))
 real = [at(ambiguous, shots) for shots in (1, 2, 4, 8, 16)]
 assert real[-1]["low"] > real[0]["high"]  # sixteen examples are better than one
-assert all(r["high"] < r["ideal"] for r in real[1:4])  # below the ideal at 2, 4, 8
+assert all(r["value"] < r["ideal"] for r in real[1:4])  # below the ideal at 2, 4, 8
 
 # %% [markdown]
-# From one example to sixteen it rises, without a single gradient. Not with every
-# doubling: a second example adds nothing that 150 episodes could show, where Bayes'
-# rule gains most from it. In the middle it stays below the ideal: it weighs evidence,
-# but not perfectly.
+# From one example to sixteen it rises, without a single gradient. In between it stays
+# below the ideal: it weighs evidence, but not perfectly.
 #
-# ## It appears at once
+# ## What comes at once, and what takes long
 #
-# How did that come about in training? The log of the shipped model has the loss of
-# every 50 steps and a test of naming.
+# How did that come about in training? The log of the shipped model has tests of a
+# hundred episodes every 400 steps.
 
 # %%
 log = [
     json.loads(line)
     for line in (ZOO / "lm-nano" / "log.jsonl").read_text().splitlines()
 ]
-two_ways = [{"step": r["step"], "accuracy": r["naming_2way_1shot"]} for r in log]
-five_ways = [{"step": r["step"], "accuracy": r["naming_5way_1shot"]} for r in log]
+abilities = {
+    "naming, 5 ways": "naming_5way_1shot",
+    "noisy naming, 16 shots": "noisy_16shots",
+    "questions, 0 shots": "vqa_0shots_given",
+}
 show(
     training_curves(
         {
             "loss": {
                 "training loss": [{"step": r["step"], "loss": r["loss"]} for r in log]
             },
-            "accuracy": {"2 ways, 1 shot": two_ways, "5 ways, 1 shot": five_ways},
+            "accuracy": {
+                name: [{"step": r["step"], "accuracy": r[key]} for r in log]
+                for name, key in abilities.items()
+            },
         }
     )
 )
-before = max(r["step"] for r in log if r["naming_5way_1shot"] < 0.35)
-after = min(r["step"] for r in log if r["naming_5way_1shot"] > 0.8)
-print(f"5 ways: below .35 until step {before}, above .8 from step {after}")
-early = [r["loss"] for r in log if r["step"] <= before]
-assert early == sorted(early, reverse=True) and early[0] > 2 * early[-1]
-assert before >= 200 and after - before <= 200
-assert all(r["naming_5way_1shot"] > 0.85 for r in log if r["step"] > after)
-assert card["recipe"]["first"] == 400  # from here on all kinds of text
+for name, key in abilities.items():
+    print(f"{name:24}", "  ".join(f"{r[key]:.2f}" for r in log))
+first, second, last = log[0], log[1], log[-1]
+assert second["naming_5way_1shot"] > 0.95 > first["naming_5way_1shot"]
+assert second["vqa_0shots_given"] < last["vqa_0shots_given"]
+assert second["noisy_16shots"] < last["noisy_16shots"]
+assert card["recipe"]["first"] == 300  # from here on all kinds of text
 
 # %% [markdown]
-# For the first hundreds of steps naming is hardly above chance while the loss falls all
-# the time: the model learns words, sentences, which names there are. Then, within some
-# hundred steps, naming goes from chance to nearly perfect. This abrupt appearance is
-# well known in larger models. (The small step in the loss at step 400 is another thing:
-# there the text changes, from lists and bindings alone to all kinds.) It is fragile,
-# too: the same model without the smear that comes next was still at chance long after
-# this one had learned it (one run, see [results](../results/README.md)).
+# Naming is there at the second test, and perfect from then on. In larger models too this
+# ability appears abruptly. Weighing noisy evidence and answering questions take the rest
+# of the training: they are many small skills, and each has to be met often enough. (The
+# loss is a weighted mean: only words that can be known count fully.)
 #
 # ## Induction heads
 #
@@ -238,11 +237,13 @@ best = [
 ]
 print("most attention on the right name, (layer, head):", best[0])
 assert (looks > 0.5).sum() >= 3 and 30 < batch.ids.shape[1] < 40
+assert (looks[0] > 0.5).sum() >= 3
 
 # %% [markdown]
-# Four heads put most of their weight on one token out of some thirty, and it is the
+# Several heads put most of their weight on one token out of some thirty, and it is the
 # right name. They are *induction heads*: they find what followed the same words before,
-# and copy it. The best one, over one short prompt:
+# and copy it. Most of them stand in the very first layer. The best one, over one short
+# prompt:
 
 # %%
 small = TASKS["naming"].sample(
@@ -342,46 +343,13 @@ for l in range(config.layers):
 show(head_map(alone, "accuracy without this head"))
 whole, lowest = naming().mean(), alone.min()
 print(f"all heads {whole:.2f}, without the best {alone[best[0]]:.2f}", end=", ")
-print(f"at worst {lowest:.2f}, without {divmod(int(alone.argmin()), config.heads)}")
-assert 0 < whole - alone[best[0]] < 0.1 and lowest > 0.75
+print(f"at worst {lowest:.2f}")
+assert whole > 0.95 and lowest > 0.9
 
 # %% [markdown]
-# (b). No single head is the ability: several do the same work and stand in for each
-# other. But look at the figure again. The two heads that are missed most, (0, 4) and
-# (0, 1), are not among those that look at the right name. What do they look at?
-
-# %%
-spread = torch.zeros(2, 3)
-seen, maps = {}, []
-with torch.no_grad():
-    lm(batch, Keep(maps))
-for n, h in enumerate((4, 1)):
-    at_last = maps[0][rows, h, last]  # (B, L), from the query's last word
-    spread[n] = torch.stack([at_last[rows, last - k].mean() for k in range(3)])
-    again = []
-    with silenced([(0, h)]), torch.no_grad():
-        lm(batch, Keep(again))
-    seen[h] = again[best[0][0]][rows, best[0][1], last, name_at].mean()
-    shares = ", ".join(f"{share:.1f}" for share in spread[n])
-    print(f"(0, {h}) looks at its word, one before, two before: {shares};", end=" ")
-    print(f"without it {best[0]} has {seen[h]:.2f} on the right name")
-with silenced([(0, 1), (0, 4)]):
-    both = naming().mean()
-print(f"naming without both: {both:.2f}")
-assert spread[0, 0] > 0.9 and spread[1].sum() > 0.8 and spread[1].max() < 0.6
-assert max(seen.values()) < looks[best[0]] - 0.1
-assert both < alone[0, [1, 4]].min() - 0.05
-
-# %% [markdown]
-# (0, 1) spreads its attention over the words of the description; (0, 4) keeps all of it
-# on the word on which it stands, a second feed-forward in all but name. Both stand in
-# the first layer, and without either the best induction head finds the right name less
-# surely. So they work *for* the induction heads: they prepare what those compare. What
-# exactly they write into the stream, an attention map does not show, and we have not
-# found out.
-#
-# Now switch off the best two, four, six, eight of the heads that look at the right name
-# together, and as many others, drawn at random, for comparison:
+# (c), or nearly. No single head is the ability: several do the same work and stand in
+# for each other. So switch off the best two, four, six, eight of the heads that look at
+# the right name together, and as many others, drawn at random, for comparison:
 
 # %%
 counts = [0, 2, 4, 6, 8]
@@ -451,14 +419,14 @@ print("caption loss (nats):", "; ".join(f"{k} {v:.2f}" for k, v in losses.items(
 print(f"naming without six others: {random[3][1]:.2f} to {random[3][2]:.2f}")
 assert induction[3][0].high < 0.6 < 0.75 < random[3][1]
 assert losses["without six such heads"] > losses["all heads"] + 0.1
-assert losses["without six others"] > losses["without six such heads"] - 0.05
+assert losses["without six others"] < losses["without six such heads"]
 
 # %% [markdown]
 # There it goes. Without six of these heads naming falls far, towards chance; without
-# six others most of it stays. For naming, looking *and* switching off agree: these
-# heads carry the ability. They do more than that, though: captions get worse as well,
-# since a caption repeats a description, and copying is what these heads do. Six others
-# cost captions at least as much, and naming little.
+# six others it stays. For naming, looking *and* switching off agree: these heads carry
+# the ability. They do more than that, though: captions get worse as well, since a
+# caption repeats a description, and copying is what these heads do. Six others cost
+# captions less.
 #
 # ## Break it yourself
 #
