@@ -21,7 +21,7 @@ from minilmm.world.vocabulary import tokenizer
 WORDS = len(tokenizer())  # the next number is that of [MASK], and of the Q-Former's [DEC]
 NANO = QFormerConfig(0, WORDS + 1, queries=0, context=TEXT_LENGTH + 1, dec=WORDS)
 PRESETS = {
-    "nano": BertRecipe(NANO, Optimisation(steps=800, lr=1e-3)),
+    "nano": BertRecipe(NANO, Optimisation(steps=600, lr=1e-3)),
     "small": BertRecipe(replace(NANO, layers=6, hidden=1024), Optimisation(steps=6000, lr=1e-3, warmup=300), rows=512),
 }
 Drawn = tuple[Tensor, Tensor, Tensor]  # ids as read (B, L), as they were (B, L), and which are to be said (B, L) bool

@@ -18,7 +18,7 @@ from minilmm.world.random import coins
 from minilmm.world.vocabulary import ids, tokenizer
 
 PRESETS = {
-    "nano": T5Recipe(EncDecConfig(len(tokenizer())), Optimisation(steps=1000, lr=3e-3), tokens=4096),
+    "nano": T5Recipe(EncDecConfig(len(tokenizer())), Optimisation(steps=800, lr=3e-3), tokens=4096),
     "small": T5Recipe(EncDecConfig(len(tokenizer()), width=384, layers=6, heads=12, hidden=1024),
                       Optimisation(steps=6000, lr=1e-3, warmup=300), tokens=32_768),
 }  # fmt: skip
