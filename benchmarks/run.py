@@ -27,7 +27,6 @@ from flops import encoder_step_flops, lm_step_flops
 from table import Row, table
 from timing import Spread, in_turn, matrix_peak, seconds, timed
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
@@ -107,11 +106,10 @@ class Bench:
         model = CausalLM(recipe.model).to(self.device).train()
         parameters = list(model.parameters())
         optimizer = adamw(parameters, recipe.optimisation)
-        fixed, _ = sample_text(rows, length + 1, g)
+        start, fixed = torch.tensor(0, device=self.device), sample_text(rows, length + 1, g)
 
-        def step(text: Tensor) -> None:
-            logits = model(text[:, :-1])
-            F.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten(), ignore_index=0).backward()
+        def step(text: tuple[Tensor, Tensor]) -> None:
+            lm_training.loss_of(model, *text, start, rest=recipe.rest).backward()
             nn.utils.clip_grad_norm_(parameters, recipe.optimisation.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -119,7 +117,7 @@ class Bench:
         flops = lm_step_flops(recipe.model, rows, length, frozen=False)
         for name, work in (
             ("step alone", lambda: step(fixed)),
-            ("with its text", lambda: step(sample_text(rows, length + 1, g)[0])),
+            ("with its text", lambda: step(sample_text(rows, length + 1, g))),
         ):
             spread = self.timed(work)
             yield Row.of("train lm", name, "tokens/s", spread.inverse(rows * length), flops / spread.median / 1e9)
