@@ -217,7 +217,8 @@ assert most["ideal"] - reader["value"] > (most["ideal"] - most["value"]) / 2
 # Two ways, far past the five pictures that a training page shows at most:
 
 # %%
-long = kept("flamingo-nano-naming-2")
+few, many = kept("flamingo-nano-naming-2"), kept("flamingo-nano-naming-long")
+long = few | {"rows": [*few["rows"], *many["rows"]]}
 show(
     few_shot_curves(
         {
