@@ -318,6 +318,14 @@ def test_the_loss_of_a_page_counts_what_can_be_known():
     assert all(len(words.split()) == 9 for words in said(everything))
     asked = mixture.pages(4, generator, 16, kinds=(("vqa", 2, 1, 1.0),))
     assert all(6 <= len(words.split()) <= 8 and "?" not in words for words in said(asked))
+    for task in ("vqa", "caption", "boxes", "temporal"):  # whatever the length of answers, whole answers count
+        page = mixture.pages(4, generator, 16, kinds=((task, 2, 3, 1.0),))
+        for row, mask in zip(page.ids.tolist(), page.loss_mask.tolist(), strict=True):
+            words = [f"{word}*" if learn else word for word, learn in
+                     zip(map(tokenizer().words.__getitem__, row), mask, strict=True)]  # fmt: skip
+            for example in " ".join(words).split("<image> ")[1:]:
+                asked, _, answer = example.rpartition("answer : ") if task != "caption" else ("", "", example)
+                assert "*" not in asked and all(word.endswith("*") for word in answer.split() if word != "<pad>")
     alone = mixture.pages(4, generator, 16, kinds=(("vqa", 2, 0, 1.0),))
     assert all(3 <= len(words.split()) <= 4 for words in said(alone))
     assert tokenizer().decode(alone.ids[0].tolist()).startswith("<bos> answer with")  # whose convention is given

@@ -48,7 +48,7 @@ def pages(
     said = torch.cat([drawn.texts, drawn.texts.new_full((*drawn.source.shape, A), ABSENT)], -1)  # (B, m, K + A)
     said[:, -1, -A:] = drawn.answers
     learn = torch.full_like(said, all_text, dtype=torch.bool)
-    learn[:, :-1, -2 * A : -A] = True
+    learn[:, :-1, drawn.asked : -A] = True
     learn[:, -1, -A:] = True
     if TASKS[task].per_class and not all_text:
         name = torch.cat([drawn.texts[:, :-1, 0], drawn.answers[:, :1]], 1)  # (B, m)

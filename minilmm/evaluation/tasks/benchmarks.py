@@ -55,7 +55,7 @@ def episodes(found: Examples, given: bool, known: bool) -> Episodes:
     hypotheses = found.answers.shape[1]
     return Episodes.of(
         found.pictures, texts, candidates, target=target, group=kind, kinds=found.kinds,
-        hypothesis=found.hypothesis,
+        hypothesis=found.hypothesis, asked=width,
         clue=kind * hypotheses + found.hypothesis * known, descriptions=found.descriptions.view(batch, found.each, -1),
         first=found.first(torch.full_like(found.hypothesis, given, dtype=torch.bool)),
     )  # fmt: skip

@@ -41,6 +41,7 @@ class Episodes:
     group         (B,) what kind of question it is; `kinds` names them
     clue          (B,) what question and demonstrations give away without pictures, the group unless given; the prior is
                   the majority within it
+    asked         how many places of `texts` hold what is asked, in front of what is answered
     """
 
     pictures: Pictures
@@ -54,9 +55,12 @@ class Episodes:
     clue: Tensor
     hypothesis: Tensor
     kinds: tuple[str, ...] = ()
+    asked: int = 0
 
     @classmethod
-    def of(cls, pictures: Pictures, texts: Tensor, candidates: Tensor, **others: Tensor | tuple[str, ...]) -> Episodes:
+    def of(
+        cls, pictures: Pictures, texts: Tensor, candidates: Tensor, **others: Tensor | tuple[str, ...] | int
+    ) -> Episodes:
         """Unless others say otherwise: each picture is shown once, in order, none has a description, there is no first
         sentence and one group, and the first candidate is right.
         """
@@ -71,7 +75,7 @@ class Episodes:
 
     def __getitem__(self, rows: slice) -> Episodes:
         """Some of the episodes, over the same pictures."""
-        names = [f.name for f in fields(self) if f.name not in ("pictures", "kinds")]
+        names = [f.name for f in fields(self) if f.name not in ("pictures", "kinds", "asked")]
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
@@ -155,7 +159,9 @@ def examples(
     texts[:, -1, prompt.shape[1] :] = ABSENT
     candidates, target = one_word(options, answer.view(batch, -1)[:, -1:])
     words = {"descriptions": describe(pictures).view(*texts.shape[:2], -1)} if isinstance(pictures, Scenes) else {}
-    return Episodes.of(pictures, texts, candidates, target=target, group=group, kinds=kinds, **words)
+    return Episodes.of(
+        pictures, texts, candidates, target=target, group=group, kinds=kinds, asked=prompt.shape[1], **words
+    )
 
 
 def one_word(options: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
