@@ -42,6 +42,7 @@ bench: .venv/.installed-dev
 	.venv/bin/python benchmarks/chart.py results/benchmarks.json docs/images/flamingo-cost.png
 
 EVAL = $(RUN) eval --episodes 500 --seed 0
+FEW = $(RUN) eval --episodes 250 --seed 0
 BLANK = --conditions real,blank_images
 TOLD = ambiguous-naming noisy-naming vqa induction-vqa fast-vqa caption novel-caption knowledge photographs reading dialogue \
   memes hallucination counting rare-actions video-vqa temporal video-caption steps panels boxes tables
@@ -51,23 +52,23 @@ results: .venv/.installed-dev  # every table of results/README.md
 	for task in ambiguous noisy; do $(EVAL) lm-nano --task $$task-naming --json results/lm-nano-$$task.json; done
 	for lm in lm-nano t5-nano; do $(EVAL) $$lm --task vqa --convention given --shots 0,4 $(BLANK) --json results/$$lm-vqa-given.json; done
 	$(EVAL) lm-nano --task vqa --shots 0,1,4,8 $(BLANK) --json results/lm-nano-vqa.json
-	for task in $(TOLD); do $(EVAL) lm-nano --task $$task --shots 0,8 $(BLANK) --json results/told/$$task.json || exit 1; done
+	for task in $(TOLD); do $(FEW) lm-nano --task $$task --shots 0,8 $(BLANK) --json results/told/$$task.json || exit 1; done
 	for task in classification actions; do \
-	  $(EVAL) lm-nano --task $$task --shots 0,8 $(BLANK) --rices --json results/told/$$task.json || exit 1; done
+	  $(FEW) lm-nano --task $$task --shots 0,8 $(BLANK) --rices --json results/told/$$task.json || exit 1; done
 	for task in retrieval zero-shot probes; do $(EVAL) vision-nano --task $$task --json results/vision-nano-$$task.json; done
 	for run in frozen-nano flamingo-nano blip2-nano; do \
-	  for ways in 2 5; do $(EVAL) $$run --task naming --ways $$ways --shots 0,1,4 --json results/$$run-naming-$$ways.json || exit 1; done; \
-	  for task in ambiguous noisy; do $(EVAL) $$run --task $$task-naming --shots 0,1,4,16 --json results/$$run-$$task.json || exit 1; done; \
-	  for task in vqa induction-vqa; do $(EVAL) $$run --task $$task --shots 0,1,4,8 --json results/$$run-$$task.json || exit 1; done; \
-	  $(EVAL) $$run --task vqa --convention given --shots 0 $(BLANK) --json results/$$run-vqa-given.json || exit 1; \
-	  $(EVAL) $$run --task caption --shots 0,4 --beams 3 $(BLANK) --json results/$$run-caption.json || exit 1; done
-	$(EVAL) flamingo-nano --task naming --shots 8,32 --json results/flamingo-nano-naming-long.json
-	$(EVAL) flamingo-nano --task vqa --shots 0,4,8 --rices --json results/flamingo-nano-vqa-rices.json
-	$(EVAL) flamingo-nano --task vqa --shots 0 --zero-shot-texts 2 --json results/flamingo-nano-vqa-texts.json
-	$(EVAL) flamingo-nano --task glyph-naming --shots 1,4 --json results/flamingo-nano-glyph.json
-	$(EVAL) frozen-nano --task easy-vqa --shots 0,4 --json results/frozen-nano-easy-vqa.json
+	  for ways in 2 5; do $(FEW) $$run --task naming --ways $$ways --shots 0,1,4 --json results/$$run-naming-$$ways.json || exit 1; done; \
+	  for task in ambiguous noisy; do $(FEW) $$run --task $$task-naming --shots 0,1,4,16 --json results/$$run-$$task.json || exit 1; done; \
+	  for task in vqa induction-vqa; do $(FEW) $$run --task $$task --shots 0,1,4,8 --json results/$$run-$$task.json || exit 1; done; \
+	  $(FEW) $$run --task vqa --convention given --shots 0 $(BLANK) --json results/$$run-vqa-given.json || exit 1; \
+	  $(FEW) $$run --task caption --shots 0,4 --beams 3 $(BLANK) --json results/$$run-caption.json || exit 1; done
+	$(FEW) flamingo-nano --task naming --shots 8,32 --json results/flamingo-nano-naming-long.json
+	$(FEW) flamingo-nano --task vqa --shots 0,4,8 --rices --json results/flamingo-nano-vqa-rices.json
+	$(FEW) flamingo-nano --task vqa --shots 0 --zero-shot-texts 2 --json results/flamingo-nano-vqa-texts.json
+	$(FEW) flamingo-nano --task glyph-naming --shots 1,4 --json results/flamingo-nano-glyph.json
+	$(FEW) frozen-nano --task easy-vqa --shots 0,4 --json results/frozen-nano-easy-vqa.json
 	$(EVAL) blip2-nano --task retrieval --json results/blip2-nano-retrieval.json
-	$(EVAL) blip2-t5-nano --task vqa --convention given --shots 0 $(BLANK) --json results/blip2-t5-nano-vqa-given.json
+	$(FEW) blip2-t5-nano --task vqa --convention given --shots 0 $(BLANK) --json results/blip2-t5-nano-vqa-given.json
 	.venv/bin/python results/tables.py
 	.venv/bin/python results/figures.py
 
