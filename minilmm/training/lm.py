@@ -33,7 +33,7 @@ PRESETS = {
 
 
 def preset(name: str) -> LMRecipe:
-    """ "nano": an hour of one CPU core. "quick": less than a third of its steps. "small": one GPU."""
+    """ "nano": 73 minutes of one CPU core. "quick": less than a third of its steps. "small": one GPU."""
     return choose(PRESETS, name)
 
 
