@@ -127,14 +127,15 @@ print("on the latents themselves:", [f"{v:.2f}" for v in to_itself.tolist()])
 maps = F.normalize(shares, dim=-1)
 alike = torch.einsum("nrs,nqs->rq", maps, maps) / len(maps)  # mean cosines
 print("how alike two latents look: 2 and 3", f"{alike[1, 2]:.2f}", end=", ")
-print(f"1 and 2 {alike[0, 1]:.2f}")
-assert on_object[1:].min() > 0.85 > 0.5 > on_object[0] > touched.mean()
-assert alike[1:, 1:].min() > 0.9 and alike[0, 1:].max() < 0.75 and to_itself.max() < 0.1
+print(f"1 and 4 {alike[0, 3]:.2f}")
+most, least = int(on_object.argmax()), int(on_object.argmin())
+print(f"most on the object: latent {most + 1}; least: latent {least + 1}")
+assert on_object[most] > 0.9 > 0.5 > on_object[least] and to_itself.max() < 0.1
+assert abs(on_object[least] - touched.mean()) < 0.1
 
 # %% [markdown]
-# Latents 2 to 4 sit on the object, with nearly all of their attention, and look much
-# alike. Latent 1 spreads: over 200 pictures the object gets little more of it than its
-# area would. And of attention to the latents themselves, which the paper adds to the
+# They differ. One sits on the object, with nearly all of its attention; another spreads,
+# and gives the object no more than its area. And of attention to the latents themselves, which the paper adds to the
 # keys, hardly anything remains here. Four tokens are more than naming one object needs,
 # as the end of this chapter shows: silence some.
 #
@@ -327,11 +328,17 @@ def without(silent):
 
 silent = [0, 1, 2]  # <- change me: latents are 0 to 3; [0], [1, 2, 3]
 print(f"without latents {silent}: {without(silent):.1f}")
-assert without([0, 1, 2]) > 0.75 and without([1, 2, 3]) < 0.4
+alone = [without([i for i in range(4) if i != kept]) for kept in range(4)]
+missing = [without([i]) for i in range(4)]
+print("one latent alone:", alone, "· one silenced:", missing)
+assert alone[most] > 0.85 and missing[most] < 0.6
+assert max(alone[r] for r in range(4) if r != most) < 0.5
+assert min(missing[r] for r in range(4) if r != most) > 0.85
 
 # %% [markdown]
-# The last one alone names nearly as well as all four; the first one alone names
-# nothing.
+# The latent that sits on the object names nearly as well as all four, and without it
+# naming is lost; each of the others can be silenced. What are they for? One object's
+# name needs one token; pages with several objects and questions ask for more.
 
 # %% [markdown]
 # ## Exercises

@@ -115,12 +115,12 @@ assert moved.tolist() == [False, False, True, True, True, True]
 # own picture.
 
 # %% [markdown]
-# **Predict.** In "the picture shows `<image>` dax . `<image>` blicket . `<image>`", how
+# **Predict.** In "the image shows `<image>` dax . `<image>` blicket . `<image>`", how
 # many pictures does *blicket* look at, and how many does *shows*? (a) 2 and 1 (b) 1 and
 # 0 (c) 1 and 3
 
 # %%
-line = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
+line = "<bos> the image shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
 line = line.split()
 row = ids(*line)[None]
 phi = last_image(row, words.image_token_id)
@@ -236,14 +236,15 @@ for kind, title in (
 show(training_curves(panels))
 final = {t: {n: abs(line[-1][t]) for n, line in panels[t].items()} for t in panels}
 assert all(max(values, key=values.get) == "block 3" for values in final.values())
-assert max(max(values.values()) for values in final.values()) < 0.04
+assert all(min(values, key=values.get) in ("block 0", "block 1") for values in final.values())
+assert 0.2 < max(max(values.values()) for values in final.values()) < 0.5
 
 # %% [markdown]
 # Either sign will do: the matrices behind a gate can turn with it. The paper finds that
 # gates grow fast at first and tend to be larger in later layers (section 3.3 and its
-# appendix). Here too the gates of the last layer end as the largest, of both kinds. But
-# do not make more of four layers than there is in them; and all stay below 0.04, nearly
-# closed.
+# appendix). Here too the gates of the last layer end as the largest, of both kinds, and
+# those of the first two as the smallest. But do not make more of four layers than there
+# is in them.
 #
 # What if we close them again, or open them all the way?
 
@@ -289,13 +290,15 @@ with gates_at(model, 1.0):
 for name in model.xattn:
     print(f"block {name}: {trained_shares[name]:.1f} as trained", end=", ")
     print(f"{open_shares[name]:.0f} wide open")
-assert trained_shares["1"] < 3 < 20 < open_shares["1"]
+assert 2 < trained_shares["0"] < 6 and open_shares["0"] > 2 * trained_shares["0"]
+assert max(trained_shares[name] for name in "123") < 1
 
 # %% [markdown]
-# In front of block 1 the layer adds about twice the stream as trained, and dozens of
-# times the stream wide open: the words are drowned. (The later blocks stand behind that
-# flood, so their share says little.) A gate is no switch between blind and sighted; it
-# is a volume, and the layer was trained at one setting of it.
+# In front of block 0, where the stream holds one word and nothing else, the layer adds
+# about four times the stream as trained, and thrice that wide open: the words are
+# drowned. Later layers add less than the stream. (Wide open they stand behind that flood,
+# so their share then says little.) A gate is no switch between blind and sighted; it is
+# a volume, and the layer was trained at one setting of it.
 #
 # And one at a time: how much of the naming goes through each layer?
 
@@ -316,14 +319,14 @@ costs = {name: without(name) for name in model.xattn}
 for name, left in costs.items():
     print(f"without the layer in front of block {name}: {left:.1f}")
 attention = {n: abs(x.alpha_xattn.tanh().item()) for n, x in model.xattn.items()}
-assert max(costs["0"], costs["1"]) < 0.5 < 0.8 < min(costs["2"], costs["3"])
+assert costs["0"] < 0.4 < 0.9 < min(costs["1"], costs["2"], costs["3"])
 assert max(attention, key=attention.get) == "3"
 
 # %% [markdown]
-# The layers in front of the first two blocks carry the naming, and without either of
-# them it is gone. Chapter 01 suggests why: the heads that match a picture with an
-# earlier one stand in the first two blocks, and what arrives later arrives too late to
-# be matched. The largest gate of attention is the last one's, which naming does not
+# The layer in front of the first block carries the naming, and without it naming is at
+# chance; each of the others can go. Chapter 01 suggests why: the heads that match a
+# description with an earlier one stand in the first block, and what arrives later
+# arrives too late to be matched. The largest gate of attention is the last one's, which naming does not
 # need. The size of a gate is not its importance.
 #
 # ## Where words look
