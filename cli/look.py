@@ -39,7 +39,7 @@ from .console import new_table, out_console, save_figure, say, share, tell
 WRITTEN = ("stop", "exit", "tea", "dax", "norway", "a")  # the words that are drawn
 LABEL = "attention to a patch"
 OBJECTS = [1, 1, 2, 3]  # in the pictures that queries are shown
-MASK_TEXT = "<bos> the picture shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
+MASK_TEXT = "<bos> the image shows <image> dax . <EOC> <image> blicket . <EOC> <image>"
 QUERIES, QFORMER_TEXT = 4, "[CLS/DEC] a red circle . <EOC>"
 QFORMER_MASKS = {"ITC: unimodal": unimodal_mask, "ITM: bidirectional": bidirectional_mask,
                  "ITG: multimodal causal": causal_mask}  # fmt: skip

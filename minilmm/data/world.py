@@ -85,7 +85,8 @@ def mixed_scenes(batch: int, generator: torch.Generator, split: str = "train") -
 
 def printed(batch: int, generator: torch.Generator, resolution: int) -> tuple[Tensor, Tensor]:
     """Signs and tables: pictures (B, 3, R, R), and what they say (B, TEXT_LENGTH), as `texts`."""
-    found = [kind(count, 1, generator, "train") for kind, count in ((signs, batch // 2), (tables, batch - batch // 2))]
+    counts = ((signs, batch // 2), (tables, batch - batch // 2))
+    found = [kind(count, 1, generator, "train") for kind, count in counts if count]
     images = [render_grids(each.pictures.symbols, generator, resolution) for each in found]
     return torch.cat(images), torch.cat([compact(each.descriptions, TEXT_LENGTH, fill=0) for each in found])
 

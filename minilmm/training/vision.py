@@ -26,7 +26,7 @@ PRESETS = {
 
 
 def preset(name: str) -> VisionRecipe:
-    """ "nano": half an hour of one CPU core, a minute and a half of one GPU. "small": one GPU."""
+    """ "nano": some 80 minutes of one shared CPU core, two minutes of a GPU. "small": one GPU."""
     return choose(PRESETS, name)
 
 
@@ -36,8 +36,10 @@ def sample(recipe: VisionRecipe, generator: torch.Generator, step: int) -> tuple
     scenes = mixed_scenes(recipe.batch - few, generator)
     unsaid = UNSAID[int(integers(len(UNSAID), (), generator))]
     text = texts_without(scenes, generator, unsaid) if unsaid else texts(scenes, generator)
-    images, said = printed(few, generator, resolution)
-    return torch.cat([render(scenes, generator, resolution), images]), torch.cat([text, said])
+    parts = [printed(few, generator, resolution)] if few else []
+    parts.insert(0, (render(scenes, generator, resolution), text))
+    images, said = zip(*parts, strict=True)
+    return torch.cat(images), torch.cat(said)
 
 
 def encode_texts(model: DualEncoder, text: Tensor, parts: int = 4) -> Tensor:
