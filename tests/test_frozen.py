@@ -34,7 +34,7 @@ def digests(module):
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_splice_puts_prefixes_where_the_tags_stand(n):
     model = tiny_frozen(n)
-    batch = documents(["# dax . # blicket", "red # circle", "no image here"])
+    batch = documents(["# dax . # blicket", "red # circle", "no image shows"])
     x, mask, last = model.splice(batch)
     assert x.shape[1] == batch.ids.shape[1] + 2 * (n - 1)
     prefixes = model.prefix(batch.media[batch.media_mask][:, 0])  # 3 pictures, row by row

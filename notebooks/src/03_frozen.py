@@ -197,7 +197,7 @@ assert same
 # %% [markdown]
 # ## Trained on captions only
 #
-# One picture per sequence, "a striped red circle .", 2000 steps. What does the log say?
+# One picture per sequence, "a striped red circle .", 1200 steps. What does the log say?
 # The trivial baseline: the shipped model's own loss when the pictures are blank, so
 # that only the language is left.
 
@@ -236,14 +236,14 @@ show(
 print(f"caption loss: with the pictures {sighted:.1f}, with blank ones {blind:.1f}")
 assert blind > 2 * sighted
 assert log[-1]["loss"] < 0.9 * next(r["loss"] for r in log if r["step"] == 500)
-assert abs(log[0]["naming_2way_real"] - 0.5) < 0.15 < log[-1]["naming_2way_real"] - 0.6
-late = [r["naming_5way_real"] for r in log if r["step"] >= 500]
-assert log[-1]["step"] == 2000 and max(late) - min(late) < 0.1  # a plateau
+assert log[0]["naming_2way_real"] < 0.75 < 0.9 < log[-1]["naming_2way_real"]
+late = [r["naming_5way_real"] for r in log if r["step"] >= 800]
+assert log[-1]["step"] == 1200 and max(late) - min(late) < 0.1  # a plateau
 
 # %% [markdown]
 # Look at the right panel. Nobody trains naming; the test is made of pictures side by
-# side with made-up names, and it comes along with captions, for 500 steps. Then
-# captions still get better, and naming does not.
+# side with made-up names, and it comes along with captions, for 800 steps. Then both
+# stand still.
 #
 # ## Two pictures, two names, one question
 
@@ -296,7 +296,7 @@ layer, head = divmod(int(looks.argmax()), looks.shape[1])
 show(attention_map(maps[layer][0, head], places, places))
 seen = places[int(maps[layer][0, head, -1].argmax())]
 print("the head with most attention on the right name looks at:", seen)
-induction = {(1, 0), (0, 6), (1, 5), (1, 2), (1, 6), (1, 4)}  # chapter 01's first six
+induction = {(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0)}  # chapter 01's first six
 print("(layer, head):", (layer, head))
 assert (layer, head) in induction and looks[layer, head] > 0.8
 assert seen == places[answer_at]
