@@ -159,26 +159,24 @@ for texts in (0, 1, 2):
     found = evaluate(model, "vqa", request)
     asked[texts] = found["rows"][0]
     print(f"{texts} example(s) without pictures: {score(asked[texts])}")
-assert max(r["low"] for r in asked.values()) < min(r["high"] for r in asked.values())
+assert min(asked[1]["value"], asked[2]["value"]) > asked[0]["value"] + 0.1
 recorded = [
     json.loads((results / f"flamingo-nano-{name}.json").read_text())
     for name in ("vqa", "vqa-texts")
 ]
 alone, two = (at(found, 0) for found in recorded)
-print(f"500 episodes: the question alone {score(alone)}, two examples {score(two)}")
-assert abs(alone["value"] - two["value"]) < 0.03
+print(f"250 episodes: the question alone {score(alone)}, two examples {score(two)}")
+assert two["low"] > alone["high"]
 
 # %% [markdown]
-# No: one example does it no harm, and two do it no good, as far as 100 episodes can
-# tell; 500 say the same of two. That contradicts the paper's "highly detrimental", and
-# we think we know why: ours has been trained on the question alone as well, so it needs
-# no example to know the form of an answer, and takes none for it. The paper's model
-# knows pages of the web alone. Whatever the outcome: say which prompt a "zero-shot"
-# figure was taken with.
+# No: one example helps it, and so do two. They say by which words answers are given here,
+# "two" or "2", "yes" or "true", and that is worth more than a bias costs. The question
+# alone leaves the convention open. So say which prompt a "zero-shot" figure was taken
+# with: the same model has .42 and .56.
 #
 # ## The curves
 #
-# Measured once, with 500 episodes each, and kept: `make results`. Noisy naming is the
+# Measured once, with 250 episodes each, and kept: `make results`. Noisy naming is the
 # test that only examples can pass: one attribute of three decides the name, nobody says
 # which, and every fifth name is wrong.
 
@@ -204,15 +202,16 @@ for r in kept("flamingo-nano-noisy")["rows"]:
         print(f"noisy naming, {r['shots']:2} shots: {score(r)}, ideal {r['ideal']:.2f}")
 noisy = {name: kept(f"{name}-nano-noisy") for name in ("flamingo", "lm")}
 none, four, most = (at(noisy["flamingo"], shots) for shots in (0, 4, 16))
-assert four["low"] > none["high"] and most["low"] < four["high"]
+assert four["low"] > none["high"]
 reader = at(noisy["lm"], 16)
 assert most["high"] < most["ideal"] and reader["high"] < most["ideal"]
 assert most["ideal"] - reader["value"] > (most["ideal"] - most["value"]) / 2
+assert most["value"] > four["value"] + 0.05
 
 # %% [markdown]
-# It rises from none to four and hardly further, and it does not reach exact Bayes;
-# neither does the text model that reads perfect descriptions, so most of the gap is the
-# language model's, not the eyes'. A bridge cannot teach a frozen reader to reason.
+# It rises with every example, and it does not reach exact Bayes; neither does the text
+# model that reads perfect descriptions, so most of the gap is the language model's, not
+# the eyes'. A bridge cannot teach a frozen reader to reason.
 #
 # Two ways, far past the five pictures that a training page shows at most:
 
@@ -233,12 +232,12 @@ for row in long["rows"]:
     if row["condition"] == "real":
         pictures = 2 * row["shots"] + 1
         print(f"{row['shots']:2} shots per class, {pictures:2} pictures: {score(row)}")
-assert at(long, 1)["high"] > 0.97 and 0.85 < at(long, 32)["low"]
-assert at(long, 32)["high"] < at(long, 1)["low"]  # it gets a little worse
+assert at(long, 1)["low"] > 0.95
+assert at(long, 32)["low"] > 0.95  # and holds
 
 # %% [markdown]
 # One example per name is all that it needs. With 65 pictures, thirteen pages' worth, it
-# still names, a little worse: more examples can only confuse it here.
+# still names.
 
 # %% [markdown]
 # ## The paper's table beside ours
@@ -259,14 +258,16 @@ print("flamingo-nano, vqa, by shots")
 for shots, row in ours.items():
     beside = f"; examples without pictures {score(texts[shots])}" if shots else ""
     print(f"{shots:2} {score(row)}{beside}")
-assert max(r["low"] for r in ours.values()) < min(r["high"] for r in ours.values())
-assert all(abs(ours[k]["value"] - texts[k]["value"]) < 0.04 for k in texts)
+assert min(ours[k]["low"] for k in texts) > ours[0]["high"]  # one example is enough
+assert all(texts[k]["low"] < ours[k]["high"] for k in texts)
+assert all(texts[k]["value"] > ours[0]["value"] + 0.1 for k in texts)
 
 # %% [markdown]
-# The paper's zero shots are two texts, and its curve rises. Ours is flat: all intervals
-# overlap, and examples without their pictures do as well as whole ones. Questions say
-# what they ask, so there is little left to learn from a prompt. Where something is
-# left, as in naming, examples decide everything.
+# The paper's zero shots are two texts, and its curve rises. Ours rises with the first
+# example and is flat from then on. Why? The questions themselves say what they ask;
+# only the *convention* of the answers has to be seen, and one example shows much of it.
+# Words are enough for that: examples without their pictures do about as well. Where
+# pictures must be matched, as in naming, they are everything.
 #
 # ## Choosing examples: RICES
 #
@@ -297,14 +298,11 @@ for name, found in table.items():
     print(f"{name:8}", ", ".join(told))
 pairs = {shots: [at(found, shots) for found in table.values()] for shots in (4, 8)}
 assert all(a["low"] < b["high"] and b["low"] < a["high"] for a, b in pairs.values())
-(a, b), (c, d) = pairs.values()
-assert a["value"] > b["value"] and c["value"] < d["value"]
 
 # %% [markdown]
 # On ImageNet with 80B parameters and a thousand classes RICES took the paper from 66.4
-# to 71.7 % and more. Here the intervals overlap, and the two numbers of shots point in
-# opposite directions: pictures that look alike answer another question, and a question
-# says what it asks. No gain is shown.
+# to 71.7 % and more. Here the intervals overlap: pictures that look alike answer another
+# question, and a question says what it asks. No gain is shown.
 #
 # ## Or train
 #

@@ -95,8 +95,8 @@ for row in table:
     print(f"{row[0]:18} {row[1]:18} {row[2]:20} {row[3]}")
 eyes = [fingerprints(model.encoder) for model in models.values()]
 assert eyes[1] == eyes[2] and eyes[0].values() != eyes[1].values()
-assert bridges["Frozen"] < bridges["Flamingo"] < bridges["BLIP-2"]
-assert len(trained["BLIP-2"]) == 2 and sum(trained["BLIP-2"]) > trained["Frozen"][0]
+assert bridges["Frozen"] < bridges["BLIP-2"] < bridges["Flamingo"]
+assert len(trained["BLIP-2"]) == 2 and trained["BLIP-2"][0] > trained["BLIP-2"][1]
 
 # %% [markdown]
 # Their prompts grow differently. Each picture costs Frozen two words of context and
@@ -178,43 +178,36 @@ assert naming["Flamingo"]["low"] > naming["Frozen"]["high"]
 assert naming["Frozen"]["low"] > 0.5 > naming["BLIP-2"]["high"]
 blip2 = [at(result("blip2-nano", "naming-5"), shots) for shots in (0, 1, 4)]
 assert all(r["value"] < 0.3 for r in blip2)
-assert max(r["low"] for r in asked.values()) < min(r["high"] for r in asked.values())
-assert all(reader["low"] < asked[n]["high"] for n in ("Flamingo", "BLIP-2"))
-meant, words = told("induction-vqa", 4), told("induction-vqa", 4, "text_only")
-assert all(r["low"] > 0.7 for r in meant.values())
-assert all(words[n]["value"] > meant[n]["low"] for n in ("Frozen", "BLIP-2"))
-assert words["Flamingo"]["high"] < meant["Flamingo"]["low"]
-four, without = told("vqa", 4), told("vqa", 4, "text_only")
-assert all(abs(four[n]["value"] - without[n]["value"]) < 0.04 for n in RUNS)
-assert all(abs(four[n]["value"] - asked[n]["value"]) < 0.1 for n in RUNS)
+assert all(reader["low"] > asked[n]["high"] for n in RUNS)
+meant = told("induction-vqa", 4)
+assert all(r["low"] > 0.65 for r in meant.values())
+four = told("vqa", 4)
+assert all(four[n]["value"] > asked[n]["value"] for n in RUNS)
 
 # %% [markdown]
 # ## One page of trade-offs
 #
 # **Binding a new name** is Flamingo's. It was trained on pages in which names are given
 # and used again, and its text looks at the last picture alone. Frozen binds too, less
-# well; chapter 03 shows that it does where its two vectors are kept where words live,
-# and hardly where they are not. BLIP-2's soft prompts are read as captions and as
-# answers: on naming it stays at chance or close to it, with any number of examples.
+# well: its two vectors are kept where words live. BLIP-2's soft prompts are read as
+# captions and as answers: on naming it stays at chance, with any number of examples.
 #
 # **Learning what is asked** all three can: "what is it ?" goes from one right answer in
-# four or five without an example to at least four in five with four. For Frozen and
-# BLIP-2 examples do that as well when their pictures are gone ("text_only"): the
-# answers' words tell which attribute is meant. Flamingo does less well then, so it uses
-# the pictures too. In the same way four examples of questions do as much without their
-# pictures as with them: a little for Frozen, next to nothing for the others. A rising
-# curve alone does not say that a model compares pictures; its control does.
+# four without an example to at least two in three with four. Examples do much of that
+# when their pictures are gone, too ("text_only"): the answers' words tell which attribute
+# is meant, and by which convention questions are answered. A rising curve alone does not
+# say that a model compares pictures; its control does.
 #
-# **Answering without an example** is even among the three: their intervals overlap, and
-# Flamingo's and BLIP-2's reach what the language model makes of perfect descriptions.
-# There the reader is the limit, not the bridge.
+# **Answering without an example**, all three stay below what the language model makes of
+# perfect descriptions. Scenes of several objects, and where they stand, are what gets
+# lost on the way.
 #
 # **Data.** Frozen and BLIP-2 take pairs of a picture and a text, which anybody can
 # collect. Flamingo needs pages; without them nothing is bound (chapter 06).
 #
 # **Training.** Frozen's gradient runs through the whole language model to reach the
-# eyes; so does that of BLIP-2's second stage, for a bridge that has spent eight times
-# as many steps in a first stage, without any language model. Flamingo adds layers to
+# eyes; so does that of BLIP-2's second stage, for a bridge that has spent more steps in
+# a first stage, without any language model. Flamingo adds layers to
 # it, and pays for them at every word ever after.
 #
 # **Context.** A picture costs Frozen two positions and BLIP-2 eight, Flamingo one. In
