@@ -218,7 +218,7 @@ pages = collate(
 )
 clips = render_video(sample_scenes(4, generator), torch.arange(4), 8, generator)
 films = collate(
-    [[Video(clip), Text("the object moves . <EOC>")] for clip in clips], words
+    [[Video(clip), Text("the shape moves . <EOC>")] for clip in clips], words
 )
 print(f"{'data set':22}{'B':>3}{'N':>3}{'T':>3}{'C':>3}{'H':>4}{'W':>4}   tokens L")
 for name, b in (

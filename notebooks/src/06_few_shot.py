@@ -284,7 +284,8 @@ seen = [e.paint(generator, 48)[:, 0] for e in (pool, asked)]
 near = rices.nearest(
     rices.features(model, seen[1]), rices.features(model, seen[0]), 4
 ).detach()
-grid = torch.cat([torch.cat([seen[0][near[i]], seen[1][i : i + 1]]) for i in range(2)])[:, 0]
+rows = [torch.cat([seen[0][near[i]], seen[1][i : i + 1]]) for i in range(2)]
+grid = torch.cat(rows)[:, 0]
 show(picture_grid(grid, ["4th", "3rd", "2nd", "nearest", "the query"] * 2, columns=5))
 assert near.shape == (2, 4)
 query, every = rices.features(model, seen[1]), rices.features(model, seen[0])
