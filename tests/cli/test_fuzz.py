@@ -13,6 +13,7 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from minilmm_cli import bench
 from minilmm_cli.main import app, main
 from minilmm_cli.names import ZOO
 from PIL import Image
@@ -147,6 +148,9 @@ def place(tmp_path_factory):
             patch.setattr(f"minilmm_cli.{module}.run", lambda *_, **__: None)
         patch.setattr("minilmm.claims.run._made", lambda claim, todo, *_: made(claim, todo))
         patch.setattr("minilmm.course.grading.Grader.grade", ungraded)
+        for name in ("FULL", "QUICK"):
+            patch.setattr(f"minilmm_cli.bench.{name}", (2, (0, 1)))
+        patch.setattr("minilmm_cli.bench.TASKS", {"naming": bench.TASKS["naming"]})
         yield folder
 
 

@@ -153,7 +153,7 @@ def test_claims_say_where_there_is_no_record(tmp_path, monkeypatch, capsys):
 
 # --- what is printed --------------------------------------------------------------------------------------------------
 
-TABLES = ["claims list", "claims report", "doctor", "show mask --out {}", "show mask blip2 --out {}", "show words",
+TABLES = ["claims list", "doctor", "show mask --out {}", "show mask blip2 --out {}", "show words",
           "show tasks --out {}", "assets list", "exercises list", "params flamingo-3b", "params frozen-nano",
           "trace frozen"]  # fmt: skip
 
