@@ -235,7 +235,7 @@ def test_evaluations_as_flamingos(seeing, call, fails):
 
 def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
     code, out, err = call("show", "mask", "--out", tmp_path)
-    assert code == 0 and (tmp_path / "mask.png").stat().st_size > 0 and "picture:-  shows:-  <image>:1" in out, err
+    assert code == 0 and (tmp_path / "mask.png").stat().st_size > 0 and "image:-  shows:-  <image>:1" in out, err
     code, out, err = call("show", "mask", "blip2", "--out", tmp_path / "q")
     assert code == 0 and (tmp_path / "q" / "mask-blip2.png").is_file(), err
     told = "ITG: multimodal causal: a query sees 4 queries and 0 words; the second word sees 4 queries and 2"
