@@ -125,7 +125,7 @@ def evaluate(
     """
     start, request = time.perf_counter(), request or Request()
     task = task_named(task) if isinstance(task, str) else task
-    request.check(task, model.sees)
+    request.check(task)
     shots, scoring = request.shots or task.shots, request.scoring or task.scorings[0]
     config = getattr(model, "config", None)
     size = config.vision.resolution if model.sees and config is not None else SIZE

@@ -58,11 +58,11 @@ CLASSES = {"colour": len(COLOURS), "shape": len(SHAPES), "texture": len(TEXTURES
 FAMILIES: tuple[Callable[[int, torch.Generator, str, int], Drawn], ...] = (single, several, letter, digit)
 
 
-def fit(features: Tensor, classes: Tensor, count: int, ridge: float = RIDGE) -> Tensor:
-    """Ridge regression of one-hot classes (N,) on features (N, D): weights (D, count)."""
+def fit(features: Tensor, wanted: Tensor, ridge: float = RIDGE) -> Tensor:
+    """Ridge regression of one-hot classes (N, C) on features (N, D): weights (D, C)."""
     gram = features.T @ features
     gram.diagonal().add_(ridge)
-    return torch.linalg.solve(gram, features.T @ F.one_hot(classes, count).to(features.dtype))
+    return torch.linalg.solve(gram, features.T @ wanted.to(features.dtype))
 
 
 @torch.no_grad()
@@ -81,7 +81,8 @@ def probes(
         )
         mean, deviation = x.mean(0), x.std(0) + 1e-6
         x, y = (F.pad((z - mean) / deviation, (0, 1), value=1.0) for z in (x, y))
-        for name, classes in seen[1].items():
-            right = (y @ fit(x, classes, CLASSES[name])).argmax(1) == tested[1][name]
-            rows.append(result_row(name, right, 1 / CLASSES[name], seed))
+        wanted = [F.one_hot(classes, CLASSES[name]) for name, classes in seen[1].items()]
+        says = (y @ fit(x, torch.cat(wanted, 1))).split([each.shape[1] for each in wanted], 1)  # a probe per attribute
+        for (name, classes), scores in zip(tested[1].items(), says, strict=True):
+            rows.append(result_row(name, scores.argmax(1) == classes, 1 / CLASSES[name], seed))
     return rows

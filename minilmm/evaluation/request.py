@@ -24,7 +24,7 @@ class Request:
     zero_shot_texts: int = 0  # at zero shots so many examples without their pictures in front; the paper has 2
     per_token: bool = False  # rank by the mean log-probability per token: real names differ in length
 
-    def check(self, task: Task, sees: bool) -> None:
+    def check(self, task: Task) -> None:
         """ValueError for what cannot be measured."""
         scoring = self.scoring or task.scorings[0]
         if min(self.shots or (0,)) < 0 or self.episodes < 1:

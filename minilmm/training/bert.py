@@ -28,7 +28,7 @@ Drawn = tuple[Tensor, Tensor, Tensor]  # ids as read (B, L), as they were (B, L)
 
 
 def preset(name: str) -> BertRecipe:
-    """ "nano": ten minutes of one CPU core. "small": one GPU."""
+    """ "nano": nine minutes of a shared core. "small": one GPU."""
     return choose(PRESETS, name)
 
 

@@ -25,7 +25,7 @@ PRESETS = {
 
 
 def preset(name: str) -> T5Recipe:
-    """ "nano": ten minutes of one CPU core. "small": one GPU."""
+    """ "nano": eleven minutes of a shared core. "small": one GPU."""
     return choose(PRESETS, name)
 
 

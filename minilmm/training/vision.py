@@ -26,7 +26,7 @@ PRESETS = {
 
 
 def preset(name: str) -> VisionRecipe:
-    """ "nano": some 80 minutes of one shared CPU core, two minutes of a GPU. "small": one GPU."""
+    """ "nano": 82 minutes of a shared core. "small": one GPU."""
     return choose(PRESETS, name)
 
 

@@ -199,8 +199,7 @@ assert all(four[n]["value"] > asked[n]["value"] for n in RUNS)
 # say that a model compares pictures; its control does.
 #
 # **Answering without an example**, all three stay below what the language model makes of
-# perfect descriptions. Scenes of several objects, and where they stand, are what gets
-# lost on the way.
+# perfect descriptions.
 #
 # **Data.** Frozen and BLIP-2 take pairs of a picture and a text, which anybody can
 # collect. Flamingo needs pages; without them nothing is bound (chapter 06).

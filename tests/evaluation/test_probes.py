@@ -11,8 +11,8 @@ from minilmm.world.vocabulary import held_out, tokenizer
 def test_ridge_regression_against_its_normal_equations():
     torch.manual_seed(0)
     x, classes = torch.randn(50, 6, dtype=torch.double), torch.randint(3, (50,))
-    weights = fit(x, classes, 3, ridge=2.0)
     onehot = torch.eye(3, dtype=torch.double)[classes]
+    weights = fit(x, onehot, ridge=2.0)
     gradient = x.T @ (x @ weights - onehot) + 2.0 * weights  # of half the penalised squared error
     assert weights.shape == (6, 3) and gradient.abs().max() < 1e-9
 
