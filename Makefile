@@ -25,7 +25,8 @@ lab: .venv/.installed-core  # the notebooks, in JupyterLab
 # From nothing: some four hours of one shared core, two thirds of them the language model and the eyes.
 zoo: .venv/.installed-core
 	rm -rf minilmm/zoo/*-nano
-	$(RUN) pretrain lm --preset nano --out minilmm/zoo/lm-nano
+	rm -rf runs/zoo-lm && $(RUN) pretrain lm --preset nano --out runs/zoo-lm
+	$(RUN) pretrain lm --preset more --start runs/zoo-lm --out minilmm/zoo/lm-nano
 	$(RUN) pretrain t5 --preset nano --out minilmm/zoo/t5-nano
 	$(RUN) pretrain bert --preset nano --out minilmm/zoo/bert-nano
 	$(RUN) pretrain vision --preset nano --out minilmm/zoo/vision-nano
@@ -61,7 +62,8 @@ results: .venv/.installed-dev  # every table of results/README.md
 	  for task in ambiguous noisy; do $(FEW) $$run --task $$task-naming --shots 0,1,4,16 --json results/$$run-$$task.json || exit 1; done; \
 	  for task in vqa induction-vqa; do $(FEW) $$run --task $$task --shots 0,1,4,8 --json results/$$run-$$task.json || exit 1; done; \
 	  $(FEW) $$run --task vqa --convention given --shots 0 $(BLANK) --json results/$$run-vqa-given.json || exit 1; \
-	  $(FEW) $$run --task caption --shots 0,4 --beams 3 $(BLANK) --json results/$$run-caption.json || exit 1; done
+	  $(FEW) $$run --task caption --shots 0,4 --beams 3 $(BLANK) --json results/$$run-caption.json || exit 1; \
+	  $(EVAL) $$run --task probes --json results/$$run-probes.json || exit 1; done
 	$(FEW) flamingo-nano --task naming --shots 8,32 --json results/flamingo-nano-naming-long.json
 	$(FEW) flamingo-nano --task vqa --shots 0,4,8 --rices --json results/flamingo-nano-vqa-rices.json
 	$(FEW) flamingo-nano --task vqa --shots 0 --zero-shot-texts 2 --json results/flamingo-nano-vqa-texts.json

@@ -15,7 +15,7 @@ from minilmm.evaluation.prompts import prompts
 from minilmm.evaluation.tasks import TASKS, Settings, Task
 from minilmm.evaluation.tasks.episodes import Episodes
 from minilmm.interface.tokenizer import EOC, SPECIALS
-from minilmm.world.corpus import MIXTURE
+from minilmm.world.corpus import LATER, MIXTURE
 from minilmm.world.grammar import ABSENT, KNOWN
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 
@@ -30,8 +30,12 @@ fully in the loss: they can be known from what stands before them. All other wor
 where a model with eyes sees a picture, and hyphens join words that are read as one
 ([world.md](world.md#the-text-corpus)). `minilmm show text --out docs` writes this page; it is always the same.
 
-| kind | share of the rows | what it is |
-|---|--:|---|
+A second stage (`pretrain lm --preset more --start RUN`) reads what takes longest to learn more often, and in parts: in
+half of its documents "what shape is the dax ?" stands before a question about the dax, and "same color : yes" before
+the label of a meme. The documents below are the second stage's.
+
+| kind | share of the rows | in a second stage | what it is |
+|---|--:|--:|---|
 {table}
 {documents}"""
 KINDS = {
@@ -63,6 +67,7 @@ KINDS = {
     "panels": "examples of `panels`: which of three is odd, and what one shows",
     "boxes": "examples of `boxes`: where things are, in numbers of one order throughout",
     "instructions": "an instruction, and what it asks for; no task has them",
+    "compared": "a description, then several times which of two objects is larger, behind their sizes in half of them",
 }
 
 
@@ -121,9 +126,10 @@ def text(out: Path) -> None:
 
 def text_page() -> str:
     """The page of `text`: it depends on nothing but the corpus."""
-    total, rows, documents = sum(share for _, share in MIXTURE.values()), [], []
-    for name, (kind, share) in MIXTURE.items():
-        rows.append(f"| [{name}](#{name.replace(' ', '-')}) | {100 * share / total:.1f} % | {KINDS[name]} |")
+    rows, documents = [], []
+    for name, (kind, later) in LATER.items():
+        first = f"{100 * MIXTURE[name][1]:.1f} %" if name in MIXTURE else ""
+        rows.append(f"| [{name}](#{name.replace(' ', '-')}) | {first} | {100 * later:.1f} % | {KINDS[name]} |")
         documents.append(f"\n## {name}\n")
         marked = kind(ROWS, LENGTH, torch.Generator().manual_seed(0), "all")
         documents += [textwrap.fill(in_bold(row), 118, initial_indent="- ", subsequent_indent="  ",

@@ -138,7 +138,7 @@ def preset(part: str, size: str) -> dict[str, Any]:
         recipe = frozen.preset(size)
         return asdict(FrozenConfig(under, recipe.encoder, recipe.prefix_tokens, recipe.kept, recipe.noise))
     recipe = flamingo.preset(size)
-    sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every")}
+    sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "places")}
     return asdict(FlamingoConfig(under, **sizes))
 
 

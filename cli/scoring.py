@@ -34,8 +34,11 @@ def score(run: str, task: str, request: Request, real: bool, data: str | None, d
     if known is not None:
         return few_shot(run, model, known, request, device)
     matches = isinstance(model, Stage1 | Blip2) and task == "retrieval"
-    if not matches and not hasattr(model, "encode_text"):
-        raise ValueError(f"{run}: {task} needs a dual encoder such as vision-nano: name one, or choose another task")
+    probed = task == "probes" and getattr(model, "sees", False)
+    if not matches and not probed and not hasattr(model, "encode_text"):
+        others = " or a bridge" if task == "probes" else ""
+        what = f"{task} needs a dual encoder such as vision-nano{others}: name one, or choose another task"
+        raise ValueError(f"{run}: {what}")
     start, seed, count = time.perf_counter(), request.seed, max(2, request.episodes + request.episodes % 2)
     if task == "retrieval":
         rows = retrieval(first_stage(run).to(device) if matches else model, count, seed, device)

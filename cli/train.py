@@ -25,10 +25,14 @@ QUICK = option("preset", str, "quick, nano (2 CPU cores) or small (one GPU).")
 LMS = {"decoder": "lm-nano", "encoder-decoder": "t5-nano"}
 
 
-@options(LMRecipe, "preset out steps lr seed device resume force smear lists strict",
+@options(LMRecipe, "preset start out steps lr seed device resume force smear lists strict",
          option("smear", int, "Keys are averaged over this many tokens; 0: off.", min=0, max=64))  # fmt: skip
 def pretrain_lm(**given: Any) -> None:
     """Train the language model on text alone until it learns in context."""
+    if given["start"] is not None and given["smear"] is not None:
+        raise ValueError("--start: the started run fixes the model: leave --smear out")
+    if given["preset"] == "more" and given["start"] is None:
+        raise ValueError("--preset more: goes on from a language model: name it with --start")
     from minilmm.training import lm
 
     carry_out(lm.preset, given, f"lm-{given['preset'] or 'nano'}")

@@ -33,7 +33,7 @@ class TransformerResampler(PerceiverResampler):
     """Latents and features in one sequence, all attending to all; the latents' places are what comes out, (M, R, D)."""
 
     def forward(self, x_f: Tensor, maps: list[Tensor] | None = None) -> Tensor:
-        x_f = (x_f + self.times(x_f.shape[1])).flatten(1, 2)
+        x_f = self.flat(x_f)
         x = torch.cat([self.latents.expand(len(x_f), -1, -1), x_f], 1)  # (M, R + T S, D)
         for attention, norm, ffw in zip(self.attention, self.latents_norm, self.ffw, strict=True):
             normed = norm(x)
@@ -78,7 +78,7 @@ def _set_gates(model: Flamingo, alpha: float, trained: bool) -> None:
 
 def _resampler(model: Flamingo, kind: type[PerceiverResampler]) -> PerceiverResampler:
     c = model.config
-    return kind(model.encoder.width, c.latents, c.resampler_layers, c.heads, c.frames)
+    return kind(model.encoder.width, c.latents, c.resampler_layers, c.heads, c.frames, c.places)
 
 
 class WithMLPResampler(Flamingo):

@@ -21,6 +21,7 @@ from minilmm.interface.tokenizer import IMAGE_ID
 from minilmm.language.causal import CausalLM, LMConfig
 from minilmm.nn.attention import attend
 from minilmm.nn.decoding import Decodes
+from minilmm.nn.places import with_places
 from minilmm.vision import Encoder, VisionConfig, build_encoder
 
 
@@ -29,6 +30,7 @@ class FlamingoConfig:
     """Sizes. latents: R tokens per picture or video. every: a gated layer in front of every n-th block of the LM.
 
     frames: as many time embeddings are learned; more frames interpolate between them (section 2.1 and appendix A).
+    places: how large the sines are that tell the resampler where features stand; the paper has none (`nn.places`).
     variant: "" is the paper; others are made by `minilmm.ablations`.
     """
 
@@ -39,6 +41,7 @@ class FlamingoConfig:
     heads: int = 4
     every: int = 1
     frames: int = 8
+    places: float = 0.0
     variant: str = ""
     image_id: int = IMAGE_ID
 
@@ -87,12 +90,13 @@ class CrossAttention(nn.Module):
 class PerceiverResampler(nn.Module):
     """Features x_f (M, T, S, D) of M pictures or videos -> R tokens each, (M, R, D): section 2.1, figure 5.
 
-    Time embeddings belong to frames and are added before T and S become one axis. Places need none: the encoder's
-    features already hold them.
+    Time embeddings belong to frames and are added before T and S become one axis. Places need none where the
+    encoder's features hold them; else `places` is the size of what is added.
     """
 
-    def __init__(self, width: int, latents: int, layers: int, heads: int, frames: int):
+    def __init__(self, width: int, latents: int, layers: int, heads: int, frames: int, places: float = 0.0):
         super().__init__()
+        self.places = places
         self.latents = nn.Parameter(torch.randn(latents, width) * 0.02)
         self.time_embeddings = nn.Parameter(torch.randn(frames, width) * 0.02)
         self.attention = nn.ModuleList(CrossAttention(width, width, heads) for _ in range(layers))
@@ -108,8 +112,12 @@ class PerceiverResampler(nn.Module):
             learned = F.interpolate(learned.T[None], size=frames, mode="linear", align_corners=True)[0].T
         return learned[:frames, None]
 
+    def flat(self, x_f: Tensor) -> Tensor:
+        """Features with their times and places, in one row: (M, T S, D)."""
+        return (with_places(x_f, self.places) + self.times(x_f.shape[1])).flatten(1, 2)
+
     def forward(self, x_f: Tensor, maps: list[Tensor] | None = None) -> Tensor:
-        x_f = (x_f + self.times(x_f.shape[1])).flatten(1, 2)  # (M, T S, D)
+        x_f = self.flat(x_f)
         x = self.latents.expand(len(x_f), -1, -1)  # (M, R, D)
         layers = zip(self.attention, self.context_norm, self.latents_norm, self.ffw, strict=True)
         for attention, context_norm, latents_norm, ffw in layers:
@@ -183,9 +191,11 @@ class Flamingo(Decodes, nn.Module):
         self.lm = lm if lm is not None else CausalLM(config.lm)
         self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
         width = self.encoder.width
-        self.resampler = PerceiverResampler(width, config.latents, config.resampler_layers, config.heads, config.frames)
-        places = range(0, config.lm.layers, config.every)
-        self.xattn = nn.ModuleDict({str(i): GatedCrossAttention(config.lm.width, width, config.heads) for i in places})
+        self.resampler = PerceiverResampler(
+            width, config.latents, config.resampler_layers, config.heads, config.frames, config.places
+        )
+        gated = range(0, config.lm.layers, config.every)
+        self.xattn = nn.ModuleDict({str(i): GatedCrossAttention(config.lm.width, width, config.heads) for i in gated})
 
     @torch.no_grad()
     def see(self, batch: Batch) -> Tensor:

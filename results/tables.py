@@ -30,7 +30,7 @@ TITLES = {
             "glyph": "glyph naming, 2 ways", "vqa": "questions (vqa)", "vqa-given": "questions, the convention given",
             "vqa-rices": "questions, examples chosen by RICES", "vqa-texts": "questions, zero shots with two texts",
             "induction-vqa": "what is it? (induction-vqa)", "easy-vqa": "easy-vqa", "caption": "captions, beam 3",
-            "retrieval": "retrieval among near-duplicates",
+            "retrieval": "retrieval among near-duplicates", "probes": "linear probes of its eyes and behind them",
         }.items()
     },
     "blip2-t5-nano-vqa-given": "questions, the convention given",
@@ -107,7 +107,7 @@ COMPARED = {  # file: what it is called, and at how many shots
     "naming-2": ("naming, 2 ways", (0, 1, 4)), "naming-5": ("naming, 5 ways", (1, 4)),
     "ambiguous": ("ambiguous naming", (1, 16)), "noisy": ("noisy naming", (4, 16)),
     "vqa-given": ("questions, the convention given", (0,)), "vqa": ("questions (vqa)", (0, 4, 8)),
-    "induction-vqa": ("what is it? (induction-vqa)", (0, 4)),
+    "induction-vqa": ("what is it? (induction-vqa)", (0, 4)), "caption": ("captions, CIDEr", (0, 4)),
 }  # fmt: skip
 READERS = {"lm-nano": "from words", "frozen-nano": "Frozen", "flamingo-nano": "Flamingo", "blip2-nano": "BLIP-2"}
 
@@ -126,6 +126,22 @@ def compared() -> list[str]:
             ideal = f"{here['ideal']:.2f}" if "ideal" in here else ""
             told = [title if k == shots[0] else "", str(k), *(cell(row) if row else "" for row in real), share(blank)]
             lines.append(f"| {' | '.join([*told, prior, ideal])} |")
+    return lines
+
+
+KEPT = {"flamingo-nano": ("eyes", "tokens"), "blip2-nano": ("prefix",), "frozen-nano": ("eyes", "prefix")}
+
+
+def kept() -> list[str]:
+    """What a linear map reads from a picture, in front of and behind each bridge: a line per attribute."""
+    heads = ["vision-nano's eyes", "Flamingo's tokens", "BLIP-2's prefix", "Frozen's eyes", "Frozen's prefix"]
+    lines = [f"| attribute | {' | '.join(heads)} | chance |", "|---" + "|--:" * (len(heads) + 1) + "|"]
+    found = {run: {row["metric"]: row for row in json.loads((HERE / f"{run}-probes.json").read_text())["rows"]}
+             for run in KEPT}  # fmt: skip
+    for name in dict.fromkeys(label.split(",")[0] for label in found["flamingo-nano"]):
+        rows = [found[run][f"{name}, {way}"] for run, ways in KEPT.items() for way in ways]
+        told = [share(row["value"]) for row in rows]
+        lines.append(f"| {' | '.join([name, *told, share(rows[0]['chance'])])} |")
     return lines
 
 
@@ -160,6 +176,7 @@ def main() -> None:
     front = HERE.parent / "README.md"
     put(front, "bridges", compared())
     put(front, "told", told())
+    put(front, "kept", kept())
 
 
 if __name__ == "__main__":

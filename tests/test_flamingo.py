@@ -33,7 +33,7 @@ from minilmm.training.loop import train
 from minilmm.training.prepare import prepare
 from minilmm.training.recipes import FlamingoRecipe, LMRecipe, Optimisation, VisionRecipe
 from minilmm.vision import VisionConfig
-from minilmm.world.vocabulary import TEST_NAMES, VERBS, ids, tokenizer
+from minilmm.world.vocabulary import SIZES, TEST_NAMES, VERBS, ids, tokenizer
 
 SMALL = VisionConfig(resolution=16, stem=4, widths=(8, 16), blocks=(1, 1))
 
@@ -258,7 +258,7 @@ def recipe(tmp_path_factory):
     )
     train(prepare(VisionRecipe(eyes, Optimisation(1, 1e-3), batch=8)), folder / "eyes")
     return FlamingoRecipe(Optimisation(4, 1e-2, 1), lm=str(folder / "lm"), vision=str(folder / "eyes"), every=1,
-                          first=1, pages=3, pairs=4, videos=0, asked=0.0, galleries=0.0)  # fmt: skip
+                          first=1, described=0, pages=3, pairs=4, videos=0, asked=0.0, galleries=0.0)  # fmt: skip
 
 
 def test_training_opens_the_gates_and_changes_no_byte_of_the_frozen_halves(recipe, tmp_path):
@@ -299,7 +299,7 @@ def said(page):
 def test_pages_hold_up_to_five_pictures_training_names_and_their_answers():
     generator, tests = torch.Generator().manual_seed(0), ids(*TEST_NAMES)
     for kind in mixture.NAMING + mixture.ASKING:
-        page = mixture.pages(6, generator, 16, kinds=((*kind[:3], 1.0),))
+        page = mixture.pages(6 * mixture.FRAMES, generator, 16, kinds=((*kind[:3], 1.0),))[:6]
         count = (page.ids == 3).sum(1)
         assert torch.equal(count, page.media_mask.sum(1)) and int(count.min()) >= 2 and int(count.max()) <= 5
         assert not bool(torch.isin(page.ids, tests).any()) and not bool(page.ahead.any())
@@ -341,7 +341,7 @@ def test_pages_that_look_ahead_have_their_text_in_front():
 
 
 def test_round_robin_takes_one_data_set_after_the_other(recipe):
-    every = replace(recipe, first=0, questions=9, videos=2)
+    every = replace(recipe, first=0, videos=2, weights=(0.5, 1.0, 0.1))
     turn = Draw(replace(every, mixing="round-robin"), partial(mixture.sample, lambda images: images.flatten(2), 16))
     weights = [[weight for weight, *_ in turn[step]] for step in range(4)]
     assert weights == [[0.5], [1.0], [0.1], [0.5]]
@@ -349,6 +349,16 @@ def test_round_robin_takes_one_data_set_after_the_other(recipe):
     assert [weight for weight, *_ in at_once] == [0.5, 1.0, 0.1]
     video = at_once[-1][1]
     assert video.media.shape[1:3] == (1, 8) and any(verb in said(video)[0] for verb in VERBS)
+
+
+def test_captions_come_first_then_descriptions_then_everything(recipe):
+    staged = replace(recipe, first=2, described=2, videos=2, pairs=9)
+    for step in range(5):
+        parts = mixture.mixture(staged, 16, step)
+        assert list(parts) == (["pairs"] if step < 2 else ["pairs", "pages", "videos"])
+        words = said(parts["pairs"][1](torch.Generator().manual_seed(step)))
+        full = [line.split()[0] in SIZES for line in words]  # "large striped red circle top left and ..."
+        assert all(full) if 2 <= step < 4 else step == 4 or not any(full)
 
 
 def test_the_optimiser_has_the_papers_groups(recipe):

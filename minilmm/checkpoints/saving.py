@@ -30,7 +30,7 @@ from minilmm.nn.parallel import is_main_process
 from minilmm.vision import VisionConfig
 
 MODEL, LOG = "model.safetensors", "log.jsonl"
-STAGE_1 = "stage1"  # in a run of BLIP-2's stage 2: the run of stage 1 that it went on from
+STAGE_1 = "stage1"  # in a run of a second stage: the run that it went on from; of a language model, its card and log
 LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
 RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
 TRAINING = "minilmm-training"  # the format of a checkpoint
@@ -74,10 +74,10 @@ def write_card(directory: Path, kind: str, **facts: Any) -> None:
         path.write_text(json.dumps({**card, "sha256": digest(directory / MODEL)}, indent=1) + "\n")
 
 
-def copy(run: Path, place: Path) -> None:
+def copy(run: Path, place: Path, names: tuple[str, ...] = (MODEL, CARD, LOG, LOOKS)) -> None:
     """Copy the files of a finished run into another folder."""
     place.mkdir(parents=True, exist_ok=True)
-    for name in (MODEL, CARD, LOG, LOOKS):
+    for name in names:
         if (run / name).is_file():
             with replacing(place / name) as path:
                 shutil.copyfile(run / name, path)

@@ -14,7 +14,7 @@ from minilmm.world.grammar import caption, compact, describe, join, noun, word
 from minilmm.world.printed import signs, tables
 from minilmm.world.random import coins
 from minilmm.world.render import render, render_grids
-from minilmm.world.scenes import Scenes, integers, join_scenes, sample_scenes
+from minilmm.world.scenes import Scenes, in_reading_order, integers, join_scenes, sample_scenes
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import COLOURS, SHAPES, TEXTURES, VERBS, held_out, ids
 
@@ -43,6 +43,19 @@ def captions(batch: int, generator: torch.Generator, resolution: int) -> Batch:
     """
     scenes = told_scenes(batch, generator)
     text = compact(join(f"{BOS} {IMAGE}", caption(scenes, generator, placed=False)), fill=0)
+    return Batch.of(text, render(scenes, generator, resolution)[:, None, None])
+
+
+def descriptions(batch: int, generator: torch.Generator, resolution: int) -> Batch:
+    """ "<bos> <image> large striped red circle top left and small plain blue star bottom right . <EOC>".
+
+    All that there is to say of a picture, as a language model reads it in a picture's place; the objects are listed as
+    one reads, row by row.
+    """
+    count = max(1, 2 * batch // 3)  # of one object, or two, or three: two in half of the pictures
+    scenes = sample_scenes(count, generator, objects=1 + (integers(6, (count,), generator) + 2) // 3)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    text = compact(join(f"{BOS} {IMAGE}", describe(in_reading_order(scenes)), ".", EOC), fill=0)
     return Batch.of(text, render(scenes, generator, resolution)[:, None, None])
 
 

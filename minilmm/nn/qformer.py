@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from minilmm.interface.model import NOTHING, Keep
 from minilmm.nn.attention import attend
+from minilmm.nn.places import with_places
 
 Past = list[tuple[Tensor, Tensor]]  # per block, keys and values (B, H, Q, d) of the queries
 
@@ -28,6 +29,7 @@ class QFormerConfig:
     is a BERT: only the text's half is there.
 
     feature_width: of the encoder. embed: the width in which ITC compares. context: words of text at most.
+    places: how large the sines are that tell queries where features stand; the paper has none (`nn.places`).
     cls, dec: the tokens that stand in front of text for ITC and ITM, and for ITG.
     """
 
@@ -44,6 +46,7 @@ class QFormerConfig:
     norm_eps: float = 1e-12
     cls: int = 1
     dec: int = 1
+    places: float = 0.0
 
 
 def unimodal_mask(queries: int, real: Tensor) -> Tensor:
@@ -187,6 +190,7 @@ class QFormer(nn.Module):
         """
         parts = []
         if x_f is not None:
+            x_f = with_places(x_f, self.config.places)
             parts.append(self.query_tokens.expand(len(x_f), -1, -1))
         if ids is not None:
             if ids.shape[1] > self.config.context:

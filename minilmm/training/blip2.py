@@ -17,7 +17,7 @@ from minilmm.checkpoints.files import write_tensors
 from minilmm.checkpoints.opening import load, load_encoder, load_lm, start_qformer
 from minilmm.checkpoints.saving import LOOKS, REAL, STAGE_1, CheckpointError, copy, find
 from minilmm.data.named import Named, name_texts, views
-from minilmm.data.world import TEXT_LENGTH, captioned, captions, prefixed
+from minilmm.data.world import TEXT_LENGTH, captioned, captions, descriptions, prefixed
 from minilmm.evaluation.attention_maps import query_attention
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.retrieval import retrieval, retrieval_of_names
@@ -38,10 +38,11 @@ from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
 LARGE: dict[str, Any] = {"text": "", "queries": 16, "layers": 6, "hidden": 1024, "batch": 512}
+CAPTIONED, DESCRIBED = 0.2, 0.75  # of stage 2: steps on captions alone, and then the share of full descriptions
 PRESETS = {  # of stage 1 and stage 2
     "quick": (Blip2Recipe(Optimisation(steps=150, lr=1e-3), hardening=150),
               Blip2Recipe(Optimisation(steps=150, lr=2e-3), hardening=150, stage=2)),
-    "nano": (Blip2Recipe(Optimisation(steps=600, lr=1e-3)), Blip2Recipe(Optimisation(steps=400, lr=2e-3), stage=2)),
+    "nano": (Blip2Recipe(Optimisation(steps=600, lr=1e-3)), Blip2Recipe(Optimisation(steps=800, lr=2e-3), stage=2)),
     "small": (Blip2Recipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), **LARGE),
               Blip2Recipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), **LARGE, stage=2)),
 }  # fmt: skip
@@ -79,7 +80,7 @@ def compose(recipe: Blip2Recipe) -> tuple[Stage1 | Blip2, Tokenizer]:
 def _fresh(recipe: Blip2Recipe) -> tuple[Blip2Config, Any]:
     """The configuration of a stage 1 of the mini-world, and its encoder."""
     encoder, vision = load_encoder(recipe.vision)
-    sizes = {name: getattr(recipe, name) for name in ("layers", "heads", "hidden", "queries")}
+    sizes = {name: getattr(recipe, name) for name in ("layers", "heads", "hidden", "queries", "places")}
     words = len(world_tokenizer())
     qformer = QFormerConfig(encoder.width, words + 1, **sizes, context=TEXT_LENGTH + 1, dec=words)
     return Blip2Config(qformer, vision, variant=recipe.variant), encoder
@@ -262,7 +263,9 @@ def _second_job(recipe: Blip2Recipe, model: Blip2, device: torch.device | str) -
     def sample(recipe: Blip2Recipe, generator: torch.Generator, step: int) -> Drawn:
         if recipe.data == "vqa":
             return [(1.0, pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),)))]
-        batch = captions(recipe.batch, generator, resolution)
+        later = step >= CAPTIONED * recipe.optimisation.steps
+        told = later and float(torch.rand((), generator=generator, device=generator.device)) < DESCRIBED
+        batch = (descriptions if told else captions)(recipe.batch, generator, resolution)
         return [(1.0, prefixed(batch, generator) if isinstance(model.lm, TextToText) else batch)]
 
     def probed() -> dict[str, float]:

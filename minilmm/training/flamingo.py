@@ -25,9 +25,9 @@ from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OPEN = 0.3  # alpha of a large model's gates, where training begins
 PRESETS = {
-    "quick": FlamingoRecipe(Optimisation(steps=320, lr=3e-3), first=110, questions=230),
-    "nano": FlamingoRecipe(Optimisation(steps=850, lr=3e-3)),
-    "small": FlamingoRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), latents=16, first=500, questions=4000,
+    "quick": FlamingoRecipe(Optimisation(steps=320, lr=3e-3), latents=4, first=110, described=0),
+    "nano": FlamingoRecipe(Optimisation(steps=2200, lr=3e-3)),
+    "small": FlamingoRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), latents=16, first=500, described=1500,
                             pages=128, pairs=256, videos=32),
 }  # fmt: skip
 
@@ -40,7 +40,14 @@ def preset(name: str) -> FlamingoRecipe:
 def real_preset(name: str) -> FlamingoRecipe:
     """Between real models, of which a large one has thirty blocks. "nano": 2 CPU cores. "small": one GPU."""
     pairs, steps = named.sizes(name, 16, 300)
-    sizes: dict[str, Any] = {"latents": 8, "resampler_layers": 1, "every": 5, "pairs": pairs, "pages": pairs // 4}
+    sizes: dict[str, Any] = {
+        "latents": 8,
+        "resampler_layers": 1,
+        "every": 5,
+        "pairs": pairs,
+        "pages": pairs // 4,
+        "places": 0.0,
+    }
     return FlamingoRecipe(Optimisation(steps, lr=1e-3), **named.PARTS, **sizes, first=100, videos=0,
                           weights=(1.0, 1.0))  # fmt: skip
 
@@ -59,7 +66,10 @@ def compose(recipe: FlamingoRecipe) -> tuple[Flamingo, Tokenizer]:
     else:
         lm, tokenizer = load_lm(recipe.lm)
         encoder, vision = load_encoder(recipe.vision, recipe.resolution or None)
-        sizes = {name: getattr(recipe, name) for name in ("latents", "resampler_layers", "heads", "every", "variant")}
+        sizes = {
+            name: getattr(recipe, name)
+            for name in ("latents", "resampler_layers", "heads", "every", "places", "variant")
+        }
         tag = tokenizer.convert_tokens_to_ids(IMAGE)
         config = FlamingoConfig(lm.config, vision, **sizes, image_id=tag)
         torch.manual_seed(recipe.seed)

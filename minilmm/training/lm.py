@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minilmm.checkpoints.opening import load
+from minilmm.checkpoints.saving import CARD, LOG, STAGE_1, CheckpointError, copy, find
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.parallel import shard
 from minilmm.training.job import Job, Metrics
 from minilmm.training.recipes import LMRecipe, Optimisation, choose
-from minilmm.world.corpus import MIXTURE, sample_text
+from minilmm.world.corpus import LATER, MIXTURE, sample_text
 from minilmm.world.grammar import KNOWN
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 from minilmm.world.vocabulary import ids as vocabulary_ids
@@ -24,6 +26,7 @@ NANO = LMConfig(len(tokenizer()), width=192, heads=6, kv_heads=6, hidden=512, sm
 PRESETS = {
     "quick": LMRecipe(NANO, Optimisation(steps=1300, lr=2e-3)),
     "nano": LMRecipe(NANO, Optimisation(steps=4500, lr=2e-3)),
+    "more": LMRecipe(NANO, Optimisation(steps=2000, lr=1e-3)),
     "small": LMRecipe(
         LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4,
                  scaled=True),
@@ -33,7 +36,7 @@ PRESETS = {
 
 
 def preset(name: str) -> LMRecipe:
-    """ "nano": 73 minutes of one CPU core. "quick": less than a third of its steps. "small": one GPU."""
+    """ "nano": 73 minutes of one CPU core; "more", with `start`, goes on. "quick": ten of two. "small": a GPU."""
     return choose(PRESETS, name)
 
 
@@ -41,10 +44,11 @@ def rows_for(recipe: LMRecipe, step: int) -> tuple[int, int, tuple[str, ...]]:
     """Rows, their length, and the kinds of documents left out at a step: see `LMRecipe`."""
     short, *usual, longest = recipe.lengths
     without = () if recipe.lists else ("lists",)
-    if step < recipe.first:
+    first = 0 if recipe.start else recipe.first
+    if step < first:
         others = tuple(name for name in MIXTURE if name not in ("lists", "bindings"))
         return max(1, recipe.tokens // 2 // short), short, without + others
-    later, rest = step - recipe.first, max(1, recipe.optimisation.steps - recipe.first)
+    later, rest = step - first, max(1, recipe.optimisation.steps - first)
     length = usual[min(len(usual) - 1, len(usual) * later // rest)]
     if later % recipe.long_every == recipe.long_every - 1:
         length = longest
@@ -71,7 +75,8 @@ def compounds(embedded: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 def sample(recipe: LMRecipe, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """One step's documents (B, L), which of their words can be known (B, L), and where in the context they start."""
     rows, length, without = rows_for(recipe, step)
-    ids, known = sample_text(rows, length, generator, strict=recipe.strict, without=without)
+    mixture = LATER if recipe.start else MIXTURE
+    ids, known = sample_text(rows, length, generator, strict=recipe.strict, without=without, mixture=mixture)
     places = max(1, recipe.model.context - length)
     return ids, known, torch.randint(places, (), generator=generator, device=generator.device)
 
@@ -122,9 +127,17 @@ def probe(model: CausalLM, device: torch.device | str) -> Metrics:
 
 
 def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:
-    """A language model at random weights, ready to train."""
+    """A language model at random weights, or as the recipe's `start` left it, ready to train."""
     torch.manual_seed(recipe.seed)
-    model = CausalLM(recipe.model).to(device)
-    return Job(recipe, "lm", model, asdict(recipe.model), sample,
+    model = CausalLM(recipe.model)
+    if recipe.start:
+        model, _ = load(recipe.start)
+        if not isinstance(model, CausalLM):
+            raise CheckpointError(f"{recipe.start}: is no language model of minilmm: name one with --start")
+        model.requires_grad_(True)
+    job = Job(recipe, "lm", model.to(device), asdict(model.config), sample,
                lambda drawn: loss_of(model, *drawn, rest=recipe.rest), lambda: probe(model, device),
-               probe_every=400)  # fmt: skip
+              probe_every=400)  # fmt: skip
+    if recipe.start:
+        job.complete = lambda out: copy(find(recipe.start), out / STAGE_1, (CARD, LOG))
+    return job

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.data.world import captions, galleries, videos
+from minilmm.data.world import captions, descriptions, galleries, videos
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, IMAGE
@@ -26,7 +26,15 @@ from minilmm.world.vocabulary import ids
 Kinds = tuple[tuple[str, int, int, float], ...]
 NAMING: Kinds = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
                  ("ambiguous-naming", 2, 2, 0.2))  # fmt: skip
-ASKING: Kinds = (("induction-vqa", 2, 2, 0.1), ("vqa", 2, 1, 0.1), ("vqa", 2, 3, 0.1))
+ASKING: Kinds = (
+    ("vqa", 2, 1, 0.12), ("vqa", 2, 3, 0.18), ("induction-vqa", 2, 2, 0.05), ("fast-vqa", 2, 1, 0.06),
+    ("caption", 2, 2, 0.05), ("knowledge", 2, 2, 0.03), ("photographs", 2, 3, 0.05), ("reading", 2, 2, 0.06),
+    ("dialogue", 2, 1, 0.04), ("memes", 2, 3, 0.06), ("hallucination", 2, 2, 0.05), ("counting", 2, 2, 0.05),
+    ("tables", 2, 2, 0.06), ("boxes", 2, 2, 0.05), ("panels", 2, 2, 0.04), ("video-vqa", 2, 1, 0.06),
+    ("temporal", 2, 1, 0.03), ("video-caption", 2, 1, 0.03), ("steps", 2, 1, 0.02),
+)  # fmt: skip
+TOLD = 0.3
+FILMED, FRAMES = ("video-vqa", "temporal", "video-caption", "steps", "actions"), 4  # pages of videos are so much fewer
 
 
 def pages(
@@ -37,12 +45,14 @@ def pages(
 
     Names are training names and hold for one page. The loss counts answers, and a name only from its second time on:
     before, it cannot be known, and a guess at it is noise in every gradient. `all_text` counts all, as the paper does.
-    A lone question is asked with its convention said first. With probability `p_next` a page has each text in front of
-    its picture, and looks ahead (B,).
+    Lone questions, and a share `TOLD` of the pages of others, have their convention said first. With probability
+    `p_next` a page has each text in front of its picture, and looks ahead (B,).
     """
     device, weights = generator.device, torch.tensor([share for *_, share in kinds])
     task, ways, shots, _ = kinds[int(torch.multinomial(weights.to(device), 1, generator=generator))]
-    how: Any = {"convention": "given"} if not shots and "convention" in TASKS[task].reads else {}
+    told = not shots or float(torch.rand((), generator=generator, device=device)) < TOLD
+    how: Any = {"convention": "given"} if told and "convention" in TASKS[task].reads else {}
+    batch = max(1, batch // FRAMES) if task in FILMED else batch
     drawn = TASKS[task].sample(batch, generator, Settings(split="train", ways=ways, shots=shots, **how))
     A = drawn.answers.shape[-1]  # a name or an answer, ".", "<EOC>": the last words of an example
     said = torch.cat([drawn.texts, drawn.texts.new_full((*drawn.source.shape, A), ABSENT)], -1)  # (B, m, K + A)
@@ -75,12 +85,17 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> dict[str, tup
 
     Those of size 0 are left out. ValueError where none is left, or for unknown data.
     """
-    asks = step >= recipe.questions
+    asks = step >= recipe.first + recipe.described
 
     def paired(generator: torch.Generator) -> Batch:
-        if asks and float(torch.rand((), generator=generator, device=generator.device)) < recipe.asked:
+        def chance() -> float:
+            return float(torch.rand((), generator=generator, device=generator.device))
+
+        if step >= recipe.first and (not asks or chance() < 0.25):
+            return descriptions(recipe.pairs, generator, resolution)
+        if asks and chance() < recipe.asked:
             return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
-        if float(torch.rand((), generator=generator, device=generator.device)) < recipe.galleries:
+        if chance() < recipe.galleries:
             return galleries(recipe.pairs // 2, generator, resolution)
         return captions(recipe.pairs, generator, resolution)
 

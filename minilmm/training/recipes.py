@@ -70,6 +70,8 @@ class LMRecipe:
     `lengths`, one after the other; every `long_every`-th step reads rows of the last one.
     rest: the weight in the loss of what cannot be known from what stands before it; answers and repeated names weigh 1.
     strict: no held-out colour-shape pairs in the text. lists: False leaves repeated lists out (an ablation).
+    start: a language model to go on from. What it found hard comes more often now (`minilmm.world.corpus.LATER`), and
+    there is no first phase.
     """
 
     model: LMConfig
@@ -81,6 +83,7 @@ class LMRecipe:
     rest: float = 0.03
     strict: bool = option(False, "Text without held-out pairs.", flag="--strict")
     lists: bool = option(True, "Repeated lists in the text.", flag="--lists/--no-lists")
+    start: str = option("", "A language model to go on from, with what it found hard.")
     seed: int = 0
 
 
@@ -170,15 +173,17 @@ class FlamingoRecipe:
     """Flamingo: frozen halves, and pages of pictures with text beside captioned pictures and videos.
 
     first       steps on captioned pictures alone: pictures and words are tied together before pages ask for more
-    questions   the step from which pages and pairs also ask questions
+    described   steps behind them whose pairs are descriptions of several objects: what stands where, and of what kind
+                it is. Only then do pairs and pages ask questions
     pairs, pages, videos    how many of each a step has; 0 leaves a data set out
-    asked       the share of pairs that ask a question about their picture, in place of a caption
+    asked       later, when a quarter of the pairs are such descriptions: the share of the others that ask a question
     galleries   the share of the other pairs that show two pictures before their two captions
     weights     their losses' weights, in that order (lambda of the paper)
     mixing      "accumulate" (every update has the gradients of all), "round-robin" (one data set after the other)
     p_next      how often a page's text stands in front of its pictures and looks ahead
     all_text    the loss counts all text of a page, as in the paper, and not what can be known alone
     gate_rate   the gates' learning rate, as a multiple of the others'
+    places      how large the sines are that tell the resampler where features stand; the paper has none
     variant     "" is the paper; see `minilmm.ablations`
     start       a Flamingo run to go on from, "" for a new one; with `data`, how a model is fine-tuned
     resolution, views    of named pictures, as in `FrozenRecipe`; `pairs` and `pages` are then theirs
@@ -187,22 +192,23 @@ class FlamingoRecipe:
     optimisation: Optimisation
     lm: str = option("lm-nano", LM)
     vision: str = option("vision-nano", VISION)
-    latents: int = option(4, "Tokens per picture.", min=1, max=1024)
+    latents: int = option(8, "Tokens per picture.", min=1, max=1024)
     resampler_layers: int = 2
     heads: int = 4
     every: int = option(1, "A gated layer in front of every n-th block.", min=1, max=1000)
     first: int = 200
-    questions: int = 450
+    described: int = 400
     pairs: int = option(48, "Captioned pictures per step.", min=0, max=MOST)
     pages: int = option(24, "Interleaved pages per step; 0: pairs alone.", min=0, max=MANY)
     videos: int = option(4, "Captioned videos per step.", min=0, max=MANY, only="world")
-    asked: float = 0.35
-    galleries: float = 0.5
-    weights: tuple[float, ...] = (0.5, 1.0, 0.1)
+    asked: float = 0.5
+    galleries: float = 0.3
+    weights: tuple[float, ...] = (1.0, 1.0, 0.1)
     mixing: str = option("accumulate", "accumulate or round-robin.", choices=MIXING, only="world")
     p_next: float = option(0.0, "Share of pages with text ahead.", min=0, max=1, only="world")
     all_text: bool = option(False, "The loss counts all text of a page.", flag="--all-text", only="world")
     gate_rate: float = 10.0
+    places: float = 3.0
     variant: str = option("", "An ablation: no-gate, vanilla-xattn, mlp-resampler, ...", only="world")
     start: str = option("", "A Flamingo run to go on from: fine-tuning.", only="world")
     data: str = option("world", "world, a task such as vqa; emoji, ... between real models.")
@@ -223,6 +229,7 @@ class Blip2Recipe:
     objectives  of stage 1
     hardening   steps over which ITM's wrong partners grow from random ones to those that ITC takes for right; hard from
                 the first step on, ITM learns nothing but how often it is asked a right pair, for hundreds of steps
+    places      how large the sines are that tell queries where features stand; the paper has none
     variant     of stage 1; "" is the paper, see `minilmm.ablations`
     resolution, views, pages, first, weights    of named pictures, as in `FrozenRecipe`; the Q-Former begins as MiniLM
     """
@@ -236,6 +243,7 @@ class Blip2Recipe:
     text: str = option("bert-nano", "Stage 1: the text encoder to begin as; '' is none.", only="world", usual="minilm")
     objectives: tuple[str, ...] = option(("itc", "itm", "itg"), "Stage 1: of itc,itm,itg; all unless given.")
     hardening: int = 300
+    places: float = 3.0
     variant: str = ""
     queries: int = 8
     layers: int = 4

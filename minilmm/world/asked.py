@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, stacked, words_of
+from minilmm.world.examples import SENTENCES, Examples, by_convention, drawn, in_turn, stacked, words_of
 from minilmm.world.grammar import ABSENT, attributes, compact, describe, join, known, when, word
 from minilmm.world.questions import ANSWERS, ATTRIBUTES, KINDS, question, sample_question_scenes, what_is_it
 from minilmm.world.random import choices, coins, integers
@@ -139,27 +139,30 @@ def dialogue(rows: int, n: int, generator: torch.Generator, split: str) -> Examp
                     options, turns - 1, ("it", "the other one"))  # fmt: skip
 
 
-def memes(rows: int, n: int, generator: torch.Generator, split: str) -> Examples:
+def memes(rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1, parts: float = 0.0) -> Examples:
     """HatefulMemes: whether a meme is good depends on picture and text together.
 
     The text names a colour and a shape, each that of the picture or not, at random; good are those whose colour (or
-    whose shape) agrees, or those where it does not: four hypotheses. Picture or text alone tell nothing.
+    whose shape) agrees, or those where it does not: four hypotheses. Picture or text alone tell nothing. For the corpus
+    a picture may have several texts (`asked`), and a share of the documents (`parts`) says in front of each label
+    whether what decides agrees: "same color : yes".
     """
     N = rows * n
-    scenes = sample_scenes(N, generator, split=split)
-    agree = coins((N, 2), generator)
-    said = []
-    for i, (values, words, count) in enumerate(
-        ((scenes.colour, COLOURS, len(COLOURS)), (scenes.shape, ALL_SHAPES, len(SHAPES)))
-    ):
-        shift = 1 + integers(count - 1, (N,), generator)
-        said.append(word(words, torch.where(agree[:, i], values[:, 0], (values[:, 0] + shift) % count))[:, None])
-    bad = torch.cat([~agree, agree], 1)  # (N, 4)
-    answers = word(GOOD_BAD, bad.long())[..., None]
+    scenes, meant, turns = sample_scenes(N, generator, split=split), drawn(rows, 4, generator), []
+    shape, part = meant.repeat_interleave(n) % 2 == 1, coins((rows,), generator, parts).repeat_interleave(n)
+    for _ in range(asked):
+        agree, said = coins((N, 2), generator), []
+        for i, (values, words, count) in enumerate(
+            ((scenes.colour, COLOURS, len(COLOURS)), (scenes.shape, ALL_SHAPES, len(SHAPES)))
+        ):
+            shift = 1 + integers(count - 1, (N,), generator)
+            said.append(word(words, torch.where(agree[:, i], values[:, 0], (values[:, 0] + shift) % count))[:, None])
+        same = word(["no", "yes"], torch.where(shape, agree[:, 1], agree[:, 0]).long())[:, None]
+        first = when(part, "same", when(shape, "shape"), when(~shape, "color"), ":", known(same))
+        bad = torch.cat([~agree, agree], 1)  # (N, 4)
+        turns.append((compact(join("text :", *said, first, "label :")), word(GOOD_BAD, bad.long())[..., None]))
     options = words_of(GOOD_BAD, generator.device).expand(rows, -1, -1)
-    prompt = join("text :", *said, "label :")
-    return Examples(describe(scenes, full=False), prompt, answers, drawn(rows, 4, generator), scenes, options,
-                    sentences=MEANINGS)  # fmt: skip
+    return Examples(describe(scenes, full=False), *in_turn(turns, meant), meant, scenes, options, sentences=MEANINGS)
 
 
 ABSENT_KINDS = ("random", "popular", "adversarial")

@@ -85,8 +85,35 @@ def questions(rows: int, length: int, generator: torch.Generator, pairs: str, sk
         about = _where(both & same, turned if i % 2 == 0 else scenes, shuffle_objects(scenes, generator))
         said.append(ask(about, torch.where(same, kind, other), always))
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator, share=0.3)
-    sentence = [when(coins((rows,), generator, 0.4) & (convention == c), text) for c, text in enumerate(SENTENCES)]
-    return fill_rows(join(described, *said), rows, length, before=compact(join(*sentence)))
+    return fill_rows(join(described, *said), rows, length, before=_conventions(convention, generator))
+
+
+def compared(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
+    """A described scene, and several questions about which of two objects is larger, or smaller.
+
+    For half of the scenes the size of each object that is compared is asked first. Which of the two a question begins
+    with is drawn each time: answers that alternate can be told without looking.
+    """
+    count, names = rows * (length // 60 + 1), list(KINDS)
+    size, compare = (torch.full((count,), names.index(name), device=generator.device) for name in ("size", "compare"))
+    scenes = sample_question_scenes(compare, generator, pairs)
+    turned, parts, said = _turned(scenes), coins((count,), generator), []
+    convention = integers(2, (rows,), generator)
+    row, followed = torch.arange(count, device=size.device), convention.repeat_interleave(count // rows)
+    for i in range(5):
+        about = _where(coins((count,), generator), turned, scenes)
+        for kind, here in ((size, parts & (i < 3)), (compare, torch.ones_like(parts))):
+            asked, answer = question(about, kind, generator)
+            answer = known(by_convention(answer)[row, followed])
+            said.append(when(here, "question :", asked, "answer :", answer, known(f". {EOC}")))
+    described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator, share=0.3)
+    return fill_rows(join(described, *said), rows, length, before=_conventions(convention, generator))
+
+
+def _conventions(convention: Tensor, generator: torch.Generator) -> Tensor:
+    """The sentence that says a document's convention (B,), in two documents in five: (B, K)."""
+    here = coins((len(convention),), generator, 0.4)
+    return compact(join(*(when(here & (convention == c), text) for c, text in enumerate(SENTENCES))))
 
 
 def _kinds(names: tuple[str, ...], device: torch.device) -> Tensor:
@@ -111,8 +138,11 @@ def _where(condition: Tensor, one: Scenes, other: Scenes) -> Scenes:
     return Scenes(*parts)
 
 
-def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
-    """Two shapes get names from examples; then questions about scenes of two objects use the names."""
+def fast(rows: int, length: int, generator: torch.Generator, pairs: str, parts: float = 0.0) -> Tensor:
+    """Two shapes get names from examples; then questions about scenes of two objects use the names.
+
+    parts: in so many documents "what shape is the dax ?" is asked before each of them.
+    """
     W, bound = 2, 4
     n = max(1, (length - 34) // 36)
     shapes = choices(len(SHAPES), W, (rows,), generator)  # (B, 2)
@@ -130,8 +160,12 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tens
     scenes = with_concepts(scenes, _shown(scenes.colour[:, :W], shown, pairs), shown)
     called = names.repeat_interleave(n, 0).gather(1, order)
     said = [hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)]
+    part = coins((rows,), generator, parts).repeat_interleave(n)
     for i, about in enumerate((scenes, _turned(scenes))):
-        prompt, answer = name_question(about, called[:, i : i + 1], integers(3, (rows * n,), generator))
+        name = called[:, i : i + 1]
+        shape = known(attributes(about, 0)[3])
+        said.append(when(part, "question : what shape is the", name, "? answer :", shape, known(f". {EOC}")))
+        prompt, answer = name_question(about, name, integers(3, (rows * n,), generator))
         said += [prompt, known(answer), known(f". {EOC}")]
     return fill_rows(join(*said), rows, length, before=first.view(rows, -1))
 
@@ -202,21 +236,32 @@ MIXTURE: dict[str, tuple[Kind, float]] = {
     "instructions": (documents(printed.instructions, 20, 0.3), 0.01),
 }
 
+# What a second stage reads: the same documents, those that take longest to learn more often and asked for in parts
+LATER = MIXTURE | {
+    "lists": (lists, 0.02), "bindings": (bindings, 0.1), "questions": (questions, 0.09),
+    "skills": (partial(questions, skills=True), 0.06), "compared": (compared, 0.07),
+    "fast": (partial(fast, parts=0.5), 0.09), "memes": (documents(partial(asked.memes, asked=4, parts=0.5), 32), 0.09),
+    "signs": (documents(printed.signs, 18), 0.03), "boxes": (documents(partial(printed.boxes, asked=2), 60), 0.03),
+    "tables": (documents(partial(printed.tables, asked=4), 64), 0.045),
+    "photographs": (documents(asked.photographs, 14), 0.015),
+}  # fmt: skip
+
 MIXED = ("classes", "memes", "objects", "temporal")  # combine any colour with any shape
 
 
 def sample_text(
-    rows: int, length: int, generator: torch.Generator, *, strict: bool = False, without: tuple[str, ...] = ()
-) -> tuple[Tensor, Tensor]:
+    rows: int, length: int, generator: torch.Generator, *, strict: bool = False, without: tuple[str, ...] = (),
+    mixture: dict[str, tuple[Kind, float]] = MIXTURE,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Rows of the whole mixture: ids (rows, length), 0 pads, and which of them can be known from what stands before,
     (rows, length) bool.
 
     `strict` leaves held-out colour-shape pairs out, and the kinds that would name them; `without` leaves kinds of
-    documents out (the others grow).
+    documents out (the others grow). mixture: MIXTURE or LATER.
     Shares that are no whole numbers of rows are rounded at random, so that short batches keep the mixture.
     """
     without = (*without, *MIXED) if strict else without
-    kinds, shares = zip(*(entry for name, entry in MIXTURE.items() if name not in without), strict=True)
+    kinds, shares = zip(*(entry for name, entry in mixture.items() if name not in without), strict=True)
     weights = torch.tensor(shares, device=generator.device)
     exact = (weights / weights.sum()).cumsum(0) * rows
     shift = torch.rand((), generator=generator, device=generator.device)

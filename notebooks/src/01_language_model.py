@@ -175,14 +175,17 @@ assert all(r["value"] < r["ideal"] for r in real[1:4])  # below the ideal at 2, 
 #
 # ## What comes at once, and what takes long
 #
-# How did that come about in training? The log of the shipped model has tests of a
-# hundred episodes every 400 steps.
+# How did that come about in training? The logs of the shipped model have tests of a
+# hundred episodes every 400 steps. Its second stage goes on where the first one ended,
+# and reads what that found hard more often.
 
 # %%
-log = [
-    json.loads(line)
-    for line in (ZOO / "lm-nano" / "log.jsonl").read_text().splitlines()
+stages = [
+    [json.loads(line) for line in (ZOO / "lm-nano" / name).read_text().splitlines()]
+    for name in ("stage1/log.jsonl", "log.jsonl")
 ]
+before = stages[0][-1]["step"]
+log = stages[0] + [row | {"step": before + row["step"]} for row in stages[1]]
 abilities = {
     "naming, 5 ways": "naming_5way_1shot",
     "noisy naming, 16 shots": "noisy_16shots",
@@ -207,6 +210,7 @@ first, second, last = log[0], log[1], log[-1]
 assert second["naming_5way_1shot"] > 0.95 > first["naming_5way_1shot"]
 assert second["vqa_0shots_given"] < last["vqa_0shots_given"]
 assert second["noisy_16shots"] < last["noisy_16shots"]
+assert last["vqa_0shots_given"] > stages[0][-1]["vqa_0shots_given"]
 assert card["recipe"]["first"] == 300  # from here on all kinds of text
 
 # %% [markdown]

@@ -14,7 +14,7 @@
 # - look at what each latent takes from a picture;
 # - compare it with the alternatives of the paper's ablation, by what they cost.
 #
-# **Time** 25 minutes to read and play, about 15 seconds to run.
+# **Time** 25 minutes to read and play, about 30 seconds to run.
 #
 # **Before** [02 Eyes](02_eyes.ipynb) and [03 Frozen](03_frozen.ipynb).
 
@@ -52,7 +52,7 @@ from minilmm.plots import patch_overlay, picture_grid, show
 from minilmm.checkpoints.opening import load
 from minilmm.world.grammar import compact, describe
 from minilmm.world.render import render
-from minilmm.world.scenes import sample_scenes
+from minilmm.world.scenes import in_reading_order, sample_scenes
 from minilmm.evaluation.tasks import Settings
 from minilmm.world.videos import render_video
 from minilmm.world.vocabulary import COLOURS, SHAPES, VERBS, tokenizer
@@ -69,7 +69,7 @@ show(picture_grid(pictures, names, columns=4))
 assert pictures.shape == (4, 3, 48, 48)
 
 # %% [markdown]
-# ## From a grid to four tokens
+# ## From a grid to eight tokens
 
 
 # %%
@@ -84,7 +84,7 @@ with torch.no_grad():
 print("features of frozen eyes (M, T, S, D):", tuple(x_f.shape))
 print("the pictures' tokens       (M, R, D):", tuple(x.shape))
 print(f"{x_f.shape[1] * x_f.shape[2]} vectors became {x.shape[1]}; in the paper 64")
-assert x_f.shape[1:3] == (1, 36) and x.shape[1] == 4
+assert x_f.shape[1:3] == (1, 36) and x.shape[1] == 8
 
 # %% [markdown]
 # The whole of it, in the paper's names. Latents `x` ask; features `x_f` *and the
@@ -95,9 +95,47 @@ source(PerceiverResampler.forward)
 
 # %% [markdown]
 # Two things to notice. The time embedding is added while T is still an axis of its own:
-# one vector per frame, the same for all its places. And there is no embedding of
-# *place*: a convolutional network marks places by itself, the paper found, and so do
-# the eyes here.
+# one vector per frame, the same for all its places. And `flat` adds something that the
+# paper does not have: fixed sines of each *place*. Attention takes features in any
+# order.
+# A deep convolutional network marks their places by itself, the paper found. Does the
+# small one here? Two resamplers learn to say the colour of the first and of the second
+# of two objects, as one reads; only one of them is told the places.
+
+# %%
+def two_objects(count, split):
+    """Features of pictures of two objects, and their colours in reading order."""
+    both = in_reading_order(sample_scenes(count, generator, objects=2, split=split))
+    seen = model.see(documents(render(both, generator)[:, None])).flatten(0, 1)
+    return seen, both.colour[:, :2]
+
+
+x_two, colour_two = two_objects(2500, "train")
+x_new, colour_new = two_objects(500, "held-out")
+right = {}
+for places in (0.0, 3.0):
+    torch.manual_seed(0)
+    lister = nn.Sequential(
+        PerceiverResampler(128, 8, 2, 4, 8, places),
+        nn.Flatten(),
+        nn.Linear(8 * 128, 2 * len(COLOURS)),
+    )
+    optimizer = torch.optim.AdamW(lister.parameters(), lr=1e-3)
+    for step in range(100):
+        rows = torch.randint(len(x_two), (64,), generator=generator)
+        says = lister(x_two[rows]).unflatten(1, (2, -1)).flatten(0, 1)
+        loss = F.cross_entropy(says, colour_two[rows].flatten())
+        optimizer.zero_grad(), loss.backward(), optimizer.step()
+    with torch.no_grad():
+        says = lister(x_new).unflatten(1, (2, -1)).argmax(-1)
+    right[places] = float((says == colour_new).float().mean())
+    print(f"places {places}: {right[places]:.2f} of the colours, chance 0.10")
+assert right[3.0] > 0.9 > right[0.0] + 0.1
+
+# %% [markdown]
+# With the places it learns what stands where at once, without them slowly. So the
+# course's Flamingo and BLIP-2 have them; DETR (Carion et al. 2020) adds such sines to
+# the features of a convolutional network for the same reason.
 #
 # ## What each latent takes
 
@@ -107,9 +145,9 @@ side = int(taken.shape[-1] ** 0.5)
 first = taken[0].unflatten(-1, (side, side))
 show(
     patch_overlay(
-        pictures[:1].expand(4, -1, -1, -1),
+        pictures[:1].expand(8, -1, -1, -1),
         first,
-        [f"latent {r + 1}" for r in range(4)],
+        [f"latent {r + 1}" for r in range(8)],
         label="attention to a patch",
     )
 )
@@ -130,14 +168,14 @@ print("how alike two latents look: 2 and 3", f"{alike[1, 2]:.2f}", end=", ")
 print(f"1 and 4 {alike[0, 3]:.2f}")
 most, least = int(on_object.argmax()), int(on_object.argmin())
 print(f"most on the object: latent {most + 1}; least: latent {least + 1}")
-assert on_object[most] > 0.9 > 0.5 > on_object[least] and to_itself.max() < 0.1
-assert abs(on_object[least] - touched.mean()) < 0.1
+assert (on_object > 0.7).sum() >= 4 and on_object[most] > 0.8
+assert on_object[least] < touched.mean() - 0.1 and to_itself.max() < 0.1
 
 # %% [markdown]
-# They differ. One sits on the object, with nearly all of its attention; another spreads,
-# and gives the object no more than its area. And of attention to the latents themselves, which the paper adds to the
-# keys, hardly anything remains here. Four tokens are more than naming one object needs,
-# as the end of this chapter shows: silence some.
+# They differ. Most sit on the object, with three quarters of their attention and more;
+# two look beside it, and give it less than its area. And of attention to the latents
+# themselves, which the paper adds to the keys, hardly anything remains here. Eight
+# tokens are more than naming one object needs, as the end of this chapter shows.
 #
 # ## Videos, and more frames than training had
 
@@ -166,7 +204,7 @@ with torch.no_grad():
     for frames in (1, 8, 12):
         x = model.resampler(model.see(documents(clip[:, :frames])).flatten(0, 1))
         print(f"{frames:2} frames: {tuple(x.shape)}")
-        assert x.shape == (2, 4, 128)
+        assert x.shape == (2, 8, 128)
     first, last = (
         model.resampler.times(12)[[0, -1], 0],
         model.resampler.time_embeddings[[0, -1]],
@@ -199,7 +237,7 @@ assert (forwards - backwards).abs().max() > 1e-3
 # were frames. Then the same picture is another thing in second place:
 
 # %%
-broken = TimesPerImage(128, 4, 2, 4, 8)
+broken = TimesPerImage(128, 8, 2, 4, 8)
 broken.load_state_dict(model.resampler.state_dict())
 nn.init.normal_(broken.time_embeddings)
 twice = model.see(documents(pictures[[0, 0], None])).flatten(0, 1)
@@ -217,15 +255,15 @@ assert ours and not theirs
 
 # %%
 makes = {
-    "Perceiver": PerceiverResampler(128, 4, 2, 4, 8),
-    "Transformer": TransformerResampler(128, 4, 2, 4, 8),
-    "MLP": MLPResampler(128, 36, 4),
+    "Perceiver": PerceiverResampler(128, 8, 2, 4, 8),
+    "Transformer": TransformerResampler(128, 8, 2, 4, 8),
+    "MLP": MLPResampler(128, 36, 8),
 }
 for name, made in makes.items():
-    asks = {"Perceiver": 4, "Transformer": 40, "MLP": 0}[name]
+    asks = {"Perceiver": 8, "Transformer": 44, "MLP": 0}[name]
     out = tuple(made(x_f).shape)
     print(f"{name:12} {size(made):>6} parameters, {asks:2} rows attend, output {out}")
-    assert out == (4, 4, 128)
+    assert out == (4, 8, 128)
 larger = [sum(p.numel() for p in made.parameters()) for made in makes.values()]
 assert larger[0] == larger[1] < larger[2] / 3
 
@@ -235,7 +273,7 @@ assert larger[0] == larger[1] < larger[2] / 3
 # which the frozen network has done already. Whether one *learns* better is an
 # experiment: `minilmm train flamingo --preset quick --variant mlp-resampler`.
 #
-# ## Do four tokens suffice?
+# ## Do eight tokens suffice?
 #
 # What passes through them is all that the language model ever learns of a picture.
 
@@ -308,7 +346,8 @@ for run in ("flamingo-nano", "frozen-nano"):
 #
 # ## Break it yourself
 #
-# Silence one latent after another (the marked line) and see how many of the four naming
+# Silence one latent after another (the marked line) and see how many of the eight
+# naming
 # needs.
 
 # %%
@@ -324,19 +363,19 @@ def without(silent):
     return found["rows"][0]["value"]
 
 
-silent = [0, 1, 2]  # <- change me: latents are 0 to 3; [0], [1, 2, 3]
+silent = [0, 1, 2]  # <- change me: latents are 0 to 7
 print(f"without latents {silent}: {without(silent):.1f}")
-alone = [without([i for i in range(4) if i != kept]) for kept in range(4)]
-missing = [without([i]) for i in range(4)]
+alone = [without([i for i in range(8) if i != kept]) for kept in range(8)]
+missing = [without([i]) for i in range(8)]
 print("one latent alone:", alone, "· one silenced:", missing)
-assert alone[most] > 0.85 and missing[most] < 0.6
-assert max(alone[r] for r in range(4) if r != most) < 0.5
-assert min(missing[r] for r in range(4) if r != most) > 0.85
+assert alone[most] == max(alone) > 0.8 and min(missing) > 0.85
+assert sorted(alone)[4] < 0.35  # five of the eight name at chance when they are alone
 
 # %% [markdown]
-# The latent that sits on the object names nearly as well as all four, and without it
-# naming is lost; each of the others can be silenced. What are they for? One object's
-# name needs one token; pages with several objects and questions ask for more.
+# Naming needs none of them: whichever is silenced, the others suffice. Three name well
+# on their own, the best of them the one that sits most on the object; the other five
+# are at chance. What are they for? One object's name needs one token; pictures of several
+# objects and questions ask for more.
 
 # %% [markdown]
 # ## Exercises

@@ -235,17 +235,17 @@ for kind, title in (
     }
 show(training_curves(panels))
 final = {t: {n: abs(line[-1][t]) for n, line in panels[t].items()} for t in panels}
-assert all(max(values, key=values.get) == "block 3" for values in final.values())
-smallest = {min(values, key=values.get) for values in final.values()}
-assert smallest <= {"block 0", "block 1"}
+for size in final.values():
+    assert min(size["block 2"], size["block 3"]) > max(size["block 0"], size["block 1"])
+    assert min(size, key=size.get) == "block 0"
 assert 0.2 < max(max(values.values()) for values in final.values()) < 0.5
 
 # %% [markdown]
 # Either sign will do: the matrices behind a gate can turn with it. The paper finds that
 # gates grow fast at first and tend to be larger in later layers (section 3.3 and its
-# appendix). Here too the gates of the last layer end as the largest, of both kinds, and
-# those of the first two as the smallest. But do not make more of four layers than there
-# is in them.
+# appendix). Here too the gates of the last two layers end as the larger ones, of both
+# kinds, and those of the first as the smallest. But do not make more of four layers
+# than there is in them.
 #
 # What if we close them again, or open them all the way?
 
@@ -292,12 +292,13 @@ for name in model.xattn:
     print(f"block {name}: {trained_shares[name]:.1f} as trained", end=", ")
     print(f"{open_shares[name]:.0f} wide open")
 assert 2 < trained_shares["0"] < 6 and open_shares["0"] > 2 * trained_shares["0"]
-assert max(trained_shares[name] for name in "123") < 1
+assert max(trained_shares[name] for name in "123") < 1.2
 
 # %% [markdown]
 # In front of block 0, where the stream holds one word and nothing else, the layer adds
-# about four times the stream as trained, and thrice that wide open: the words are
-# drowned. Later layers add less than the stream. (Wide open they stand behind that flood,
+# about three times the stream as trained, and many times more wide open: the words are
+# drowned. Later layers add no more than the stream. (Wide open they stand behind that
+# flood,
 # so their share then says little.) A gate is no switch between blind and sighted; it is
 # a volume, and the layer was trained at one setting of it.
 #
@@ -321,14 +322,14 @@ for name, left in costs.items():
     print(f"without the layer in front of block {name}: {left:.1f}")
 attention = {n: abs(x.alpha_xattn.tanh().item()) for n, x in model.xattn.items()}
 assert costs["0"] < 0.4 < 0.9 < min(costs["1"], costs["2"], costs["3"])
-assert max(attention, key=attention.get) == "3"
+assert max(attention, key=attention.get) == "2"
 
 # %% [markdown]
 # The layer in front of the first block carries the naming, and without it naming is at
 # chance; each of the others can go. Chapter 01 suggests why: the heads that match a
 # description with an earlier one stand in the first block, and what arrives later
-# arrives too late to be matched. The largest gate of attention is the last one's, which naming does not
-# need. The size of a gate is not its importance.
+# arrives too late to be matched. The largest gate of attention is another one, in front
+# of block 2, which naming does not need. The size of a gate is not its importance.
 #
 # ## Where words look
 
@@ -357,7 +358,7 @@ assert (seen <= 1).all() and costs[list(costs)[chosen]] < 0.5
 
 # %% [markdown]
 # This is the layer that naming needs most, not the one with the largest gate. A
-# picture's four tokens were drawn from its patches by the resampler. Following both
+# picture's eight tokens were drawn from its patches by the resampler. Following both
 # maps leads from a word to a place:
 
 # %%
@@ -383,7 +384,7 @@ assert (on_object > 1.5 * touched.mean(-1)).all()
 
 # %% [markdown]
 # The tags take nearly all that they see from the object. An attention map is a reading,
-# not a proof: the four tokens have mixed what they saw before. Closing a layer, as
+# not a proof: the tokens have mixed what they saw before. Closing a layer, as
 # above, is the stronger test.
 #
 # ## Do gates from 0 help?

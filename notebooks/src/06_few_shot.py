@@ -159,20 +159,20 @@ for texts in (0, 1, 2):
     found = evaluate(model, "vqa", request)
     asked[texts] = found["rows"][0]
     print(f"{texts} example(s) without pictures: {score(asked[texts])}")
-assert min(asked[1]["value"], asked[2]["value"]) > asked[0]["value"] + 0.1
+assert min(asked[1]["value"], asked[2]["value"]) > asked[0]["value"]
 recorded = [
     json.loads((results / f"flamingo-nano-{name}.json").read_text())
     for name in ("vqa", "vqa-texts")
 ]
 alone, two = (at(found, 0) for found in recorded)
 print(f"250 episodes: the question alone {score(alone)}, two examples {score(two)}")
-assert two["low"] > alone["high"]
+assert two["value"] > alone["value"] and two["low"] < alone["high"]
 
 # %% [markdown]
-# No: one example helps it, and so do two. They say by which words answers are given here,
-# "two" or "2", "yes" or "true", and that is worth more than a bias costs. The question
-# alone leaves the convention open. So say which prompt a "zero-shot" figure was taken
-# with: the same model has .42 and .56.
+# No: one example does it no harm, nor do two. They say by which words answers are given
+# here, "two" or "2", "yes" or "true", which the question alone leaves open. Here they
+# gain a little, less than 250 episodes can tell from nothing. So say which prompt a
+# "zero-shot" figure was taken with.
 #
 # ## The curves
 #
@@ -260,7 +260,7 @@ for shots, row in ours.items():
     print(f"{shots:2} {score(row)}{beside}")
 assert min(ours[k]["low"] for k in texts) > ours[0]["high"]  # one example is enough
 assert all(texts[k]["low"] < ours[k]["high"] for k in texts)
-assert all(texts[k]["value"] > ours[0]["value"] + 0.1 for k in texts)
+assert all(texts[k]["value"] > ours[0]["value"] + 0.05 for k in texts)
 
 # %% [markdown]
 # The paper's zero shots are two texts, and its curve rises. Ours rises with the first

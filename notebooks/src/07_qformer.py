@@ -376,17 +376,19 @@ print(f"over 200 pictures: patches that the object touches are {chance:.2f} of a
 print("a query's attention to them:", [f"{share:.2f}" for share in on_object.tolist()])
 lookers = [n + 1 for n in range(c.queries) if on_object[n] > chance]
 print("queries that look at the object more than chance:", lookers)
-assert len(lookers) == 5 and on_object[[n - 1 for n in lookers]].min() > 2 * chance
+assert len(lookers) == 4 and on_object[[n - 1 for n in lookers]].min() > 1.2 * chance
+assert (on_object > 2 * chance).sum() == 3
 others = [n for n in range(c.queries) if n + 1 not in lookers]
 assert on_object[others].max() < chance / 2
 assert int(winners.diag()[0]) + 1 in lookers
 
 # %% [markdown]
-# Five queries look at the object, far more than its area would have it. The other three
-# look nearly everywhere else: at the background, where there is nothing to tell. That
+# Four queries look at the object more than its area would have it, three of them far
+# more. The other four look nearly everywhere else: at the background, where there is
+# nothing to tell. That
 # is an *attention sink*. A softmax must spend its attention somewhere, and a query that
 # has nothing to say spends it where it does no harm. The query that wins ITC for a
-# picture's own text is one of the five. So read a query's map together with what the
+# picture's own text is one of the four. So read a query's map together with what the
 # query does.
 #
 # And over training, in one picture: all queries early, then late.

@@ -10,7 +10,7 @@ from minilmm_cli.main import main
 
 from minilmm import plots
 from minilmm.evaluation.tasks import TASKS
-from minilmm.world.corpus import MIXTURE
+from minilmm.world.corpus import LATER
 from minilmm.world.grammar import join, known
 from minilmm.world.vocabulary import ids
 
@@ -50,7 +50,7 @@ def test_words_that_the_loss_counts_are_bold():
 
 
 def test_every_kind_of_text_is_described():
-    assert list(examples.KINDS) == list(MIXTURE)
+    assert list(examples.KINDS) == list(LATER)
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors draw other numbers")

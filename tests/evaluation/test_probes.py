@@ -1,10 +1,13 @@
 """Linear probes of a vision encoder's features."""
 
 import torch
+from tiny import tiny_frozen
 
 from minilmm.evaluation.probes import CLASSES, FAMILIES, fit, probes
+from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.vision import VisionConfig
 from minilmm.vision.contrastive import DualEncoder
+from minilmm.world.scenes import in_reading_order, sample_scenes
 from minilmm.world.vocabulary import held_out, tokenizer
 
 
@@ -36,3 +39,20 @@ def test_a_random_encoder_tells_places_and_a_blind_one_nothing():
     model.vision.forward = lambda images: torch.zeros(len(images), 4, 8)
     blind = {row["metric"]: row["value"] for row in probes(model, 400, fitted=400)}
     assert blind["place"] < 0.4 and blind["letter"] < 0.12 and blind["size"] < 0.65
+
+
+def test_a_bridge_is_probed_beside_its_eyes():
+    model = tiny_frozen()
+    rows = {row["metric"]: row["value"] for row in probes(model, 200, fitted=400)}
+    assert set(rows) == {f"{name}, {way}" for name in CLASSES for way in ("eyes", "prefix")}
+    flamingo = Flamingo(FlamingoConfig(model.config.lm, model.config.vision), model.lm, model.encoder).eval()
+    flamingo.resampler.forward = lambda x_f: torch.zeros(len(x_f), 4, 8)
+    blind = {row["metric"]: row["value"] for row in probes(flamingo, 200, fitted=400)}
+    assert blind["place, tokens"] < 0.4 < blind["place, eyes"] == rows["place, eyes"]
+    assert blind["letter, tokens"] < 0.12
+
+
+def test_two_objects_are_probed_in_reading_order(generator):
+    scenes = in_reading_order(sample_scenes(200, generator, objects=2))
+    one, two = (2 * (scenes.y[:, o] >= 0.5) + (scenes.x[:, o] >= 0.5) for o in (0, 1))
+    assert bool((one < two).all()) and bool(scenes.present[:, :2].all()) and not bool(scenes.present[:, 2:].any())

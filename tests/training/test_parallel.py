@@ -46,7 +46,7 @@ def run(name, halves, out, **how):
 
     out.mkdir(parents=True, exist_ok=True)
     words, parts = len(tokenizer()), {"lm": str(halves / "lm"), "vision": str(halves / "vision")}
-    mixed = FlamingoRecipe(FAST, latents=2, first=1, questions=3, pairs=5, pages=3, videos=1, p_next=0.5, **parts)
+    mixed = FlamingoRecipe(FAST, latents=2, first=1, described=2, pairs=5, pages=3, videos=1, p_next=0.5, **parts)
     if name == "lm":
         model = LMConfig(words, 16, 1, 2, 2, 32, smear=2)
         return train(prepare(LMRecipe(model, FAST, first=2, lengths=(16, 24, 32), tokens=128)), out, **how)

@@ -193,6 +193,25 @@ def test_the_first_phase_reads_lists_and_bindings_only():
     assert recipe.model.context >= 1024
 
 
+def test_a_second_stage_goes_on_from_a_language_model(tmp_path):
+    """With its weights, with other shares of documents, and without the first phase."""
+    tiny = replace(TINY, optimisation=Optimisation(2, 1e-2))
+    first = loop.train(prepare(tiny), tmp_path / "first", probe_every=0)
+    again = replace(tiny, start=str(tmp_path / "first"), optimisation=Optimisation(1, 1e-9, warmup=0))
+    assert lm.rows_for(again, 0) == (5, 24, ()) != lm.rows_for(tiny, 0)
+    drawn, usual = (lm.sample(recipe, torch.Generator().manual_seed(0), 400)[0] for recipe in (again, tiny))
+    assert not torch.equal(drawn, usual)
+    job = prepare(again)
+    assert all(
+        torch.equal(a, b) for a, b in zip(job.model.state_dict().values(), first.state_dict().values(), strict=True)
+    )
+    moved = loop.train(job, tmp_path / "second", probe_every=0)
+    assert [path.name for path in sorted((tmp_path / "second" / "stage1").iterdir())] == ["card.json", "log.jsonl"]
+    assert any(not torch.equal(a, b) for a, b in zip(moved.parameters(), first.parameters(), strict=True))
+    with pytest.raises(CheckpointError, match="is no language model"):
+        prepare(replace(tiny, start="vision-nano"))
+
+
 def test_blank_and_easy_data_are_what_they_say(tmp_path):
     with pytest.raises(ValueError, match="unknown data"):
         frozen.data_named("nothing", 48)
