@@ -22,7 +22,7 @@ lab: .venv/.installed-core  # the notebooks, in JupyterLab
 	$(PIP) -e ".[notebooks]"
 	.venv/bin/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
-# From nothing: some four hours of one shared core, two thirds of them the language model and the eyes.
+# From nothing: some five hours of one shared core, two thirds of them the language model and the eyes.
 zoo: .venv/.installed-core
 	rm -rf minilmm/zoo/*-nano
 	rm -rf runs/zoo-lm && $(RUN) pretrain lm --preset nano --out runs/zoo-lm

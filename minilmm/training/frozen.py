@@ -36,7 +36,7 @@ PRESETS = {
 
 def preset(name: str) -> FrozenRecipe:
     """ "quick": what the quickstart trains in about a minute, its encoder that of `vision-nano`. "nano": an encoder
-    from scratch, as in the paper, 14 minutes of a shared core. "small": one GPU.
+    from scratch, as in the paper, nine minutes of a shared core. "small": one GPU.
     """
     return choose(PRESETS, name)
 

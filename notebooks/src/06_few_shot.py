@@ -166,13 +166,12 @@ recorded = [
 ]
 alone, two = (at(found, 0) for found in recorded)
 print(f"250 episodes: the question alone {score(alone)}, two examples {score(two)}")
-assert two["value"] > alone["value"] and two["low"] < alone["high"]
+assert two["value"] > alone["value"] + 0.05
 
 # %% [markdown]
 # No: one example does it no harm, nor do two. They say by which words answers are given
-# here, "two" or "2", "yes" or "true", which the question alone leaves open. Here they
-# gain a little, less than 250 episodes can tell from nothing. So say which prompt a
-# "zero-shot" figure was taken with.
+# here, "two" or "2", "yes" or "true", which the question alone leaves open; and that is
+# worth more than a bias costs. So say which prompt a "zero-shot" figure was taken with.
 #
 # ## The curves
 #
