@@ -3,8 +3,7 @@
 A frozen vision encoder gives S features per frame; a *Perceiver resampler* turns those of any number of frames into R
 tokens; *GATED XATTN-DENSE* layers, put in front of the blocks of a frozen language model, let text look at them. Every
 token looks at the last picture before it and at no other (section 2.3); what earlier pictures said reaches it through
-the language model's own self-attention. The gates start at 0, so that training starts from the
-language model as it is, bit for bit.
+the language model's own self-attention. Gates start at 0: training starts from the language model, bit for bit.
 """
 
 from __future__ import annotations
@@ -187,13 +186,11 @@ class Flamingo(Decodes, nn.Module):
 
     def __init__(self, config: FlamingoConfig, lm: CausalLM | None = None, encoder: Encoder | None = None):
         super().__init__()
-        self.config = config
+        self.config, c = config, config
         self.lm = lm if lm is not None else CausalLM(config.lm)
         self.encoder: Encoder = encoder if encoder is not None else build_encoder(config.vision)
         width = self.encoder.width
-        self.resampler = PerceiverResampler(
-            width, config.latents, config.resampler_layers, config.heads, config.frames, config.places
-        )
+        self.resampler = PerceiverResampler(width, c.latents, c.resampler_layers, c.heads, c.frames, c.places)
         gated = range(0, config.lm.layers, config.every)
         self.xattn = nn.ModuleDict({str(i): GatedCrossAttention(config.lm.width, width, config.heads) for i in gated})
 
