@@ -40,7 +40,7 @@ FLAT = Claim(
     source="BLIP-2, limitations: no better VQA with in-context examples, for want of interleaved data; Flamingo-80B "
     "VQAv2 rises from 56.3 to 63.1 with four shots (its table 1)",
     base=BASE,
-    arms=(Arm("Flamingo", base=FLAMINGO), WHOLE),
+    arms=(Arm("Flamingo", base=replace(FLAMINGO, described=0)), WHOLE),
     measure=SHOTS,
     beside=_beside(SHOTS),
     seeds=SEEDS,

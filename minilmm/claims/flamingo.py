@@ -8,10 +8,9 @@ from minilmm.ablations import BUGS, names
 from minilmm.claims.claim import Arm, Claim, Measure
 from minilmm.flamingo import Flamingo
 from minilmm.training.flamingo import preset
-from minilmm.training.recipes import Optimisation
 
-# Naming and descriptions, no questions: about two minutes on one core.
-BASE = replace(preset("quick"), optimisation=Optimisation(steps=330, lr=3e-3), latents=4, videos=0)
+# Names and descriptions, no questions.
+BASE = replace(preset("quick"), latents=4, videos=0)
 FIVE_WAYS = Measure("naming", shots=1, ways=5)
 MANY = Measure("naming", shots=4, ways=5)  # 21 pictures, where training saw five at most
 CURVE = (Measure("naming", shots=2, ways=5), Measure("ambiguous-naming", shots=1), Measure("ambiguous-naming", shots=8))

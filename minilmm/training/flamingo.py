@@ -33,7 +33,7 @@ PRESETS = {
 
 
 def preset(name: str) -> FlamingoRecipe:
-    """ "quick": what the quickstart trains in about a minute. "nano": half an hour of a core. "small": one GPU."""
+    """ "quick": what the quickstart trains in two minutes. "nano": half an hour of a core. "small": one GPU."""
     return choose(PRESETS, name)
 
 
