@@ -16,7 +16,7 @@ from minilmm.language import CausalLM, LMConfig
 from minilmm.nn.parallel import shard
 from minilmm.training.job import Job, Metrics
 from minilmm.training.recipes import LMRecipe, Optimisation, choose
-from minilmm.world.corpus import LATER, MIXTURE, sample_text
+from minilmm.world.corpus import MIXTURE, STAGES, sample_text
 from minilmm.world.grammar import KNOWN
 from minilmm.world.vocabulary import HYPHEN, tokenizer
 from minilmm.world.vocabulary import ids as vocabulary_ids
@@ -26,7 +26,8 @@ NANO = LMConfig(len(tokenizer()), width=192, heads=6, kv_heads=6, hidden=512, sm
 PRESETS = {
     "quick": LMRecipe(NANO, Optimisation(steps=1300, lr=2e-3)),
     "nano": LMRecipe(NANO, Optimisation(steps=4500, lr=2e-3)),
-    "more": LMRecipe(NANO, Optimisation(steps=2000, lr=1e-3)),
+    "more": LMRecipe(NANO, Optimisation(steps=2000, lr=1e-3), stage=2),
+    "last": LMRecipe(NANO, Optimisation(steps=1500, lr=1e-3), stage=3),
     "small": LMRecipe(
         LMConfig(len(tokenizer()), width=384, layers=8, heads=12, kv_heads=12, hidden=1024, smear=4,
                  scaled=True),
@@ -36,7 +37,7 @@ PRESETS = {
 
 
 def preset(name: str) -> LMRecipe:
-    """ "nano": 73 minutes of one CPU core; "more", with `start`, goes on. "quick": ten of two. "small": a GPU."""
+    """ "nano": 73 minutes of one CPU core; "more" and "last", with `start`, go on. "quick": ten of two. "small": a GPU."""
     return choose(PRESETS, name)
 
 
@@ -44,7 +45,7 @@ def rows_for(recipe: LMRecipe, step: int) -> tuple[int, int, tuple[str, ...]]:
     """Rows, their length, and the kinds of documents left out at a step: see `LMRecipe`."""
     short, *usual, longest = recipe.lengths
     without = () if recipe.lists else ("lists",)
-    first = 0 if recipe.start else recipe.first
+    first = 0 if recipe.stage > 1 else recipe.first
     if step < first:
         others = tuple(name for name in MIXTURE if name not in ("lists", "bindings"))
         return max(1, recipe.tokens // 2 // short), short, without + others
@@ -75,7 +76,7 @@ def compounds(embedded: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
 def sample(recipe: LMRecipe, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """One step's documents (B, L), which of their words can be known (B, L), and where in the context they start."""
     rows, length, without = rows_for(recipe, step)
-    mixture = LATER if recipe.start else MIXTURE
+    mixture = STAGES[recipe.stage - 1]
     ids, known = sample_text(rows, length, generator, strict=recipe.strict, without=without, mixture=mixture)
     places = max(1, recipe.model.context - length)
     return ids, known, torch.randint(places, (), generator=generator, device=generator.device)

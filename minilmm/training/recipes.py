@@ -70,8 +70,8 @@ class LMRecipe:
     `lengths`, one after the other; every `long_every`-th step reads rows of the last one.
     rest: the weight in the loss of what cannot be known from what stands before it; answers and repeated names weigh 1.
     strict: no held-out colour-shape pairs in the text. lists: False leaves repeated lists out (an ablation).
-    start: a language model to go on from. What it found hard comes more often now (`minilmm.world.corpus.LATER`), and
-    there is no first phase.
+    stage: which mixture of `minilmm.world.corpus.STAGES` it reads. Later ones, which go on from `start`, have what was
+    hard so far more often, and no first phase.
     """
 
     model: LMConfig
@@ -84,6 +84,7 @@ class LMRecipe:
     strict: bool = option(False, "Text without held-out pairs.", flag="--strict")
     lists: bool = option(True, "Repeated lists in the text.", flag="--lists/--no-lists")
     start: str = option("", "A language model to go on from, with what it found hard.")
+    stage: int = 1
     seed: int = 0
 
 

@@ -139,17 +139,20 @@ def dialogue(rows: int, n: int, generator: torch.Generator, split: str) -> Examp
                     options, turns - 1, ("it", "the other one"))  # fmt: skip
 
 
-def memes(rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1, parts: float = 0.0) -> Examples:
+def memes(
+    rows: int, n: int, generator: torch.Generator, split: str, asked: int = 1, parts: float = 0.0, aloud: float = 1.0
+) -> Examples:
     """HatefulMemes: whether a meme is good depends on picture and text together.
 
     The text names a colour and a shape, each that of the picture or not, at random; good are those whose colour (or
     whose shape) agrees, or those where it does not: four hypotheses. Picture or text alone tell nothing. For the corpus
     a picture may have several texts (`asked`), and a share of the documents (`parts`) says in front of each label
-    whether what decides agrees: "same color : yes".
+    what decides, "same color", and a share of these (`aloud`) whether it agrees, "same color : yes".
     """
     N = rows * n
     scenes, meant, turns = sample_scenes(N, generator, split=split), drawn(rows, 4, generator), []
     shape, part = meant.repeat_interleave(n) % 2 == 1, coins((rows,), generator, parts).repeat_interleave(n)
+    spoken = part & coins((rows,), generator, aloud).repeat_interleave(n) if aloud < 1 else part
     for _ in range(asked):
         agree, said = coins((N, 2), generator), []
         for i, (values, words, count) in enumerate(
@@ -158,7 +161,7 @@ def memes(rows: int, n: int, generator: torch.Generator, split: str, asked: int 
             shift = 1 + integers(count - 1, (N,), generator)
             said.append(word(words, torch.where(agree[:, i], values[:, 0], (values[:, 0] + shift) % count))[:, None])
         same = word(["no", "yes"], torch.where(shape, agree[:, 1], agree[:, 0]).long())[:, None]
-        first = when(part, "same", when(shape, "shape"), when(~shape, "color"), ":", known(same))
+        first = when(part, "same", when(shape, "shape"), when(~shape, "color"), when(spoken, ":", known(same)))
         bad = torch.cat([~agree, agree], 1)  # (N, 4)
         turns.append((compact(join("text :", *said, first, "label :")), word(GOOD_BAD, bad.long())[..., None]))
     options = words_of(GOOD_BAD, generator.device).expand(rows, -1, -1)

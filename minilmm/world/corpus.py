@@ -33,7 +33,7 @@ from minilmm.world.grammar import (
 from minilmm.world.questions import KINDS, name_question, question, sample_question_scenes
 from minilmm.world.random import choices, coins, integers
 from minilmm.world.scenes import MAX_OBJECTS, Scenes, sample_scenes, shuffle_objects, with_concepts
-from minilmm.world.vocabulary import COLOURS, SHAPES, TRAIN_NAMES, held_out
+from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, SHAPES, TRAIN_NAMES, held_out
 
 Kind = Callable[[int, int, torch.Generator, str], Tensor]
 
@@ -170,6 +170,23 @@ def fast(rows: int, length: int, generator: torch.Generator, pairs: str, parts: 
     return fill_rows(join(*said), rows, length, before=first.view(rows, -1))
 
 
+def meanings(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
+    """Two to five shapes get names, one example each; then, many times, "question : what shape is the dax ?"."""
+    most, n = 5, length // 10 + 1
+    ways = 2 + integers(most - 1, (rows,), generator)
+    shapes = choices(len(SHAPES), most, (rows,), generator)  # (B, W)
+    names = word(TRAIN_NAMES, choices(len(TRAIN_NAMES), most, (rows,), generator))
+    single, shown = sample_scenes(rows * most, generator, split=pairs), shapes.reshape(-1, 1)
+    single = with_concepts(single, _shown(single.colour[:, :1], shown, pairs), shown)
+    full, here = (x.repeat_interleave(most) for x in (coins((rows,), generator), ways))
+    here = torch.arange(most, device=ways.device).repeat(rows) < here
+    bound = when(here, describe(single, full=full), names.view(-1, 1), ".", EOC)
+    asked = (torch.rand(rows, n, generator=generator, device=ways.device) * ways[:, None]).long()
+    said, shape = names.gather(1, asked).view(-1, 1), word(ALL_SHAPES, shapes.gather(1, asked).flatten())[:, None]
+    text = join("question : what shape is the", said, "? answer :", known(shape), known(f". {EOC}"))
+    return fill_rows(text, rows, length, before=compact(bound.reshape(rows, -1)))
+
+
 def _shown(colour: Tensor, shape: Tensor, pairs: str) -> Tensor:
     """The colours, or where a pair is held out and not among `pairs` the next ones, which are not."""
     return colour if pairs == "all" else (colour + held_out(colour, shape).long()) % len(COLOURS)
@@ -245,6 +262,16 @@ LATER = MIXTURE | {
     "tables": (documents(partial(printed.tables, asked=4), 64), 0.045),
     "photographs": (documents(asked.photographs, 14), 0.015),
 }  # fmt: skip
+
+# And a third: each table, box and video asked about once too, as prompts do, and names asked what they mean
+LAST = LATER | {
+    "bindings": (bindings, 0.16), "meanings": (meanings, 0.05), "fast": (partial(fast, parts=0.5), 0.1),
+    "memes": (documents(partial(asked.memes, asked=3, parts=0.7, aloud=0.5), 32), 0.1), "memes once": (documents(asked.memes, 10), 0.03),
+    "tables": (documents(partial(printed.tables, asked=4), 64), 0.02), "tables once": (documents(printed.tables, 22), 0.05),
+    "boxes once": (documents(printed.boxes, 36), 0.03), "video questions once": (documents(stories.video_questions, 22), 0.02),
+    "counting": (documents(asked.counting, 24, 0.3), 0.04), "photographs": (documents(asked.photographs, 14), 0.03),
+}  # fmt: skip
+STAGES = (MIXTURE, LATER, LAST)
 
 MIXED = ("classes", "memes", "objects", "temporal")  # combine any colour with any shape
 
