@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable]]] = {  # name: (help, commands)
     "pretrain": ("Train a frozen half from nothing.", {
         "lm": train.pretrain_lm, "t5": train.pretrain_t5, "bert": train.pretrain_bert,
          "vision": train.pretrain_vision}),
-    "train": ("Train a bridge between frozen halves.", {
+    "train": ("Train a bridge between frozen halves; or fine-tune RUN: train RUN --data TASK.", {
         "frozen": train.train_frozen, "flamingo": train.train_flamingo, "blip2": train.train_blip2}),
     "claims": ("The papers' findings as seeded experiments, with verdicts.", {
         "list": claims.list_, "run": claims.run, "report": claims.report}),
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
             if number > 0:  # of several processes the first is heard
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
                 stack.enter_context(contextlib.redirect_stderr(nowhere))
-            code = app(list(common.typed), prog_name="minilmm", standalone_mode=False)
+            code = app(train.fine_tuning(list(common.typed)), prog_name="minilmm", standalone_mode=False)
         if code == 130:
             raise KeyboardInterrupt
         if processes > 1:

@@ -29,6 +29,7 @@ Data = Annotated[str | None, typer.Option("--data", help="Real runs: emoji, phot
 Split = Annotated[str, typer.Option("--split", help="held-out or train.")]
 Scoring = Annotated[str | None, typer.Option("--scoring", help="rank or generate; the task's own unless given.")]
 Rices = Annotated[bool, typer.Option("--rices", help="Examples that resemble the query, the nearest last.")]
+Pooled = Annotated[int, typer.Option("--pool", min=0, max=5000, help="With --rices: from so many; 0: the task's own.")]
 Texts = Annotated[int, typer.Option("--zero-shot-texts", min=0, max=32, help="At 0 shots: examples without pictures.")]
 PerToken = Annotated[bool, typer.Option("--per-token", help="Rank by the mean per token: real names differ.")]
 
@@ -132,7 +133,9 @@ def footnote(result: dict[str, Any]) -> str:
         chance = "no chance level"
     counts = {"beams": "beams", "orders": "orders", "zero_shot_texts": "texts at zero shots"}
     how += "".join(f", {s[key]} {name}" for key, name in counts.items() if key in s)
-    how += (", RICES" if s.get("rices") else "") + (", per token" if s.get("per_token") else "")
+    how += (f", RICES{' of ' * bool(s.get('pool'))}{s.get('pool') or ''}" if s.get("rices") else "") + (
+        ", per token" if s.get("per_token") else ""
+    )
     how += f", {s['data']}" if "data" in s else ""
     cost = f"{result['seconds']:.1f} s on {result['device']}"
     return f"{s['split']}, {number}{how}, seed {s['seed']}; {chance}; {cost}"
@@ -149,8 +152,8 @@ def evaluate_run(
     seed: Seed = 0,
     beams: Annotated[int, typer.Option(min=1, max=32, help="Beams of a generated answer; the paper has 3.")] = 1,
     orders: Annotated[int, typer.Option(min=1, max=64, help="Average over orders of examples; by rank.")] = 1,
-    rices: Rices = False, zero_shot_texts: Texts = 0, per_token: PerToken = False, device: Device = "auto",
-    json: Json = None,
+    rices: Rices = False, pool: Pooled = 0, zero_shot_texts: Texts = 0, per_token: PerToken = False,
+    device: Device = "auto", json: Json = None,
 ) -> None:  # fmt: skip
     """Score a run on a task, beside its controls."""
     made: dict[str, Any] = {
@@ -160,8 +163,8 @@ def evaluate_run(
         "split": split,
         "convention": convention,
     }
-    how: dict[str, Any] = {"beams": beams, "orders": orders, "rices": rices, "zero_shot_texts": zero_shot_texts,
-                           "per_token": per_token}  # fmt: skip
+    how: dict[str, Any] = {"beams": beams, "orders": orders, "rices": rices, "pool": pool,
+                           "zero_shot_texts": zero_shot_texts, "per_token": per_token}  # fmt: skip
     asked = {"shots": shots, "ways": ways, **made, "scoring": scoring, "episodes": episodes, "conditions": conditions}
     real, numbers = check(run, task, asked | how)
     listed = conditions.split(",") if conditions is not None else CONDITIONS

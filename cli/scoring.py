@@ -43,7 +43,7 @@ def score(run: str, task: str, request: Request, real: bool, data: str | None, d
     if task == "retrieval":
         rows = retrieval(first_stage(run).to(device) if matches else model, count, seed, device)
     else:
-        rows = probes(model, count, seed, device) if task == "probes" else [zero_shot(model, count, seed, device)]
+        rows = probes(model, count, seed, device) if task == "probes" else zero_shot(model, count, seed, device)
     return retrieval_result(run, task, {"pictures": count, "seed": seed}, rows, time.perf_counter() - start, device)
 
 

@@ -17,7 +17,7 @@ from minilmm.training.recipes import (
 )
 
 from .console import out_console
-from .names import chosen, is_real
+from .names import chosen, is_real, kind_of
 from .options import check_choices, check_fit, option, options
 from .runs import carry_out
 
@@ -63,6 +63,21 @@ def pretrain_vision(**given: Any) -> None:
     from minilmm.training import vision
 
     carry_out(vision.preset, given, f"vision-{given['preset'] or 'nano'}")
+
+
+FINE_TUNED = {"flamingo": ("flamingo", "--start"), "blip2": ("blip2", "--stage", "2", "--from")}
+
+
+def fine_tuning(arguments: list[str]) -> list[str]:
+    """`train RUN ...` as the command that it stands for: `train flamingo --start RUN ...`, where RUN is a Flamingo."""
+    if arguments[:1] != ["train"] or len(arguments) < 2 or arguments[1] in ("frozen", *FINE_TUNED):
+        return arguments
+    kind = kind_of(arguments[1]) if arguments[1].strip("-\0") else None
+    if kind is None:
+        return arguments
+    if kind not in FINE_TUNED:
+        raise ValueError(f"train {arguments[1]}: a {kind} run: a Flamingo or a stage 2 of BLIP-2 can be fine-tuned")
+    return ["train", *FINE_TUNED[kind], *arguments[1:]]
 
 
 def between_real(given: dict[str, Any]) -> bool:

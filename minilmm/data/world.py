@@ -22,14 +22,14 @@ TEXT_LENGTH = 48  # words of a text that pictures are compared with
 UNSAID = ("colour", "colour", "shape", "")  # what the texts of a batch leave out, each as often
 
 
-def told_scenes(batch: int, generator: torch.Generator, least: int = 1) -> Scenes:
+def told_scenes(batch: int, generator: torch.Generator) -> Scenes:
     """Scenes to be captioned: three batches in four show one object each.
 
-    The fourth shows two to four, with captions three times as long, and is a third as large (`least` scenes at least):
+    The fourth shows two to four, with captions three times as long, and is a third as large:
     batches of equal cost, padded little.
     """
     several = bool(integers(4, (), generator) == 0)
-    count = max(least, batch // 3) if several else batch
+    count = max(1, batch // 3) if several else batch
     scenes = sample_scenes(count, generator, objects=integers(3, (count,), generator) + 2 if several else 1)
     assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
     return scenes
@@ -131,8 +131,12 @@ def texts_without(scenes: Scenes, generator: torch.Generator, attribute: str) ->
 def captioned(batch: int, generator: torch.Generator, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (B, 3, R, R); for each "[CLS] a striped red circle . <EOC>", or all there is to say: (B, L); and which
     texts would do for each other's pictures, (B, B) bool: those that read the same, or speak of one like object.
+
+    Half of the pictures are twins of the others: what tells them apart is one word.
     """
-    scenes = told_scenes(batch, generator, least=2)
+    scenes = told_scenes(batch // 2, generator)
+    scenes = join_scenes([scenes, twins(scenes, generator)])
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
     said = texts(scenes, generator)
     said = said[:, : int((said != 0).sum(1).max())]
     like = torch.stack([scenes.colour[:, 0], scenes.shape[:, 0], scenes.texture[:, 0]], 1)
@@ -143,18 +147,23 @@ def captioned(batch: int, generator: torch.Generator, resolution: int) -> tuple[
 
 
 def near_duplicates(count: int, generator: torch.Generator) -> Scenes:
-    """Held-out scenes in pairs that differ in one attribute of one object: (count) scenes, count even."""
+    """Held-out scenes and their twins: (count) scenes, count even."""
     first = mixed_scenes(count // 2, generator, "held-out")
-    which = integers(3, (count // 2,), generator)
-    colour, shape, texture = first.colour[:, 0], first.shape[:, 0], first.texture[:, 0]
-    others = {  # five steps of a colour or a shape keep a pair held out
+    second = twins(first, generator)
+    assert bool((held_out(second.colour, second.shape) | ~second.present).all())
+    return join_scenes([first, second])
+
+
+def twins(scenes: Scenes, generator: torch.Generator) -> Scenes:
+    """The same scenes, each with another colour, shape or texture of its first object."""
+    which = integers(3, (len(scenes),), generator)
+    colour, shape, texture = scenes.colour[:, 0], scenes.shape[:, 0], scenes.texture[:, 0]
+    others = {  # five steps of a colour or a shape leave a pair held out, or not
         "colour": (colour + 5) % len(COLOURS),
         "shape": torch.where(shape + 5 < len(SHAPES), shape + 5, shape % 5),
         "texture": (texture + 1) % len(TEXTURES),
     }
-    changed = {name: getattr(first, name).clone() for name in others}
+    changed = {name: getattr(scenes, name).clone() for name in others}
     for i, (name, other) in enumerate(others.items()):
         changed[name][:, 0] = torch.where(which == i, other, changed[name][:, 0])
-    second = replace(first, **changed)
-    assert bool((held_out(second.colour, second.shape) | ~second.present).all())
-    return join_scenes([first, second])
+    return replace(scenes, **changed)

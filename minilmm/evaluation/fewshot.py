@@ -129,7 +129,7 @@ def evaluate(
     shots, scoring = request.shots or task.shots, request.scoring or task.scorings[0]
     config = getattr(model, "config", None)
     size = config.vision.resolution if model.sees and config is not None else SIZE
-    pool = Pool(model, task, request.settings, request.seed, size, device) if request.rices else None
+    pool = Pool(model, task, request, size, device) if request.rices else None
     words = task.tokenizer or world_tokenizer()
     results = [Evaluation(model, task, request, scoring, words, size, device, pool, report).scores(k) for k in shots]
     rows = [row for rows, _ in results for row in rows]

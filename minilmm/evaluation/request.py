@@ -21,6 +21,7 @@ class Request:
     beams: int = 1  # of a generated answer; the paper has 3
     orders: int = 1  # of the demonstrations, over which log-likelihoods are averaged; the paper has 6
     rices: bool = False  # demonstrations of a pool whose pictures resemble the query's, the nearest last
+    pool: int = 0  # how many examples RICES chooses from; 0: the task's own number
     zero_shot_texts: int = 0  # at zero shots so many examples without their pictures in front; the paper has 2
     per_token: bool = False  # rank by the mean log-probability per token: real names differ in length
 
@@ -34,6 +35,8 @@ class Request:
             raise ValueError(f"unknown scoring {scoring!r} for {task.name}: choose {' or '.join(task.scorings)}")
         if self.rices and not task.pooled:
             raise ValueError(f"rices: {task.name} has no pool of examples: leave rices out, or use vqa or caption")
+        if self.pool and not self.rices:
+            raise ValueError("pool: is what RICES chooses from: ask for rices too")
         if (self.orders > 1 or self.per_token) and scoring != "rank":
             raise ValueError("orders and per_token apply to log-probabilities: choose scoring by rank")
 

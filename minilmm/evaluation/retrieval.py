@@ -26,6 +26,9 @@ from minilmm.checkpoints.saving import STAGE_1, CheckpointError, find, read_card
 from minilmm.data.named import Named, name_texts, pairs
 from minilmm.data.world import TEXT_LENGTH, near_duplicates
 from minilmm.evaluation.statistics import bootstrap_interval
+from minilmm.evaluation.tasks import TASKS, Settings
+from minilmm.evaluation.tasks.benchmarks import CLASSES
+from minilmm.evaluation.tasks.episodes import Episodes
 from minilmm.interface.tokenizer import BOS, Tokenizer
 from minilmm.nn.decoding import finite
 from minilmm.vision import Encoder
@@ -161,8 +164,12 @@ def retrieval(
 
 
 @torch.no_grad()
-def zero_shot(model: DualEncoder, count: int = 1000, seed: int = 0, device: torch.device | str = "cpu") -> Row:
-    """Which of the 120 colour-shape pairs is it? Pictures of held-out pairs; a class is the mean of three captions."""
+def zero_shot(model: DualEncoder, count: int = 1000, seed: int = 0, device: torch.device | str = "cpu") -> list[Row]:
+    """What contrastive eyes classify without a language model, on pictures of held-out pairs.
+
+    Which of the 120 colour-shape pairs is it? A class is the mean of three captions. And the classes of the task
+    `classification`: by their descriptions, and by the nearest of one picture or five of each.
+    """
     generator = torch.Generator(device).manual_seed(2_000_003 + seed)
     scenes = sample_scenes(count, generator, split="held-out")
     lines = [f"a {t} {colour} {shape} . <EOC>" for shape in SHAPES for colour in COLOURS for t in TEXTURES]
@@ -170,7 +177,20 @@ def zero_shot(model: DualEncoder, count: int = 1000, seed: int = 0, device: torc
     classes = ensemble(model.encode_text(text, text != 0).unflatten(0, (-1, len(TEXTURES))))
     predicted = classify(model.encode_image(render(scenes, generator, model.resolution)), classes)
     right = predicted == scenes.colour[:, 0] + len(COLOURS) * scenes.shape[:, 0]
-    return result_row("zero-shot accuracy", right, 1 / len(classes), seed)
+    rows = [result_row("zero-shot accuracy", right, 1 / len(classes), seed)]
+
+    def some(number: int) -> tuple[Episodes, Tensor]:
+        drawn = TASKS["classification"].sample(number, generator, Settings(shots=0))
+        return drawn, model.encode_image(drawn.paint(generator, model.resolution)[:, 0, 0])  # (M, E)
+
+    (asked, images), (shown, pictures) = some(count), some(5 * CLASSES)
+    text = compact(shown.descriptions[:CLASSES, 0], TEXT_LENGTH, fill=0)
+    by = {"classification by text": model.encode_text(text, text != 0), "by the nearest of 1 each": pictures[:CLASSES],
+          "by the nearest of 5 each": pictures}  # fmt: skip
+    for name, references in by.items():
+        right = shown.target[classify(images, references)] == asked.target
+        rows.append(result_row(name, right, 1 / CLASSES, seed))
+    return rows
 
 
 @torch.no_grad()

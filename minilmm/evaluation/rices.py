@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minilmm.evaluation.tasks import Settings, Task
+from minilmm.evaluation.request import Request
+from minilmm.evaluation.tasks import Task
 from minilmm.evaluation.tasks.episodes import Episodes
 from minilmm.world.grammar import ABSENT, compact, join, same_width
 from minilmm.world.vocabulary import tokenizer
@@ -60,12 +61,11 @@ def demonstrate(queries: Episodes, pool: Episodes, chosen: Tensor, pixels: Tenso
 class Pool:
     """Examples to choose demonstrations from, with what the frozen encoder makes of their pictures."""
 
-    def __init__(
-        self, model: Any, task: Task, settings: Settings, seed: int, resolution: int, device: torch.device | str
-    ):
-        generator = torch.Generator(device).manual_seed((seed * 1009 + 1) * 1_000_003 + 999)
-        self.model, self.task, self.settings, self.resolution = model, task, replace(settings, shots=0), resolution
-        self.episodes, self.pixels, self.features = self._sample(task.pooled, generator)
+    def __init__(self, model: Any, task: Task, request: Request, resolution: int, device: torch.device | str):
+        generator = torch.Generator(device).manual_seed((request.seed * 1009 + 1) * 1_000_003 + 999)
+        self.model, self.task, self.resolution = model, task, resolution
+        self.settings = replace(request.settings, shots=0)
+        self.episodes, self.pixels, self.features = self._sample(request.pool or task.pooled, generator)
 
     def _sample(self, count: int, generator: torch.Generator) -> tuple[Episodes, Tensor, Tensor]:
         """Queries without shots, their pictures (B, T, 3, R, R) and features (B, D)."""

@@ -21,6 +21,7 @@ from minilmm.data.world import TEXT_LENGTH, captioned, captions, descriptions, p
 from minilmm.evaluation.attention_maps import query_attention
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.retrieval import retrieval, retrieval_of_names
+from minilmm.evaluation.tasks import TASKS
 from minilmm.interface.tokenizer import IMAGE, Tokenizer
 from minilmm.language import CausalLM
 from minilmm.language.encdec import EncoderDecoder, TextToText
@@ -36,7 +37,7 @@ from minilmm.world.render import render
 from minilmm.world.scenes import sample_scenes
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
-OBJECTIVES, DATA = ("itc", "itm", "itg"), ("world", "vqa")
+OBJECTIVES = ("itc", "itm", "itg")
 LARGE: dict[str, Any] = {"text": "", "queries": 16, "layers": 6, "hidden": 1024, "batch": 512}
 CAPTIONED, DESCRIBED = 0.2, 0.75  # of stage 2: steps on captions alone, and then the share of full descriptions
 PRESETS = {  # of stage 1 and stage 2
@@ -110,10 +111,11 @@ def _first(recipe: Blip2Recipe) -> tuple[Stage1, Tokenizer]:
 def _second(recipe: Blip2Recipe) -> tuple[Blip2, Tokenizer]:
     """Stage 2 on the mini-world: behind a run of stage 1, behind none, or fine-tuning a run of stage 2."""
     config, encoder = _fresh(recipe)
-    if recipe.data not in DATA:
-        raise ValueError(f"data {recipe.data!r}: choose from {', '.join(DATA)}")
+    asked = recipe.data != "world"
+    if asked and recipe.data not in TASKS:
+        raise ValueError(f"data {recipe.data!r}: choose world, or a task to train on: {', '.join(TASKS)}")
     torch.manual_seed(recipe.seed)
-    start, asked = load(recipe.start)[0] if recipe.start else None, recipe.data == "vqa"
+    start = load(recipe.start)[0] if recipe.start else None
     if isinstance(start, Blip2):
         model = Blip2(replace(start.config, asked=asked), start.lm, start.encoder)
         model.to_lm.load_state_dict(start.to_lm.state_dict())
@@ -261,8 +263,8 @@ def _second_job(recipe: Blip2Recipe, model: Blip2, device: torch.device | str) -
     resolution = model.config.vision.resolution
 
     def sample(recipe: Blip2Recipe, generator: torch.Generator, step: int) -> Drawn:
-        if recipe.data == "vqa":
-            return [(1.0, pages(recipe.batch, generator, resolution, kinds=(("vqa", 2, 0, 1.0),)))]
+        if recipe.data != "world":
+            return [(1.0, pages(recipe.batch, generator, resolution, kinds=((recipe.data, 2, 0, 1.0),)))]
         later = step >= CAPTIONED * recipe.optimisation.steps
         told = later and float(torch.rand((), generator=generator, device=generator.device)) < DESCRIBED
         batch = (descriptions if told else captions)(recipe.batch, generator, resolution)
@@ -274,6 +276,6 @@ def _second_job(recipe: Blip2Recipe, model: Blip2, device: torch.device | str) -
         return {f"vqa_{row['condition']}": row["value"] for row in rows}
 
     job = Job(recipe, "blip2", model, asdict(model.config), sample, lambda drawn: weighted_loss(model, drawn), probed)
-    if recipe.start and recipe.data != "vqa":  # retrieval is stage 1's work, and needs its heads
+    if recipe.start and recipe.data == "world":  # retrieval is stage 1's work, and needs its heads
         job.complete = lambda out: copy(find(recipe.start), out / STAGE_1)
     return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ PRESETS = {
 
 
 def preset(name: str) -> LMRecipe:
-    """ "nano": 73 minutes of one CPU core; "more" and "last", with `start`, go on. "quick": ten of two. "small": a GPU."""
+    """ "nano": an hour of a CPU core; "more", then "last", go on from `start`. "quick": ten minutes. "small": a GPU."""
     return choose(PRESETS, name)
 
 
@@ -127,6 +128,13 @@ def probe(model: CausalLM, device: torch.device | str) -> Metrics:
     return found | {"perplexity": perplexities(model, device)}
 
 
+def keep_cards(run: Path, place: Path) -> None:
+    """Copy card and log of a run, and of those that it went on from."""
+    copy(run, place, (CARD, LOG))
+    if (run / STAGE_1).is_dir():
+        keep_cards(run / STAGE_1, place / STAGE_1)
+
+
 def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:
     """A language model at random weights, or as the recipe's `start` left it, ready to train."""
     torch.manual_seed(recipe.seed)
@@ -140,5 +148,5 @@ def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:
                lambda drawn: loss_of(model, *drawn, rest=recipe.rest), lambda: probe(model, device),
               probe_every=400)  # fmt: skip
     if recipe.start:
-        job.complete = lambda out: copy(find(recipe.start), out / STAGE_1, (CARD, LOG))
+        job.complete = lambda out: keep_cards(find(recipe.start), out / STAGE_1)
     return job

@@ -226,7 +226,7 @@ class Blip2Recipe:
     text        stage 1: the text encoder that the Q-Former begins as, as the paper's began as BERT; "" at random
     start       stage 2: the run of stage 1 to go on from; "" begins with a Q-Former at random. A run of stage 2 is
                 fine-tuned
-    data        "world": captions; "vqa": questions and answers, and the Q-Former reads the questions
+    data        "world": captions; or a task, such as "vqa" or "instructions", whose questions the Q-Former reads
     objectives  of stage 1
     hardening   steps over which ITM's wrong partners grow from random ones to those that ITC takes for right; hard from
                 the first step on, ITM learns nothing but how often it is asked a right pair, for hundreds of steps
@@ -238,7 +238,7 @@ class Blip2Recipe:
     optimisation: Optimisation
     stage: int = 1
     start: str = option("", "Stage 2: the run of stage 1 to go on from.", flag="--from")
-    data: str = option("world", "emoji, photographs; stage 2: world, or vqa: fine-tunes.")
+    data: str = option("world", "emoji, photographs; stage 2: world, or a task: fine-tunes.")
     lm: str = option("lm-nano", "Stage 2: decoder (lm-nano), encoder-decoder (t5-nano), a run, smollm2.")
     vision: str = option("vision-nano", VISION)
     text: str = option("bert-nano", "Stage 1: the text encoder to begin as; '' is none.", only="world", usual="minilm")

@@ -70,7 +70,7 @@ def prepare(recipe: VisionRecipe, device: torch.device | str = "cpu") -> Job:
     model = DualEncoder(recipe.model, **sizes).to(device)
 
     def probe() -> dict[str, float]:
-        rows = [*retrieval(model, 200, device=device), zero_shot(model, 200, device=device)]
+        rows = [*retrieval(model, 200, device=device), *zero_shot(model, 200, device=device)]
         found = {row["metric"]: round(row["value"], 4) for row in rows}
         return found | {"temperature": round(float(1 / model.scale()), 4)}
 

@@ -266,10 +266,13 @@ LATER = MIXTURE | {
 # And a third: each table, box and video asked about once too, as prompts do, and names asked what they mean
 LAST = LATER | {
     "bindings": (bindings, 0.16), "meanings": (meanings, 0.05), "fast": (partial(fast, parts=0.5), 0.1),
-    "memes": (documents(partial(asked.memes, asked=3, parts=0.7, aloud=0.5), 32), 0.1), "memes once": (documents(asked.memes, 10), 0.03),
-    "tables": (documents(partial(printed.tables, asked=4), 64), 0.02), "tables once": (documents(printed.tables, 22), 0.05),
-    "boxes once": (documents(printed.boxes, 36), 0.03), "video questions once": (documents(stories.video_questions, 22), 0.02),
-    "counting": (documents(asked.counting, 24, 0.3), 0.04), "photographs": (documents(asked.photographs, 14), 0.03),
+    "memes": (documents(partial(asked.memes, asked=3, parts=0.7, aloud=0.5), 32), 0.1),
+    "memes once": (documents(asked.memes, 10), 0.03),
+    "tables": (documents(partial(printed.tables, asked=4), 64), 0.02),
+    "tables once": (documents(printed.tables, 22), 0.05), "boxes once": (documents(printed.boxes, 36), 0.03),
+    "video questions once": (documents(stories.video_questions, 22), 0.02),
+    "counting": (documents(asked.counting, 24, 0.3), 0.04),
+    "photographs": (documents(asked.photographs, 14), 0.03),
 }  # fmt: skip
 STAGES = (MIXTURE, LATER, LAST)
 

@@ -281,7 +281,7 @@ assert table[0]["low"] > 10 * table[0]["chance"]
 # Which attribute does it get wrong more often? (a) colour (b) shape
 
 # %%
-found = zero_shot(eyes, 500)
+found = zero_shot(eyes, 500)[0]
 print(f"zero-shot accuracy {score(found)}, chance {found['chance']:.3f}")
 probe = sample_scenes(500, torch.Generator().manual_seed(5), split="held-out")
 seen = render(probe, generator)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from minilmm.world import asked, corpus, printed, stories, styles
+from minilmm.world import asked, corpus, instructed, printed, stories, styles
 from minilmm.world.examples import by_convention, ideal, ideal_auc, posterior
 from minilmm.world.grammar import ABSENT, KNOWN, compact, join, plain
 from minilmm.world.vocabulary import (
@@ -30,7 +30,7 @@ ASKS = [
     asked.questions, asked.counting, asked.induction, asked.knowledge, asked.photographs, asked.dialogue, asked.memes,
     asked.objects, printed.signs, printed.tables, printed.panels, printed.boxes, printed.instructions,
     stories.video_questions, stories.temporal, stories.actions, styles.captions, styles.novel_captions,
-    styles.video_captions, styles.steps,
+    styles.video_captions, styles.steps, instructed.instructions,
 ]  # fmt: skip
 REVEALING = {asked.questions, asked.counting, asked.induction, asked.knowledge, asked.photographs, asked.memes,
              printed.signs, printed.tables, printed.panels, printed.boxes, stories.video_questions, styles.captions,
@@ -68,6 +68,43 @@ def test_by_the_second_convention_numbers_truths_and_sizes_have_other_words():
         both = by_convention(ids(one)[None])
         assert [words(row) for row in both[0]] == [one, other]
     assert [words(row) for row in by_convention(ids("red top")[None])[0]] == ["red top"] * 2
+
+
+def test_instructions_are_followed_and_those_of_tests_are_new():
+    """Read by a slow reader: which attributes are named, in which order, and whether a sentence is wanted."""
+    places = {"size": 0, "texture": 1, "color": 2, "shape": 3}
+    asked_for = {}
+    for split in ("train", "held-out"):
+        asked_for[split] = {}
+        triples, found = read(instructed.instructions, 400, 2, split=split)
+        for (description, prompt, answer), kind in zip(triples, found.kind.tolist(), strict=True):
+            own, what = description.split(), [word for word in prompt.split() if word in places]
+            said = " ".join(own[places[word]] for word in what)
+            sentence = "in a sentence" in prompt
+            assert answer == (f"it is {said}" if sentence else said)
+            assert sentence or f"in {('one word', 'two words', 'three words')[len(what) - 1]}" in prompt
+            asked_for[split].setdefault(kind, set()).add(((tuple(what), sentence), prompt))
+        prompts = [prompt for _, prompt, _ in triples]
+        assert prompts[::2] == prompts[1::2]  # one instruction for all examples of a document
+    tasks = {
+        split: {kind: {task for task, _ in some} for kind, some in kinds.items()} for split, kinds in asked_for.items()
+    }
+    old, prompts = set(instructed.TASKS), {prompt for _, prompt in asked_for["train"][0]}
+    assert tasks["held-out"][0] | tasks["train"][0] <= old and not tasks["held-out"][1] & old
+    assert not prompts & {prompt for some in asked_for["held-out"].values() for _, prompt in some}
+    assert {word for what, _ in old for word in what} == set(places) and {form for _, form in old} == {False, True}
+
+
+def test_names_mean_the_shape_that_they_were_given():
+    for line in corpus.meanings(40, 160, torch.Generator().manual_seed(0), "train"):
+        meant = {}
+        for part in words(line).removeprefix("<bos>").split(". <EOC>"):
+            if "?" in part and "answer :" in part and part.split("answer :")[1].strip():
+                name = part.split("the ")[1].split()[0]
+                assert part.split("answer :")[1].strip(" .") == meant[name]
+            elif "question" not in part and part.strip():
+                *described, name = part.split()
+                (meant[name],) = [word for word in described if word in SHAPES]
 
 
 def test_dialogues_name_the_object_and_then_the_other_one():

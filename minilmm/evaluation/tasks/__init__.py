@@ -82,7 +82,7 @@ class Task:
         """Everything that an evaluation of it reads, by the names of `Request` and `Settings`."""
         ranked = ("orders", "per_token") if "rank" in self.scorings else ()
         scoring = () if self.scorings == ("caption",) else ("scoring",)
-        others = (*(("split",) if self.split else ()), *(("rices",) if self.pooled else ()))
+        others = (*(("split",) if self.split else ()), *(("rices", "pool") if self.pooled else ()))
         return (*EVERY, *scoring, *ranked, *self.reads, *others)
 
 
@@ -164,6 +164,7 @@ TASKS = {task.name: task for task in (
     Task("panels", **asks("printed.panels"), **GIVEN, scorings=ONE, benchmark=GPT_4V),
     Task("boxes", **asks("printed.boxes"), reads=("convention",), scorings=ONE, metrics=("accuracy", "iou"),
          benchmark=GPT_4V),
+    Task("instructions", **asks("instructed.instructions"), scorings=ONE, shots=(0, 1, 4, 8), benchmark="FLAN, LLaVA"),
     Task("tables", **asks("printed.tables"), **GIVEN, scorings=ONE, split=False, benchmark=GPT_4V),
 )}  # fmt: skip
 

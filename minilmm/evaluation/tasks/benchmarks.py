@@ -98,9 +98,12 @@ def sample_classes(batch: int, generator: torch.Generator, settings: Settings) -
     """ImageNet: pictures of CLASSES classes with a name each: "large striped red circle" is one of them.
 
     Which name a class has is the same in all episodes, so that examples can be chosen from a pool. All names compete.
+    Without shots a multiple of CLASSES has each as often.
     """
     m, device = settings.shots + 1, generator.device
     class_ = integers(CLASSES, (batch, m), generator)
+    if m == 1 and batch % CLASSES == 0:
+        class_ = (torch.arange(batch, device=device) % CLASSES)[:, None]
     pair = torch.arange(CONCEPTS, device=device)
     out = held_out(*unpair(pair))
     pairs = pair[out if pairs_of(settings.split) == "held-out" else ~out][: CLASSES // 6]
