@@ -1,17 +1,26 @@
-"""Writes the tables of results/README.md and README.md from the JSON files beside it: python results/tables.py
+"""Writes the tables and the cited figures of README.md and results/README.md: python results/tables.py
 
-Between the marks of those pages stands what this prints; results/README.md has a table per file, as TITLES has them.
+It reads the JSON files beside it, and the cards and weights of minilmm/zoo. A table stands between two marks of a page.
+A figure in the prose is a link to the file that it comes from, and the link's title says which one it is there:
+`[.960](results/flamingo-nano-naming-5.json "shots 1")`. See `cited`.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
+from minilmm.checkpoints.saving import CARD, MODEL, ZOO
 from minilmm.evaluation.tasks import TASKS
 
 HERE = Path(__file__).parent
+FRONT, PAGE = HERE.parent / "README.md", HERE / "README.md"
 NAMES = {"real": "real pictures", "blank_images": "blank", "shuffled_images": "shuffled",
          "text_only": "text-only demonstrations"}  # fmt: skip
 TITLES = {
@@ -109,24 +118,46 @@ COMPARED = {  # file: what it is called, and at how many shots
     "vqa-given": ("questions, the convention given", (0,)), "vqa": ("questions (vqa)", (0, 4, 8)),
     "induction-vqa": ("what is it? (induction-vqa)", (0, 4)), "caption": ("captions, CIDEr", (0, 4)),
 }  # fmt: skip
+MAIN = {  # the same for README.md
+    "naming-2": ("naming, 2 ways", (1,)), "naming-5": ("naming, 5 ways", (1,)),
+    "ambiguous": ("ambiguous naming", (16,)), "noisy": ("noisy naming", (16,)),
+    "vqa-given": ("questions, the convention given", (0,)), "vqa": ("questions", (0, 8)),
+    "induction-vqa": ("what is it?", (8,)), "caption": ("captions, CIDEr", (0, 4)),
+}  # fmt: skip
 READERS = {"lm-nano": "from words", "frozen-nano": "Frozen", "flamingo-nano": "Flamingo", "blip2-nano": "BLIP-2"}
+Rows = dict[tuple[int, str], dict[str, Any]]
 
 
-def compared() -> list[str]:
-    """The three bridges beside the language model alone: a line per task and number of shots."""
+def plain(row: dict[str, Any], blank: dict[str, Any]) -> str:
+    """A value, in bold where its interval lies above what blank pictures and the prior reach."""
+    value = share(row["value"])
+    return f"**{value}**" if row["low"] > max(blank["value"], row["prior"]) else value
+
+
+def compared(tasks: dict[str, tuple[str, tuple[int, ...]]], form: Callable[..., str]) -> list[str]:
+    """The three bridges beside the language model alone: a line per task and number of shots.
+
+    form: (the row of real pictures, that of blank ones) -> a cell
+    """
     lines = [f"| task | shots | {' | '.join(READERS.values())} | blank, highest of the bridges | prior | ideal |",
              "|---|--:|" + "---|" * len(READERS) + "--:|--:|--:|"]  # fmt: skip
-    for file, (title, shots) in COMPARED.items():
-        results = {run: _rows(run, file) for run in READERS}
+    for file, (title, shots) in tasks.items():
+        results = {run: rows_of(run, file) for run in READERS}
         for k in shots:
-            real = [rows.get((k, "real")) for rows in results.values()]
-            here = next(row for row in real[1:] if row)
-            blank = max(rows[k, "blank_images"]["value"] for rows in results.values() if (k, "blank_images") in rows)
-            prior = f"{here['prior']:.2f}"
-            ideal = f"{here['ideal']:.2f}" if "ideal" in here else ""
-            told = [title if k == shots[0] else "", str(k), *(cell(row) if row else "" for row in real), share(blank)]
-            lines.append(f"| {' | '.join([*told, prior, ideal])} |")
+            pairs = [(rows.get((k, "real")), rows.get((k, "blank_images"))) for rows in results.values()]
+            here = next(real for real, _ in pairs[1:] if real)
+            blanks = [blank["value"] for _, blank in pairs[1:] if blank]
+            told = [title if k == shots[0] else "", str(k), *(form(*pair) if pair[0] else "" for pair in pairs)]
+            told += [share(max(blanks)), f"{here['prior']:.2f}", f"{here['ideal']:.2f}" if "ideal" in here else ""]
+            lines.append(f"| {' | '.join(told)} |")
     return lines
+
+
+def kinds() -> list[str]:
+    """Questions whose convention is given, by what they ask: a line per kind."""
+    lines = [f"| the question asks | {' | '.join(READERS.values())} |", "|---" + "|--:" * len(READERS) + "|"]
+    found = [rows_of(run, "vqa-given")[0, "real"]["by_kind"] for run in READERS]
+    return [*lines, *(f"| {kind} | {' | '.join(share(one[kind]) for one in found)} |" for kind in found[0])]
 
 
 KEPT = {"flamingo-nano": ("eyes", "tokens"), "blip2-nano": ("prefix",), "frozen-nano": ("eyes", "prefix")}
@@ -145,7 +176,71 @@ def kept() -> list[str]:
     return lines
 
 
-def _rows(run: str, file: str) -> dict[tuple[int, str], dict[str, Any]]:
+SHIPPED = {
+    "lm-nano": "causal language model, text only; it learns in context",
+    "t5-nano": "encoder-decoder language model, on the same text",
+    "bert-nano": "text encoder of masked words; BLIP-2's Q-Former begins as it",
+    "vision-nano": "normaliser-free ResNet and a text tower, contrastive",
+    "frozen-nano": "Frozen: its vision encoder learned from nothing, through `lm-nano`",
+    "flamingo-nano": "Flamingo, between `vision-nano` and `lm-nano`",
+    "blip2-nano": "BLIP-2, between `vision-nano` and `lm-nano`, with its stage 1",
+    "blip2-t5-nano": "BLIP-2, the same stage 1 in front of `t5-nano`",
+}
+
+
+def shipped() -> list[str]:
+    """The checkpoints: a line each. A plus sign joins the runs that one was made in, the first one first."""
+    lines = ["| checkpoint | what it is | parameters | trained | MB | made by | minutes |",
+             "|---|---|--:|--:|--:|---|--:|"]  # fmt: skip
+    for name, what in SHIPPED.items():
+        places = sorted((path.parent for path in (ZOO / name).rglob(CARD)), key=lambda p: len(p.parts), reverse=True)
+        cards = [json.loads((place / CARD).read_text()) for place in places]
+        sizes = [sizes_of(place / MODEL, card["trains"]) for place, card in zip(places, cards, strict=True)
+                 if (place / MODEL).is_file()]  # fmt: skip
+        trained = ["all" if some == every else millions(some) for every, some in sizes]
+        weights = sum(path.stat().st_size for path in (ZOO / name).rglob("*.safetensors")) / 1e6
+        minutes = [f"{card['metrics']['seconds'] / 60:.0f}" for card in cards]
+        command = f"`{' '.join(cards[-1]['command'].split()[:3])}`" + (f", {len(cards)} runs" if cards[1:] else "")
+        told = [f"`{name}`", what, millions(sizes[-1][0]), " + ".join(trained), f"{weights:.1f}", command]
+        lines.append(f"| {' | '.join([*told, ' + '.join(minutes)])} |")
+    return lines
+
+
+def sizes_of(file: Path, trains: Iterable[str]) -> tuple[int, int]:
+    """The parameters in a file of weights, and how many of them have a name that begins as one of `trains`."""
+    with safe_open(file, "pt") as weights:
+        sizes = {name: math.prod(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    return sum(sizes.values()), sum(size for name, size in sizes.items() if name.startswith(tuple(trains)))
+
+
+def millions(count: int) -> str:
+    """A count in millions."""
+    return f"{count / 1e6:.2f}M".removeprefix("0")
+
+
+def speed() -> list[str]:
+    """What results/benchmarks.json has of our time over that of transformers, and of prompts of many pictures."""
+    found = {
+        (row["group"], row["name"]): row["value"] for row in json.loads((HERE / "benchmarks.json").read_text())["rows"]
+    }
+    lines = ["| time of a step, ours over transformers' | nano size | width 768 |", "|---|--:|--:|"]
+    for title, group, name in (
+        ("language model, frozen (`LlamaForCausalLM`)", "frozen lm", "{}, padded: ratio"),
+        ("Flamingo (Idefics)", "flamingo", "{}: ratio"),
+        ("BLIP-2, stage 1", "blip2", "{}, stage 1: ratio"),
+        ("BLIP-2, stage 2, over a T5", "blip2", "{}, stage 2: ratio"),
+    ):
+        ours = [f"{1 / found[group, name.format(size)]:.2f}".removeprefix("0") for size in ("nano", "large")]
+        lines.append(f"| {title} | {' | '.join(ours)} |")
+    lines += ["", "| ours alone, nano size | |", "|---|--:|"]
+    lines.append(
+        f"| 500 episodes of naming, 5 ways, 5 shots: seconds | {found['eval', '500 episodes 5-way 5-shot']:.1f} |"
+    )
+    each = found["scored", "32 images: each, to one"]
+    return [*lines, f"| reading a prompt: time per picture among 32, over that of a lone picture | {share(each)} |"]
+
+
+def rows_of(run: str, file: str) -> Rows:
     """A result's rows of its first metric by shots and condition; none where there is no such result."""
     path = HERE / f"{run}-{file}.json"
     if not path.is_file():
@@ -154,29 +249,84 @@ def _rows(run: str, file: str) -> dict[tuple[int, str], dict[str, Any]]:
     return {(row["shots"], row["condition"]): row for row in rows if row["metric"] == rows[0]["metric"]}
 
 
-def put(page: Path, name: str, lines: list[str]) -> None:
-    """Write lines between a page's two marks of that name. ValueError where it lacks them."""
-    begin, end = f"<!-- {name}: written by results/tables.py -->\n", f"<!-- end of {name} -->\n"
-    before, _, rest = page.read_text().partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{page}: lacks the marks {begin.strip()} and {end.strip()}")
-    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after)
-
-
-def main() -> None:
-    """Put the tables where the pages have their marks."""
+def each_file() -> list[str]:
+    """A section per file that there is of TITLES."""
     text = []
     for name, title in TITLES.items():
         path = HERE / f"{name}.json"
         if path.is_file():
             result = json.loads(path.read_text())
-            text += [f"## {result['model']}, {title}", "", *table(result), ""]
-    put(HERE / "README.md", "tables", [*text, "## lm-nano, every task in words", "", *told()])
-    front = HERE.parent / "README.md"
-    put(front, "bridges", compared())
-    put(front, "told", told())
-    put(front, "kept", kept())
+            text += [f"### {result['model']}, {title}", "", *table(result), ""]
+    return text[:-1]
+
+
+CITED = re.compile(r'\[[\d.]+\](\(([^()\s]+\.json)\s+"([^"]+)"\))')  # [figure](file "which one")
+
+
+def figure(file: Path, which: str) -> float:
+    """A figure of a file. ValueError where it has none, or more than one.
+
+    which: of a card, a name in "metrics"; of results, what its row has: "shots 1", "shots 0; condition blank_images",
+        "shots 0; kind compare", "metric TR@1, ITC". The condition is "real" and the metric is the first unless named.
+    """
+    data = json.loads(file.read_text())
+    if "rows" not in data:
+        found = [data["metrics"][which]] if which in data["metrics"] else []
+    else:
+        first = data["rows"][0]
+        wanted = {key: first[key] for key in ("metric",) if key in first}
+        wanted |= {"condition": "real"} if "condition" in first else {}
+        wanted |= dict(part.split(" ", 1) for part in which.split("; "))
+        kind = wanted.pop("kind", None)
+        rows = [row for row in data["rows"] if all(str(row.get(key)) == value for key, value in wanted.items())]
+        found = [row["value"] if kind is None else row["by_kind"][kind] for row in rows]
+    if len(found) != 1:
+        raise ValueError(f"{file}: has {len(found)} figures that are {which!r}: name one")
+    return found[0]
+
+
+def cited(page: Path, text: str) -> str:
+    """A page's text with every cited figure as its file has it now."""
+
+    def put(match: re.Match) -> str:
+        return f"[{share(figure(page.parent / match[2], ' '.join(match[3].split())))}]{match[1]}"
+
+    return CITED.sub(put, text)
+
+
+def filled(text: str, name: str, lines: list[str]) -> str:
+    """A page's text with these lines between its two marks of that name. ValueError where it lacks them."""
+    begin, end = f"<!-- {name}: written by results/tables.py -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"the page lacks the marks {begin.strip()} and {end.strip()}")
+    return before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after
+
+
+PARTS: dict[Path, dict[str, Callable[[], list[str]]]] = {
+    FRONT: {"shipped": shipped, "main": lambda: compared(MAIN, plain)},
+    PAGE: {
+        "bridges": lambda: compared(COMPARED, lambda real, _: cell(real)),
+        "kinds": kinds, "told": told, "kept": kept, "speed": speed, "tables": each_file,
+    },
+}  # fmt: skip
+
+
+def pages() -> dict[Path, str]:
+    """The text that each page has once its tables and cited figures are written."""
+    texts = {}
+    for page, parts in PARTS.items():
+        texts[page] = cited(page, page.read_text())
+        for name, part in parts.items():
+            texts[page] = filled(texts[page], name, part())
+    return texts
+
+
+def main() -> None:
+    """Put the tables where the pages have their marks, and the figures where they are cited."""
+    for page, text in pages().items():
+        page.write_text(text)
 
 
 if __name__ == "__main__":

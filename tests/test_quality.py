@@ -27,10 +27,3 @@ def test_every_public_thing_has_a_docstring():
             ):
                 bare.append(f"{path.name}:{node.name}")
     assert not bare
-
-
-def test_the_readme_names_files_that_exist():
-    readme = (ROOT / "README.md").read_text()
-    for link in re.findall(r"\]\(([^)#]+)\)", readme):
-        if "://" not in link:
-            assert (ROOT / link).exists(), link
