@@ -17,6 +17,7 @@ from .names import known_run
 FULL, QUICK = (500, (0, 4, 8, 16, 32)), (100, (0, 4, 16))  # episodes, and numbers of examples
 MOST = 16  # examples of each name, where names are what is learned
 WORDS = "words"  # the language model alone, which reads descriptions
+ABOVE = 0.1  # the prior: what a language model must reach from words for a task to count in the overall score
 CONTROLS = ("real", "blank_images", "shuffled_images")
 
 
@@ -81,19 +82,23 @@ def measured(model: Any, task: Task, how: dict[str, Any], path: Path, device: st
 
 
 def value(result: dict[str, Any], shots: int, condition: str = "real") -> float | None:
-    """The first metric at a number of shots, CIDEr as a share of its 10; None where it was not measured."""
+    """The first metric at a number of shots, or its "prior", CIDEr as a share of its 10; None where not measured."""
     for row in result["rows"]:
-        if (row["shots"], row["condition"]) == (shots, condition):
-            return float(row["value"]) / (10 if row["metric"] == "cider" else 1)
+        if (row["shots"], row["condition"]) == (shots, "real" if condition == "prior" else condition):
+            found = row["prior" if condition == "prior" else "value"]
+            return float(found) / (10 if row["metric"] == "cider" else 1)
     return None
 
 
 def overall(results: dict[str, Any], readers: dict[str, Any], shots: int) -> float | None:
-    """The mean over tasks of the score over what the language model alone reaches; None at other shots."""
+    """The mean over tasks of the score over what the language model alone reaches; None at other shots.
+
+    Tasks that it does not do itself, less than `ABOVE` above the prior, do not count: any guess would be as good.
+    """
     ratios = []
     for task, result in results.items():
-        mine, best = value(result, shots), value(readers[task], shots)
-        if mine is not None and best:
+        mine, best, prior = value(result, shots), value(readers[task], shots), value(readers[task], shots, "prior")
+        if mine is not None and best and prior is not None and best >= prior + ABOVE:
             ratios.append(mine / best)
     return sum(ratios) / len(ratios) if ratios else None
 

@@ -23,6 +23,7 @@ def run(tmp_path, monkeypatch):
     save(tmp_path / "frozen", model, "frozen", config=asdict(model.config), recipe={}, seed=0)
     monkeypatch.setattr(bench, "TASKS", {name: TASKS[name] for name in FEW})
     monkeypatch.setattr(bench, "QUICK", (30, (0, 2)))
+    monkeypatch.setattr(bench, "ABOVE", -1.0)  # a random language model does no task
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return str(tmp_path / "frozen")
 
@@ -47,15 +48,18 @@ def test_every_task_is_measured_once_and_the_rest_is_read(run, tmp_path, monkeyp
 
 def test_the_overall_score_by_hand():
     def result(**scores):
-        rows = [{"shots": k, "condition": "real", "metric": metric, "value": v} for k, (metric, v) in scores.items()]
-        return {"rows": [row | {"shots": int(row["shots"][1:])} for row in rows]}
+        rows = [{"shots": int(k[1:]), "condition": "real", "metric": metric, "value": v, "prior": 0.2}
+                for k, (metric, v) in scores.items()]  # fmt: skip
+        return {"rows": rows}
 
     mine = {"a": result(k0=("accuracy", 0.4), k4=("accuracy", 0.6)), "b": result(k0=("cider", 3.0))}
     best = {"a": result(k0=("accuracy", 0.8), k4=("accuracy", 0.9)), "b": result(k0=("cider", 6.0))}
     assert bench.overall(mine, best, 0) == pytest.approx(0.5)
     assert bench.overall(mine, best, 4) == pytest.approx(2 / 3)
     assert bench.overall(mine, best, 9) is None
-    assert bench.value(mine["b"], 0) == pytest.approx(0.3)
+    assert bench.value(mine["b"], 0) == pytest.approx(0.3) and bench.value(mine["b"], 0, "prior") == 0.02
+    mine["c"], best["c"] = result(k0=("accuracy", 0.25)), result(k0=("accuracy", 0.25))  # as any guess
+    assert bench.overall(mine, best, 0) == pytest.approx(0.5)
 
 
 def test_what_cannot_be_asked_is_refused(run, tmp_path, capsys):
