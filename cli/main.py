@@ -19,6 +19,7 @@ from . import (
     ask,
     assets,
     bench,
+    chat,
     claims,
     common,
     doctor,
@@ -34,8 +35,8 @@ from . import (
 
 COMMANDS: dict[str, Callable] = {
     "quickstart": quickstart.quickstart, "eval": measure.evaluate_run, "curve": measure.curve, "bench": bench.bench,
-    "ask": ask.ask, "convert": assets.convert, "show": show.show, "trace": trace.trace, "params": params.params,
-    "grade": exercises.grade, "doctor": doctor.doctor,
+    "ask": ask.ask, "chat": chat.chat, "convert": assets.convert, "show": show.show, "trace": trace.trace,
+    "params": params.params, "grade": exercises.grade, "doctor": doctor.doctor,
 }  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable]]] = {  # name: (help, commands)
     "pretrain": ("Train a frozen half from nothing.", {

@@ -38,6 +38,8 @@ WRONG = [
     "curve frozen-nano --task naming --out a.txt",
     "curve vision-nano --task retrieval",
     "ask frozen-nano",
+    "chat frozn-nano",
+    "chat frozen-nano --device tpu",
     "ask frozn-nano --prompt moon",
     "ask frozen-nano --prompt moon --choices dax",
     "ask frozen-nano --prompt moon --max-tokens 10000000000000000000000",

@@ -1,5 +1,6 @@
 """Checkpoints of transformers in our modules and back: equal logits, equal bytes, and every bad input one line."""
 
+import io
 import json
 import os
 import shutil
@@ -275,7 +276,7 @@ def picture(place):
 
 
 @pytest.mark.parametrize("name", ["opt", "flan-t5", "idefics"])
-def test_ask_speaks_as_transformers_does(name, saved, tmp_path, capsys):
+def test_ask_speaks_as_transformers_does(name, saved, tmp_path, capsys, monkeypatch):
     model, folder = saved(name, words=True)
     words, path, run = tokenizer(name), picture(tmp_path), tmp_path / "ours"
     assert main(["convert", str(folder), "--to", str(run)]) == 0
@@ -286,6 +287,10 @@ def test_ask_speaks_as_transformers_does(name, saved, tmp_path, capsys):
     assert main(asked) == 0
     answer = capsys.readouterr().out.strip()
     assert answer
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{prompt}\n/image {path}\n"))
+    assert main(["chat", *asked[1:4], *asked[6:]]) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == answer.split() and ("put <image> first" in err) == (name != "idefics")
     pil = transformers.models.blip.image_processing_pil_blip.BlipImageProcessorPil(size={"height": 28, "width": 28})
     pixels = pil(Image.open(path), return_tensors="pt").pixel_values
     opened = open_run(run)

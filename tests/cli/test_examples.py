@@ -1,5 +1,6 @@
 """Every example in the documentation is a command that there is, and shows what it says, where it does not train."""
 
+import io
 import re
 import shlex
 import shutil
@@ -73,6 +74,9 @@ def test_an_example_runs_and_shows_what_is_shown(example, tmp_path, monkeypatch,
     few = ["--episodes", "2"] if words[0] in ("eval", "curve") else []
     if "easy-vqa" in words:
         pytest.importorskip("easy_vqa")
+    typed = [line for line in shown if line.startswith("> ")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(line.removeprefix("> ") for line in typed)))
+    shown = [line for line in shown if line not in typed]
     if "path/to/folder" in words:
         folder_of_pictures(tmp_path / "path" / "to" / "folder")
     assert main([*words, *few]) == 0, capsys.readouterr().err

@@ -32,6 +32,7 @@ FILES = [
     "a.png", "broken.png", "none.png", "pictures", "empty", "pictures/metadata.jsonl", "out.png", "new/out.json",
     "a.txt",
 ]  # fmt: skip
+TYPED = ["What is it?", "", "moon?", "zebra", "/image a.png", "", "/image broken.png", "/image", "/x", "/again", "é✓"]
 WORDS = [*BAD, "--tsak", "-x", "--help", "--version"]
 TASKS = ["naming", "vqa", "caption", "noisy-naming", "retrieval", "zero-shot", "fast-vqa", "easy-vqa", "pictures"]
 GOOD = {
@@ -151,6 +152,7 @@ def place(tmp_path_factory):
         for name in ("FULL", "QUICK"):
             patch.setattr(f"minilmm_cli.bench.{name}", (2, (0, 1)))
         patch.setattr("minilmm_cli.bench.TASKS", {"naming": bench.TASKS["naming"]})
+        patch.setattr("minilmm_cli.chat.lines", lambda mark: iter(TYPED))
         yield folder
 
 

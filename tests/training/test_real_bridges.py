@@ -2,6 +2,7 @@
 with tokenizers of their own, and a folder of generated pictures. What needs an asset skips where it is not.
 """
 
+import io
 import json
 import os
 import signal
@@ -355,7 +356,7 @@ def options(world):
     return ["--vision", str(world / "eyes"), "--data", str(world / "pictures"), "--steps", "2", "--device", "cpu"]
 
 
-def test_the_commands(world, options, tmp_path, capsys):
+def test_the_commands(world, options, tmp_path, capsys, monkeypatch):
     lm, run = ["--lm", str(world / "lm")], str(tmp_path / "run")
     assert main(["train", "frozen", *lm, *options, "--batch", "4", "--prefix-tokens", "1", "--out", run]) == 0
     card = json.loads((tmp_path / "run" / "card.json").read_text())
@@ -371,7 +372,13 @@ def test_the_commands(world, options, tmp_path, capsys):
     assert main(["curve", run, "--task", "naming", "--shots", "0,1", "--episodes", "4", "--out",
                  str(tmp_path / "c.png")]) == 0  # fmt: skip
     picture = str(world / "pictures" / "red-fish.png")
+    capsys.readouterr()
     assert main(["ask", run, "--image", picture, "--max-tokens", "3"]) == 0
+    answer = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO("\nIs THAT so?\n"))
+    assert main(["chat", run, "--image", picture, "--max-tokens", "3"]) == 0
+    answers = capsys.readouterr().out.splitlines()
+    assert len(answers) == 2 and answers[0].split() == answer.split()
     assert main(["ask", run, "--image", picture, "--prompt", "Picture:<image> Name:"]) == 0
     assert main(["params", run]) == 0 and "to_prefix" in capsys.readouterr().out
     for bad, told in (
