@@ -26,7 +26,8 @@ lab: .venv/.installed-core  # the notebooks, in JupyterLab
 zoo: .venv/.installed-core
 	rm -rf minilmm/zoo/*-nano
 	rm -rf runs/zoo-lm && $(RUN) pretrain lm --preset nano --out runs/zoo-lm
-	$(RUN) pretrain lm --preset more --start runs/zoo-lm --out minilmm/zoo/lm-nano
+	rm -rf runs/zoo-more && $(RUN) pretrain lm --preset more --start runs/zoo-lm --out runs/zoo-more
+	$(RUN) pretrain lm --preset last --start runs/zoo-more --out minilmm/zoo/lm-nano
 	$(RUN) pretrain t5 --preset nano --out minilmm/zoo/t5-nano
 	$(RUN) pretrain bert --preset nano --out minilmm/zoo/bert-nano
 	$(RUN) pretrain vision --preset nano --out minilmm/zoo/vision-nano

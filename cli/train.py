@@ -31,8 +31,8 @@ def pretrain_lm(**given: Any) -> None:
     """Train the language model on text alone until it learns in context."""
     if given["start"] is not None and given["smear"] is not None:
         raise ValueError("--start: the started run fixes the model: leave --smear out")
-    if given["preset"] == "more" and given["start"] is None:
-        raise ValueError("--preset more: goes on from a language model: name it with --start")
+    if given["preset"] in ("more", "last") and given["start"] is None:
+        raise ValueError(f"--preset {given['preset']}: goes on from a language model: name it with --start")
     from minilmm.training import lm
 
     carry_out(lm.preset, given, f"lm-{given['preset'] or 'nano'}")
