@@ -1,4 +1,4 @@
-"""`minilmm show`: the mini-world's pictures, words, text and tasks, how runs learned, and where they look."""
+"""`minilmm show`: the mini-world's pictures, words, text and tasks; how runs learned, look and answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from .common import Seed
 from .names import chosen, known_run
 
-SUBJECTS = ("world", "words", "text", "tasks", "training", "mask", "attention", "gates")
+SUBJECTS = ("world", "words", "text", "tasks", "training", "mask", "attention", "gates", "failures", "answers")
 
 
 def show(
@@ -19,7 +19,10 @@ def show(
     out: Annotated[Path | None, typer.Option("--out", help="The folder to write into; runs/WHAT unless given.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """The mini-world, its words, text and tasks; the training of runs; inside a Flamingo its mask, looks and gates."""
+    """The mini-world, its words, text and tasks; the training of runs; inside a Flamingo its mask, looks and gates.
+
+    What a bridge answers, and where it fails.
+    """
     chosen(what, SUBJECTS, "show")
     runs, out = runs or [], out or Path("runs") / what
     qformer = what == "mask" and runs == ["blip2"]
@@ -29,11 +32,13 @@ def show(
         raise ValueError(f"show {what} takes no runs: leave {runs[0]} out")
     if what in ("attention", "gates") and len(runs) != 1:
         raise ValueError(f"show {what}: name one Flamingo, such as flamingo-nano, or for attention a BLIP-2")
+    if what in ("failures", "answers") and len(runs) != 1:
+        raise ValueError(f"show {what}: name one bridge, such as flamingo-nano")
     if what == "training" and not runs:
         raise ValueError("show training: name the runs to chart")
     for run in runs if not qformer else ():
         known_run(run)
-    from . import examples, look  # which import torch
+    from . import answers, examples, look  # which import torch
 
     match what:
         case "world":
@@ -48,5 +53,9 @@ def show(
             look.training(runs, out)
         case "mask":
             (look.qformer_masks if qformer else look.mask)(out)
+        case "failures":
+            answers.failures(runs[0], out, seed)
+        case "answers":
+            answers.answers(runs[0], out, seed)
         case _:
             (look.attention if what == "attention" else look.gates)(runs[0], out, seed)

@@ -49,6 +49,8 @@ WRONG = [
     "show moon",
     "show attention",
     "show gates a b",
+    "show failures",
+    "show answers frozen-nano flamingo-nano",
     "show training",
     "show training frozn-nano",
     "show mask flamingo-nano",

@@ -181,7 +181,7 @@ def iou(answers: list[Said], asked: list[Episodes]) -> list[float]:
     return [box_overlap(said, wanted) for _, said, wanted in answers]
 
 
-def _edges(text: str) -> list[int]:
+def edges(text: str) -> list[int]:
     """Left, top, right and bottom of a box whose edges are told in any order; the numbers of another text."""
     words = text.split()
     told = {name: int(number) for name, number in pairwise(words) if number.isdigit()}
@@ -191,7 +191,7 @@ def _edges(text: str) -> list[int]:
 
 def box_overlap(said: str, wanted: str) -> float:
     """Of two boxes "left 1 top 2 right 4 bottom 5" in any order (or two sizes "4 6"), ends included."""
-    one, other = _edges(said), _edges(wanted)
+    one, other = edges(said), edges(wanted)
     if len(one) != len(other):
         return 0.0
     one, other = ([0] * (4 - len(box)) + box for box in (one, other))

@@ -14,11 +14,12 @@ from minilmm.plots.style import colour_bar, new_figure, style
 
 @style()
 def picture_grid(
-    images: Tensor, captions: Sequence[str] | None = None, *, columns: int = 6, heads: Sequence[str] = ()
-) -> Figure:
+    images: Tensor, captions: Sequence[str] | None = None, *, columns: int = 6, heads: Sequence[str] = (),
+    side: float = 1.6,
+) -> Figure:  # fmt: skip
     """images (N, 3, H, W) in [0, 1], shown as they are (no smoothing), with their captions (N) below, wrapped.
 
-    heads (N), if given: a few words above each. ValueError: another shape, or texts of another number.
+    heads (N), if given: a few words above each. side: inches. ValueError: another shape, or texts of another number.
     """
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ValueError(f"pictures must be (N, 3, H, W) with N > 0, not {tuple(images.shape)}")
@@ -27,8 +28,9 @@ def picture_grid(
         raise ValueError(f"{len(images)} pictures but {len(texts)} captions: pass one for each")
     if len(heads) not in (0, len(images)):
         raise ValueError(f"{len(images)} pictures but {len(heads)} heads: pass one for each, or none")
-    side, columns = 1.6, min(columns, len(images))
-    texts = [textwrap.fill(text.replace(" .", "\N{NO-BREAK SPACE}."), width=20) for text in texts]
+    columns, width = min(columns, len(images)), round(12.5 * side)  # letters in a line
+    split = [text.replace(" .", "\N{NO-BREAK SPACE}.").splitlines() for text in texts]
+    texts = ["\n".join(textwrap.fill(line, width) for line in lines) for lines in split]
     lines = [len(text.splitlines()) for text in texts]
     longest = [max(lines[i : i + columns]) for i in range(0, len(lines), columns)]  # caption of each row
     height = len(longest) * (side * images.shape[2] / images.shape[3] + (0.4 if heads else 0.2)) + 0.17 * sum(longest)

@@ -246,6 +246,7 @@ def test_looking_inside_flamingo(seeing, call, fails, tmp_path):
     assert code == 0 and (tmp_path / "gates.png").is_file() and "language model none" in out, err
     fails("show", "gates", seeing / "frozen", holds="no gated layers")
     fails("show", "attention", holds="name one Flamingo")
+    fails("show", "failures", seeing / "lm", holds="reads text only")
     fails("show", "mask", seeing / "flamingo", holds="give blip2, or no name")
 
 
@@ -284,6 +285,7 @@ def test_blip2_in_two_stages(runs, call, fails, tmp_path):
     assert call("eval", tuned, "--task", "vqa", "--shots", "0,1", "--episodes", "6")[0] == 0
     fails("train", "blip2", "--stage", "2", "--from", first, "--data", "x", "--out", tmp_path / "x", holds="world, vqa")
     fails("eval", first, "--task", "vqa", holds="takes no prompts")
+    fails("show", "answers", first, holds="stage 2 of a BLIP-2")
     fails("train", "blip2", "--stage", "2", "--out", tmp_path / "x", holds="--from")
     fails("train", "blip2", "--stage", "3", "--out", tmp_path / "x", holds="choose 1 or 2")
     fails("train", "blip2", "--stage", "2", "--from", tmp_path / "none", "--out", tmp_path / "x", holds="no such run")

@@ -68,7 +68,7 @@ GOOD = {
     "--lm": ["lm-nano", "t5-nano", "smollm2", "a/b"],
     "--vision": ["vision-nano", "efficientnet-lite0", "lm-nano"],
     "--out": ["out", "new/run", "runs/mine", "runs/half", "a.txt", "out.png", "records"],
-    "what": ["words", "mask", "training", "attention", "gates", "frozen"],
+    "what": ["words", "mask", "training", "attention", "gates", "failures", "answers", "frozen"],
     "name": ["lm-small", "flamingo-3b", "frozen-7b", "blip2-qformer", "last-image", "shots", "frozen-nano"],
     "names": ["moon", "tuxpaint"],  # nothing that pip would fetch
     "ids": ["99", "moon"],

@@ -155,7 +155,7 @@ def test_claims_say_where_there_is_no_record(tmp_path, monkeypatch, capsys):
 
 TABLES = ["claims list", "doctor", "show mask --out {}", "show mask blip2 --out {}", "show words",
           "show tasks --out {}", "assets list", "exercises list", "params flamingo-3b", "params frozen-nano",
-          "trace frozen"]  # fmt: skip
+          "trace frozen", "show failures frozen-nano --out {}", "show answers frozen-nano --out {}"]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -135,6 +135,8 @@ def test_picture_grid():
             picture_grid(images, captions)
     figure = picture_grid(torch.rand(2, 3, 8, 8), ["a", "b"], heads=["first", ""])
     assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [["first"], [""]]
+    figure = picture_grid(torch.rand(1, 3, 8, 8), ["a line\nand another one that is long"], side=1.2)
+    assert figure.axes[0].get_title().splitlines() == ["a line", "and another one", "that is long"]
     with pytest.raises(ValueError, match="2 pictures but 1 heads"):
         picture_grid(torch.rand(2, 3, 8, 8), heads=["first"])
 

@@ -390,6 +390,7 @@ def test_the_commands(world, options, tmp_path, capsys, monkeypatch):
         ),
         (["eval", run, "--task", "naming", "--data", "emojis"], "emoji or photographs"),
         (["show", "gates", run], "do not read the mini-world"),
+        (["show", "failures", run], "do not read the mini-world"),
         (["trace", "frozen", "--run", run], "do not read the mini-world"),
         (["train", "frozen", *lm, *options, "--out", run], "holds a finished run"),
     ):
