@@ -30,7 +30,7 @@ fully in the loss: they can be known from what stands before them. All other wor
 where a model with eyes sees a picture, and hyphens join words that are read as one
 ([world.md](world.md#the-text-corpus)). `minilmm show text --out docs` writes this page; it is always the same.
 
-Later stages (`pretrain lm --preset more --start RUN`, then `--preset last`) read what takes longest to learn more often,
+Later stages (`pretrain lm --preset more --start RUN`, then `--preset last`) read what takes longest to learn more,
 and in parts: in half of the documents "what shape is the dax ?" stands before a question about the dax, and "same
 color : yes" before the label of a meme. The documents below are the second stage's.
 
