@@ -4,7 +4,7 @@ TORCH ?= torch
 PIP = .venv/bin/python -m pip install --quiet
 RUN = .venv/bin/minilmm
 
-.PHONY: quickstart test test-fast lab zoo bench results claims arms real clean
+.PHONY: quickstart test test-fast lab zoo bench results classes tuned claims arms real clean
 
 quickstart: .venv/.installed-core
 	$(RUN) quickstart
@@ -64,16 +64,45 @@ results: .venv/.installed-dev  # every table of results/README.md
 	  for task in vqa induction-vqa; do $(FEW) $$run --task $$task --shots 0,1,4,8 --json results/$$run-$$task.json || exit 1; done; \
 	  $(FEW) $$run --task vqa --convention given --shots 0 $(BLANK) --json results/$$run-vqa-given.json || exit 1; \
 	  $(FEW) $$run --task caption --shots 0,4 --beams 3 $(BLANK) --json results/$$run-caption.json || exit 1; \
+	  $(FEW) $$run --task hallucination --shots 0,4 $(BLANK) --json results/$$run-hallucination.json || exit 1; \
 	  $(EVAL) $$run --task probes --json results/$$run-probes.json || exit 1; done
 	$(FEW) flamingo-nano --task naming --shots 8,32 --json results/flamingo-nano-naming-long.json
 	$(FEW) flamingo-nano --task vqa --shots 0,4,8 --rices --json results/flamingo-nano-vqa-rices.json
 	$(FEW) flamingo-nano --task vqa --shots 0 --zero-shot-texts 2 --json results/flamingo-nano-vqa-texts.json
 	$(FEW) flamingo-nano --task glyph-naming --shots 1,4 --json results/flamingo-nano-glyph.json
 	$(FEW) frozen-nano --task easy-vqa --shots 0,4 --json results/frozen-nano-easy-vqa.json
+	for run in flamingo-nano blip2-nano; do \
+	  $(FEW) $$run --task novel-caption --shots 0,4 --beams 3 $(BLANK) --json results/$$run-novel-caption.json || exit 1; done
 	$(EVAL) blip2-nano --task retrieval --json results/blip2-nano-retrieval.json
 	$(FEW) blip2-t5-nano --task vqa --convention given --shots 0 $(BLANK) --json results/blip2-t5-nano-vqa-given.json
+	$(MAKE) classes tuned
 	.venv/bin/python results/tables.py
 	.venv/bin/python results/figures.py
+
+# One of many classes, each with a name: examples at random, by RICES, in several orders.
+MANY = --shots 16 --episodes 100 --seed 0
+classes: .venv/.installed-core
+	for task in classification actions; do \
+	  each=144; [ $$task = actions ] && each=36; \
+	  $(RUN) eval flamingo-nano --task $$task $(MANY) $(BLANK) --json results/flamingo-nano-$$task-random.json || exit 1; \
+	  $(RUN) eval flamingo-nano --task $$task $(MANY) $(BLANK) --rices --pool $$each --json results/flamingo-nano-$$task-rices-1.json || exit 1; \
+	  $(RUN) eval flamingo-nano --task $$task $(MANY) $(BLANK) --rices --pool $$((5 * each)) --json results/flamingo-nano-$$task-rices-5.json || exit 1; \
+	  $(RUN) eval flamingo-nano --task $$task $(MANY) --conditions real --rices --pool $$((5 * each)) --orders 4 \
+	    --json results/flamingo-nano-$$task-orders.json || exit 1; done
+
+# Fine-tuning on one task each, and on instructions, against examples in the prompt.
+TUNED = vqa counting knowledge reading photographs dialogue memes hallucination panels boxes tables video-vqa
+tuned: .venv/.installed-core
+	mkdir -p results/tuned
+	for task in $(TUNED); do \
+	  given=; case $$task in vqa|counting|video-vqa|panels|tables|reading|memes|boxes) given="--convention given";; esac; \
+	  $(RUN) train flamingo-nano --data $$task --steps 150 --out runs/tuned/$$task || exit 1; \
+	  $(FEW) runs/tuned/$$task --task $$task $$given --shots 0 $(BLANK) --json results/tuned/$$task-tuned.json || exit 1; \
+	  $(RUN) eval flamingo-nano --task $$task $$given --shots 0,32 --episodes 100 --seed 0 $(BLANK) --json results/tuned/$$task-prompted.json || exit 1; done
+	for run in flamingo blip2; do \
+	  $(RUN) train $$run-nano --data instructions --steps 200 --out runs/tuned/$$run-instructed || exit 1; \
+	  $(FEW) runs/tuned/$$run-instructed --task instructions --shots 0 $(BLANK) --json results/$$run-instructed-instructions.json || exit 1; \
+	  $(FEW) $$run-nano --task instructions --shots 0,8 $(BLANK) --json results/$$run-nano-instructions.json || exit 1; done
 
 # The claims: ten fresh seeds each, and the pilots, sweeps and mistakes beside them; runs on record are not made again.
 PILOT = $(RUN) claims run --seeds

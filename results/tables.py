@@ -176,6 +176,119 @@ def kept() -> list[str]:
     return lines
 
 
+def values(file: str, metric: str | None = None, kind: str | None = None) -> dict[tuple[int, str], str]:
+    """A file's cells by shots and condition, of its first metric or another, or of one kind of question."""
+    rows = json.loads((HERE / file).read_text())["rows"]
+    here = [row for row in rows if row["metric"] == (metric or rows[0]["metric"])]
+    return {
+        (row["shots"], row["condition"]): cell(row) if kind is None else share(row["by_kind"][kind]) for row in here
+    }
+
+
+CHOSEN = {
+    "random": "16, at random",
+    "rices-1": "16 by RICES, of 1 each",
+    "rices-5": "16 by RICES, of 5 each",
+    "orders": "the same, the mean of 4 orders",
+}
+
+
+def classes() -> list[str]:
+    """Naming one of many classes: random examples, RICES, ensembling, and what the eyes do alone."""
+    lines = ["| task | examples | top 1 | top 5 | blank |", "|---|---|--:|--:|--:|"]
+    for task, title in (("classification", "144 classes of pictures"), ("actions", "36 actions in videos")):
+        for how, said in CHOSEN.items():
+            file = f"flamingo-nano-{task}-{how}.json"
+            top, five = values(file), values(file, "top5")
+            blank = top.get((16, "blank_images"), "")
+            lines.append(f"| {title} | {said} | {top[16, 'real']} | {five[16, 'real']} | {blank} |")
+    rows = {row["metric"]: cell(row) for row in json.loads((HERE / "vision-nano-zero-shot.json").read_text())["rows"]}
+    for metric, said in (("classification by text", "none: the eyes' own text tower reads descriptions"),
+                         ("by the nearest of 1 each", "the eyes alone: the nearest of 1 each"),
+                         ("by the nearest of 5 each", "the eyes alone: the nearest of 5 each")):  # fmt: skip
+        lines.append(f"| 144 classes of pictures | {said} | {rows[metric]} | | |")
+    return lines
+
+
+def tuned() -> list[str]:
+    """Fine-tuning on a task against examples in the prompt: a line per task."""
+    lines = ["| task | metric | 0 examples | 32 examples | fine-tuned, 0 examples | fine-tuned, blank |",
+             "|---|---|--:|--:|--:|--:|"]  # fmt: skip
+    for path in sorted((HERE / "tuned").glob("*-tuned.json")):
+        task = path.stem.removesuffix("-tuned")
+        prompted, after = values(f"tuned/{task}-prompted.json"), values(f"tuned/{task}-tuned.json")
+        metric = METRICS[json.loads(path.read_text())["rows"][0]["metric"]]
+        told = [
+            f"`{task}`",
+            metric,
+            prompted[0, "real"],
+            prompted[32, "real"],
+            after[0, "real"],
+            after[0, "blank_images"],
+        ]
+        lines.append(f"| {' | '.join(told)} |")
+    return lines
+
+
+def instructed() -> list[str]:
+    """Instruction tuning: what bridges do that an instruction says, before and after."""
+    lines = ["| model | examples | new wordings | new tasks | new tasks, blank |", "|---|--:|--:|--:|--:|"]
+    for run, title in (("flamingo-nano", "Flamingo"), ("flamingo-instructed", "Flamingo, instructed"),
+                       ("blip2-nano", "BLIP-2"), ("blip2-instructed", "BLIP-2, instructed")):  # fmt: skip
+        file = f"{run}-instructions.json"
+        wording, task = (values(file, kind=kind) for kind in ("new wording", "new task"))
+        lines += [f"| {title} | {k} | {wording[k, 'real']} | {task[k, 'real']} | {task[k, 'blank_images']} |"
+                  for k, condition in wording if condition == "real"]  # fmt: skip
+    return lines
+
+
+def invented() -> list[str]:
+    """Hallucination: questions about what is absent by how it was chosen, and what captions invent."""
+    heads = (
+        "model",
+        "random",
+        "popular",
+        "adversarial",
+        "says yes",
+        "blank, says yes",
+        "CHAIR of captions, 0 and 4 shots",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---|--:|--:|--:|--:|--:|--:|"]
+    for run, title in READERS.items():
+        file, captions = f"{run}-hallucination.json", HERE / f"{run}-caption.json"
+        if run == "lm-nano":
+            file, captions = "told/hallucination.json", HERE / "told" / "caption.json"
+        kinds = [values(file, kind=kind)[0, "real"] for kind in ("random", "popular", "adversarial")]
+        yes = values(file, "yes_rate")
+        rows = {
+            (row["shots"], row["condition"], row["metric"]): row for row in json.loads(captions.read_text())["rows"]
+        }
+        chair = [share(rows[k, "real", "chair"]["value"]) for k in (0, 4) if (k, "real", "chair") in rows]
+        told = [title, *kinds, yes[0, "real"], yes[0, "blank_images"], ", ".join(chair)]
+        lines.append(f"| {' | '.join(told)} |")
+    return lines
+
+
+def zero_shot() -> list[str]:
+    """BLIP-2 beside Flamingo without examples, as in BLIP-2's first table."""
+    heads = ("model", "trains", "questions, the convention given", "CIDEr in, near and out of domain", "TR@1, IR@1")
+    lines = [f"| {' | '.join(heads)} |", "|---|--:|--:|--:|--:|"]
+    for run, title in (("flamingo-nano", "Flamingo"), ("blip2-nano", "BLIP-2")):
+        place = ZOO / run
+        card = json.loads((place / CARD).read_text())
+        rows = json.loads((HERE / f"{run}-novel-caption.json").read_text())["rows"]
+        kinds = next(
+            row["by_kind"] for row in rows if (row["shots"], row["condition"], row["metric"]) == (0, "real", "cider")
+        )
+        found = {row["metric"]: share(row["value"])
+                 for row in json.loads((HERE / "blip2-nano-retrieval.json").read_text())["rows"]}  # fmt: skip
+        ranked = f"{found['TR@1, ITM']}, {found['IR@1, ITM']}" if run == "blip2-nano" else "it ranks no pairs"
+        told = [title, millions(sizes_of(place / MODEL, card["trains"])[1]), values(f"{run}-vqa-given.json")[0, "real"],
+                ", ".join(f"{value:.2f}" for value in kinds.values()), ranked]  # fmt: skip
+        lines.append(f"| {' | '.join(told)} |")
+    return lines
+
+
 SHIPPED = {
     "lm-nano": "causal language model, text only; it learns in context",
     "t5-nano": "encoder-decoder language model, on the same text",
@@ -308,7 +421,8 @@ PARTS: dict[Path, dict[str, Callable[[], list[str]]]] = {
     FRONT: {"shipped": shipped, "main": lambda: compared(MAIN, plain)},
     PAGE: {
         "bridges": lambda: compared(COMPARED, lambda real, _: cell(real)),
-        "kinds": kinds, "told": told, "kept": kept, "speed": speed, "tables": each_file,
+        "kinds": kinds, "told": told, "kept": kept, "classes": classes, "tuned": tuned, "instructed": instructed,
+        "invented": invented, "zero-shot": zero_shot, "speed": speed, "tables": each_file,
     },
 }  # fmt: skip
 

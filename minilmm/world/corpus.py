@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minilmm.interface.tokenizer import BOS, EOC, EOS
 from minilmm.world import asked, printed, stories, styles
-from minilmm.world.bindings import WAYS, bindings, classes, lists, named
+from minilmm.world.bindings import bindings, classes, lists
 from minilmm.world.examples import SENTENCES, by_convention, documents
 from minilmm.world.grammar import (
     KNOWN,
@@ -28,12 +28,11 @@ from minilmm.world.grammar import (
     join,
     known,
     when,
-    word,
 )
-from minilmm.world.questions import KINDS, name_question, question, sample_question_scenes
-from minilmm.world.random import choices, coins, integers
-from minilmm.world.scenes import MAX_OBJECTS, Scenes, sample_scenes, shuffle_objects, with_concepts
-from minilmm.world.vocabulary import ALL_SHAPES, COLOURS, SHAPES, TRAIN_NAMES, held_out
+from minilmm.world.meanings import fast, meanings, named_videos
+from minilmm.world.questions import KINDS, question, sample_question_scenes
+from minilmm.world.random import coins, integers
+from minilmm.world.scenes import MAX_OBJECTS, Scenes, sample_scenes, shuffle_objects, turned
 
 Kind = Callable[[int, int, torch.Generator, str], Tensor]
 
@@ -77,12 +76,12 @@ def questions(rows: int, length: int, generator: torch.Generator, pairs: str, sk
 
     first = both & (coins((count,), generator) | skills)
     part = torch.where(kind == names.index("relation"), names.index("place"), names.index("size"))
-    turned, always = _turned(scenes), torch.ones_like(first)
-    said = [ask(scenes, part, first), ask(turned, part, first), ask(scenes, kind, always)]
+    back, always = turned(scenes), torch.ones_like(first)
+    said = [ask(scenes, part, first), ask(back, part, first), ask(scenes, kind, always)]
     for i in range(ASKED - 3):
         other = _kinds(EASY, kind.device)[integers(len(EASY), (count,), generator)]
         same = repeats | skills | (both & coins((count,), generator))
-        about = _where(both & same, turned if i % 2 == 0 else scenes, shuffle_objects(scenes, generator))
+        about = _where(both & same, back if i % 2 == 0 else scenes, shuffle_objects(scenes, generator))
         said.append(ask(about, torch.where(same, kind, other), always))
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator, share=0.3)
     return fill_rows(join(described, *said), rows, length, before=_conventions(convention, generator))
@@ -97,11 +96,11 @@ def compared(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
     count, names = rows * (length // 60 + 1), list(KINDS)
     size, compare = (torch.full((count,), names.index(name), device=generator.device) for name in ("size", "compare"))
     scenes = sample_question_scenes(compare, generator, pairs)
-    turned, parts, said = _turned(scenes), coins((count,), generator), []
+    back, parts, said = turned(scenes), coins((count,), generator), []
     convention = integers(2, (rows,), generator)
     row, followed = torch.arange(count, device=size.device), convention.repeat_interleave(count // rows)
     for i in range(5):
-        about = _where(coins((count,), generator), turned, scenes)
+        about = _where(coins((count,), generator), back, scenes)
         for kind, here in ((size, parts & (i < 3)), (compare, torch.ones_like(parts))):
             asked, answer = question(about, kind, generator)
             answer = known(by_convention(answer)[row, followed])
@@ -121,14 +120,6 @@ def _kinds(names: tuple[str, ...], device: torch.device) -> Tensor:
     return torch.tensor([list(KINDS).index(name) for name in names], device=device)
 
 
-def _turned(scenes: Scenes) -> Scenes:
-    """The same scenes with their first two objects listed the other way round, where there are two."""
-    order = torch.arange(MAX_OBJECTS, device=scenes.shape.device).expand(len(scenes), -1).clone()
-    two = scenes.count > 1
-    order[two, 0], order[two, 1] = 1, 0
-    return scenes.listed(order)
-
-
 def _where(condition: Tensor, one: Scenes, other: Scenes) -> Scenes:
     """Scenes of the first where the condition (B,) holds, of the second elsewhere: the same objects in other orders."""
     parts = []
@@ -136,60 +127,6 @@ def _where(condition: Tensor, one: Scenes, other: Scenes) -> Scenes:
         a, b = getattr(one, f.name), getattr(other, f.name)
         parts.append(torch.where(condition[:, None], a, b))
     return Scenes(*parts)
-
-
-def fast(rows: int, length: int, generator: torch.Generator, pairs: str, parts: float = 0.0) -> Tensor:
-    """Two shapes get names from examples; then questions about scenes of two objects use the names.
-
-    parts: in so many documents "what shape is the dax ?" is asked before each of them.
-    """
-    W, bound = 2, 4
-    n = max(1, (length - 34) // 36)
-    shapes = choices(len(SHAPES), W, (rows,), generator)  # (B, 2)
-    names = word(TRAIN_NAMES, choices(len(TRAIN_NAMES), W, (rows,), generator))
-    turn = choices(bound, bound, (rows,), generator) % W  # balanced, in random order
-    single = sample_scenes(rows * bound, generator, split=pairs)
-    shown = shapes.gather(1, turn).view(-1, 1)
-    single = with_concepts(single, _shown(single.colour[:, :1], shown, pairs), shown)
-    full = coins((rows,), generator).repeat_interleave(bound)
-    described = hyphenate(describe(single, full=full), rows, generator)
-    first = join(described, names.gather(1, turn).view(-1, 1), ".", EOC)
-    scenes = sample_scenes(rows * n, generator, objects=W, split=pairs, distinct=True)
-    order = choices(W, W, (rows * n,), generator)  # the first object is the one asked about first
-    shown = shapes.repeat_interleave(n, 0).gather(1, order)
-    scenes = with_concepts(scenes, _shown(scenes.colour[:, :W], shown, pairs), shown)
-    called = names.repeat_interleave(n, 0).gather(1, order)
-    said = [hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator)]
-    part = coins((rows,), generator, parts).repeat_interleave(n)
-    for i, about in enumerate((scenes, _turned(scenes))):
-        name = called[:, i : i + 1]
-        shape = known(attributes(about, 0)[3])
-        said.append(when(part, "question : what shape is the", name, "? answer :", shape, known(f". {EOC}")))
-        prompt, answer = name_question(about, name, integers(3, (rows * n,), generator))
-        said += [prompt, known(answer), known(f". {EOC}")]
-    return fill_rows(join(*said), rows, length, before=first.view(rows, -1))
-
-
-def meanings(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
-    """Two to five shapes get names, one example each; then, many times, "question : what shape is the dax ?"."""
-    most, n = 5, length // 10 + 1
-    ways = 2 + integers(most - 1, (rows,), generator)
-    shapes = choices(len(SHAPES), most, (rows,), generator)  # (B, W)
-    names = word(TRAIN_NAMES, choices(len(TRAIN_NAMES), most, (rows,), generator))
-    single, shown = sample_scenes(rows * most, generator, split=pairs), shapes.reshape(-1, 1)
-    single = with_concepts(single, _shown(single.colour[:, :1], shown, pairs), shown)
-    full, here = (x.repeat_interleave(most) for x in (coins((rows,), generator), ways))
-    here = torch.arange(most, device=ways.device).repeat(rows) < here
-    bound = when(here, describe(single, full=full), names.view(-1, 1), ".", EOC)
-    asked = (torch.rand(rows, n, generator=generator, device=ways.device) * ways[:, None]).long()
-    said, shape = names.gather(1, asked).view(-1, 1), word(ALL_SHAPES, shapes.gather(1, asked).flatten())[:, None]
-    text = join("question : what shape is the", said, "? answer :", known(shape), known(f". {EOC}"))
-    return fill_rows(text, rows, length, before=compact(bound.reshape(rows, -1)))
-
-
-def _shown(colour: Tensor, shape: Tensor, pairs: str) -> Tensor:
-    """The colours, or where a pair is held out and not among `pairs` the next ones, which are not."""
-    return colour if pairs == "all" else (colour + held_out(colour, shape).long()) % len(COLOURS)
 
 
 def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
@@ -209,17 +146,6 @@ def facts(rows: int, length: int, generator: torch.Generator, pairs: str) -> Ten
         when(form == 5, "question : what does it sound like ? answer :", known(sound)), known(f". {EOC}"),
     )  # fmt: skip
     return fill_rows(text, rows, length)
-
-
-def named_videos(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
-    """Videos of two events with a name for each pair of verbs: "red circle grows then blue star spins zup . <EOC>"."""
-    n = length // 10 + 1
-    pair, ways = choices(stories.PAIRS, WAYS, (rows,), generator), 2 + integers(WAYS - 1, (rows,), generator)
-    label = (torch.rand(rows, n, generator=generator, device=pair.device) * ways[:, None]).long()
-    told = stories.sample_acts(pair.gather(1, label).flatten(), generator, pairs)
-    short = coins((rows,), generator).repeat_interleave(n)
-    described = join(when(short, told.told(only_shapes=True)), when(~short, told.told()))
-    return named(described, label, ways, length, generator, compounds=0.0)
 
 
 MIXTURE: dict[str, tuple[Kind, float]] = {

@@ -140,6 +140,14 @@ def in_reading_order(scenes: Scenes) -> Scenes:
     return scenes.listed(place.masked_fill(~scenes.present, 4).argsort(dim=1, stable=True))
 
 
+def turned(scenes: Scenes) -> Scenes:
+    """The same scenes with their first two objects listed the other way round, where there are two."""
+    order = torch.arange(MAX_OBJECTS, device=scenes.shape.device).expand(len(scenes), -1).clone()
+    two = scenes.count > 1
+    order[two, 0], order[two, 1] = 1, 0
+    return scenes.listed(order)
+
+
 def join_scenes(parts: list[Scenes]) -> Scenes:
     """Scenes one after another."""
     return Scenes(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Scenes)))

@@ -98,12 +98,9 @@ def sample_classes(batch: int, generator: torch.Generator, settings: Settings) -
     """ImageNet: pictures of CLASSES classes with a name each: "large striped red circle" is one of them.
 
     Which name a class has is the same in all episodes, so that examples can be chosen from a pool. All names compete.
-    Without shots a multiple of CLASSES has each as often.
     """
     m, device = settings.shots + 1, generator.device
-    class_ = integers(CLASSES, (batch, m), generator)
-    if m == 1 and batch % CLASSES == 0:
-        class_ = (torch.arange(batch, device=device) % CLASSES)[:, None]
+    class_ = _classes(CLASSES, batch, m, generator)
     pair = torch.arange(CONCEPTS, device=device)
     out = held_out(*unpair(pair))
     pairs = pair[out if pairs_of(settings.split) == "held-out" else ~out][: CLASSES // 6]
@@ -122,10 +119,17 @@ def sample_classes(batch: int, generator: torch.Generator, settings: Settings) -
 def sample_actions(batch: int, generator: torch.Generator, settings: Settings) -> Episodes:
     """Kinetics700: videos of two events; every pair of verbs has a name, and all names compete."""
     m = settings.shots + 1
-    pair = integers(PAIRS, (batch, m), generator)
+    pair = _classes(PAIRS, batch, m, generator)
     stories = sample_acts(pair.flatten(), generator, pairs_of(settings.split))
     described = stories.told(only_shapes=True).view(batch, m, -1)
     return _named(stories, described, pair, names(settings.split, PAIRS).to(generator.device))
+
+
+def _classes(count: int, batch: int, m: int, generator: torch.Generator) -> torch.Tensor:
+    """Classes at random, (batch, m); for a pool, a multiple of all classes without shots, each as often."""
+    if m == 1 and batch % count == 0:
+        return (torch.arange(batch, device=generator.device) % count)[:, None]
+    return integers(count, (batch, m), generator)
 
 
 def _named(pictures: object, described: torch.Tensor, class_: torch.Tensor, names: torch.Tensor) -> Episodes:
