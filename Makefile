@@ -91,7 +91,7 @@ classes: .venv/.installed-core
 	    --json results/flamingo-nano-$$task-orders.json || exit 1; done
 
 # Fine-tuning on one task each, and on instructions, against examples in the prompt.
-TUNED = vqa counting knowledge reading photographs dialogue memes hallucination panels boxes tables video-vqa
+TUNED = vqa counting reading memes hallucination boxes tables video-vqa
 tuned: .venv/.installed-core
 	mkdir -p results/tuned
 	for task in $(TUNED); do \

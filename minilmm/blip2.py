@@ -120,9 +120,9 @@ class Stage1(nn.Module):
     ) -> dict[str, Tensor]:
         """The losses "itc", "itm" and "itg" in nats; of a model that knows nothing ln B, .64 and ln V.
 
-        x_f (B, S, D_s) and captions (B, L), [CLS] first. same (B, B) bool: captions that say the same.
+        x_f (B, S, D_s) and captions (B, L), [CLS] first. same (B, B) bool: [i, j], text j would do for picture i.
 
-        ITC: a picture's similarity to a text is that of its best query; texts that say the same are all right.
+        ITC: a picture's similarity to a text is that of its best query; texts that would do are all right.
         ITM: every pair, and for every picture and every text a wrong partner, drawn by ITC's similarity and never one
         that says the same; hardness 0 draws at random. Pairs without a wrong partner are left out; where all are, it is
         0. ITG: the caption, word by word. ValueError where all captions are empty.
@@ -133,14 +133,14 @@ class Stage1(nn.Module):
         queries, _ = self.qformer(x_f, keep=Keep(past=kept))
         image, text = self.image_embeddings(queries), self.text_embeddings(ids, real)
         similar = self.similarity(image, text) / bounded(self.temperature)  # (B, B)
-        right = same / same.sum(1, keepdim=True)
-        itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, right)) / 2
-        rows = (~same.all(1)).nonzero()[:, 0]  # with a wrong partner
+        right, told = (fits / fits.sum(1, keepdim=True) for fits in (same, same.T))
+        itc = (soft_cross_entropy(similar, right) + soft_cross_entropy(similar.T, told)) / 2
+        rows = (~same.all(1) & ~same.all(0)).nonzero()[:, 0]  # with wrong partners
         itm = 0 * similar.sum()
         if len(rows):
             with torch.no_grad():
                 wrong_text = self.partners(hardness * similar[rows], same[rows], generator)
-                wrong_image = self.partners(hardness * similar.T[rows], same[rows], generator)
+                wrong_image = self.partners(hardness * similar.T[rows], same.T[rows], generator)
             pictures, texts = torch.cat([rows, rows, wrong_image]), torch.cat([rows, wrong_text, rows])
             logits = self.match(x_f[pictures], ids[texts], real[texts])
             itm = F.cross_entropy(logits, (pictures == texts).long())

@@ -130,18 +130,20 @@ def texts_without(scenes: Scenes, generator: torch.Generator, attribute: str) ->
 
 def captioned(batch: int, generator: torch.Generator, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (B, 3, R, R); for each "[CLS] a striped red circle . <EOC>", or all there is to say: (B, L); and which
-    texts would do for each other's pictures, (B, B) bool: those that read the same, or speak of one like object.
+    text would do for which picture, (B, B) bool: [i, j] for picture i and text j.
 
-    Half of the pictures are twins of the others: what tells them apart is one word.
+    Half of the pictures are twins of the others: what tells them apart is a word or two. A caption may do for all
+    pictures of such objects; a full description does for those that are described so.
     """
     scenes = told_scenes(batch // 2, generator)
-    scenes = join_scenes([scenes, twins(scenes, generator)])
+    scenes = join_scenes([scenes, twins(scenes, generator, mirrored=True)])
     assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
-    said = texts(scenes, generator)
+    full = coins((len(scenes),), generator)
+    whole, short = (compact(text, TEXT_LENGTH, fill=0) for text in (describe(scenes), caption(scenes, generator)))
+    said = torch.where(full[:, None], whole, short)
+    like = same_text(torch.cat([scenes.present, scenes.colour, scenes.shape, scenes.texture], 1))
+    same = torch.where(full, same_text(whole), same_text(said) | like)
     said = said[:, : int((said != 0).sum(1).max())]
-    like = torch.stack([scenes.colour[:, 0], scenes.shape[:, 0], scenes.texture[:, 0]], 1)
-    alone = scenes.count == 1
-    same = same_text(said) | (same_text(like) & alone[:, None] & alone)
     text = torch.cat([ids(BOS).to(said.device).expand(len(said), 1), said], 1)
     return render(scenes, generator, resolution), text, same
 
@@ -154,9 +156,9 @@ def near_duplicates(count: int, generator: torch.Generator) -> Scenes:
     return join_scenes([first, second])
 
 
-def twins(scenes: Scenes, generator: torch.Generator) -> Scenes:
-    """The same scenes, each with another colour, shape or texture of its first object."""
-    which = integers(3, (len(scenes),), generator)
+def twins(scenes: Scenes, generator: torch.Generator, mirrored: bool = False) -> Scenes:
+    """The same scenes, each with another colour, shape or texture of its first object; or, if wished, mirrored."""
+    which = integers(3 + mirrored, (len(scenes),), generator)
     colour, shape, texture = scenes.colour[:, 0], scenes.shape[:, 0], scenes.texture[:, 0]
     others = {  # five steps of a colour or a shape leave a pair held out, or not
         "colour": (colour + 5) % len(COLOURS),
@@ -166,4 +168,4 @@ def twins(scenes: Scenes, generator: torch.Generator) -> Scenes:
     changed = {name: getattr(scenes, name).clone() for name in others}
     for i, (name, other) in enumerate(others.items()):
         changed[name][:, 0] = torch.where(which == i, other, changed[name][:, 0])
-    return replace(scenes, **changed)
+    return replace(scenes, **changed, x=torch.where((which == 3)[:, None], 1 - scenes.x, scenes.x))

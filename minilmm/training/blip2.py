@@ -43,7 +43,7 @@ CAPTIONED, DESCRIBED = 0.2, 0.75  # of stage 2: steps on captions alone, and the
 PRESETS = {  # of stage 1 and stage 2
     "quick": (Blip2Recipe(Optimisation(steps=150, lr=1e-3), hardening=150),
               Blip2Recipe(Optimisation(steps=150, lr=2e-3), hardening=150, stage=2)),
-    "nano": (Blip2Recipe(Optimisation(steps=600, lr=1e-3)), Blip2Recipe(Optimisation(steps=800, lr=2e-3), stage=2)),
+    "nano": (Blip2Recipe(Optimisation(steps=900, lr=1e-3)), Blip2Recipe(Optimisation(steps=800, lr=2e-3), stage=2)),
     "small": (Blip2Recipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), **LARGE),
               Blip2Recipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), **LARGE, stage=2)),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import sys
 
@@ -14,6 +15,7 @@ from minilmm.checkpoints import assets
 from minilmm.data import easy_vqa
 from minilmm.data.folder import BadFolder, folder_documents, read_folder, split_folder
 from minilmm.data.pictures import BadPicture, fingerprint, load_picture, load_pixels
+from minilmm.data.world import captioned
 from minilmm.interface.document import collate
 from minilmm.interface.tokenizer import UnknownWords
 from minilmm.world.vocabulary import tokenizer
@@ -319,3 +321,22 @@ def test_kinds():
     with pytest.raises(ValueError, match="splits"):
         pytest.importorskip("easy_vqa", reason="the package easy-vqa is missing")
         easy_vqa.load("validation", 64)  # type: ignore[arg-type]
+
+
+def test_stage_1_compares_twins_and_knows_which_text_would_do_for_which_picture():
+    """Read from the texts alone: full descriptions fit pictures that are described so, captions all that look so."""
+    words = tokenizer().decode
+    seen = {True: 0, False: 0}
+    for seed in range(20):
+        images, text, same = captioned(24, torch.Generator().manual_seed(seed), 16)
+        said = [words([i for i in row.tolist()[1:] if i]) for row in text]
+        assert len(images) == len(said) == len(same) and same.diagonal().all()
+        full = ["<EOC>" not in one for one in said]
+        for i, j in itertools.product(range(len(said)), repeat=2):
+            if full[i] and full[j]:
+                assert bool(same[i, j]) == (said[i] == said[j])
+            elif full[i] and " and " not in said[i] and " and a " not in said[j]:
+                looks = said[i].split()[1:4]  # texture, colour, shape
+                assert bool(same[i, j]) == (set(looks) <= set(said[j].split()))
+                seen[bool(same[i, j])] += 1
+    assert min(seen.values()) > 8
