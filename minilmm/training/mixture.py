@@ -27,11 +27,11 @@ Kinds = tuple[tuple[str, int, int, float], ...]
 NAMING: Kinds = (("naming", 2, 1, 0.15), ("naming", 3, 1, 0.15), ("naming", 4, 1, 0.2), ("naming", 2, 2, 0.2),
                  ("ambiguous-naming", 2, 2, 0.2))  # fmt: skip
 ASKING: Kinds = (
-    ("vqa", 2, 1, 0.3), ("vqa", 2, 3, 0.5), ("induction-vqa", 2, 2, 0.08), ("fast-vqa", 2, 1, 0.1),
-    ("caption", 2, 2, 0.12), ("knowledge", 2, 2, 0.08), ("photographs", 2, 3, 0.12), ("reading", 2, 2, 0.12),
-    ("dialogue", 2, 1, 0.1), ("memes", 2, 3, 0.12), ("hallucination", 2, 2, 0.15), ("counting", 2, 2, 0.15),
-    ("tables", 2, 2, 0.12), ("boxes", 2, 2, 0.12), ("panels", 2, 2, 0.1), ("video-vqa", 2, 1, 0.15),
-    ("temporal", 2, 1, 0.08), ("video-caption", 2, 1, 0.06), ("steps", 2, 1, 0.05),
+    ("vqa", 2, 1, 0.15), ("vqa", 2, 3, 0.25), ("induction-vqa", 2, 2, 0.05), ("fast-vqa", 2, 1, 0.05),
+    ("caption", 2, 2, 0.05), ("knowledge", 2, 2, 0.04), ("photographs", 2, 3, 0.05), ("reading", 2, 2, 0.06),
+    ("dialogue", 2, 1, 0.05), ("memes", 2, 3, 0.05), ("hallucination", 2, 2, 0.07), ("counting", 2, 2, 0.07),
+    ("tables", 2, 2, 0.06), ("boxes", 2, 2, 0.06), ("panels", 2, 2, 0.05), ("video-vqa", 2, 1, 0.08),
+    ("temporal", 2, 1, 0.04), ("video-caption", 2, 1, 0.03), ("steps", 2, 1, 0.02),
 )  # fmt: skip
 TOLD = 0.3
 FILMED, FRAMES = ("video-vqa", "temporal", "video-caption", "steps", "actions"), 4  # pages of videos are so much fewer
@@ -91,7 +91,7 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> dict[str, tup
         def chance() -> float:
             return float(torch.rand((), generator=generator, device=generator.device))
 
-        if step >= recipe.first and (not asks or chance() < 0.15):
+        if step >= recipe.first and (not asks or chance() < 0.2):
             return descriptions(recipe.pairs, generator, resolution)
         if asks and chance() < recipe.asked:
             return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))

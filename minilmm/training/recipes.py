@@ -202,7 +202,7 @@ class FlamingoRecipe:
     pairs: int = option(48, "Captioned pictures per step.", min=0, max=MOST)
     pages: int = option(24, "Interleaved pages per step; 0: pairs alone.", min=0, max=MANY)
     videos: int = option(4, "Captioned videos per step.", min=0, max=MANY, only="world")
-    asked: float = 0.7
+    asked: float = 0.6
     galleries: float = 0.3
     weights: tuple[float, ...] = (1.0, 1.0, 0.1)
     mixing: str = option("accumulate", "accumulate or round-robin.", choices=MIXING, only="world")
