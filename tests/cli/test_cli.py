@@ -207,10 +207,12 @@ def test_flamingo_trains_with_options_and_says_what_does_not_fit(seeing, call, f
         code, _, err = call("eval", tmp_path / value, "--task", "naming", "--shots", "1", "--episodes", "4")
         assert code == 0 and err == "", err
     tuned = tmp_path / "tuned"
-    code, _, err = call(
-        "train", "flamingo", "--start", seeing / "flamingo", "--data", "vqa", "--steps", "1", "--out", tuned
-    )
-    assert code == 0 and err == "" and json.loads((tuned / "card.json").read_text())["recipe"]["data"] == "vqa"
+    code, _, err = call("train", seeing / "flamingo", "--data", "instructions", "--steps", "1", "--out", tuned)
+    recipe = json.loads((tuned / "card.json").read_text())["recipe"]
+    assert code == 0 and err == "" and (recipe["data"], recipe["start"]) == ("instructions", str(seeing / "flamingo"))
+    code, out, err = call("eval", tuned, "--task", "instructions", "--shots", "0,1", "--episodes", "4")
+    assert code == 0 and err == "" and "instructions" in out
+    fails("train", seeing / "frozen", "--data", "vqa", "--out", tmp_path / "x", holds="a frozen run: a Flamingo or")
     fails(*train_flamingo(seeing), "--bug", "moon", "--out", tmp_path / "x", holds="gate-init-one")
     fails(*train_flamingo(seeing), "--variant", "moon", "--out", tmp_path / "x", holds="vanilla-xattn")
     fails(*train_flamingo(seeing), "--data", "moon", "--out", tmp_path / "x", holds="choose world")
@@ -229,6 +231,9 @@ def test_evaluations_as_flamingos(seeing, call, fails):
     assert code == 0 and "CIDEr" in out and "scene F1" in out and "no chance level" in out, err
     code, _, err = call("eval", run, "--task", "naming", "--shots", "1", "--orders", "2", "--episodes", "3")
     assert code == 0 and err == ""
+    code, out, err = call("eval", run, "--task", "actions", "--shots", "1", "--episodes", "2", "--rices", "--pool", "72")
+    assert code == 0 and "RICES of 72" in out, err
+    fails("eval", run, "--task", "vqa", "--pool", "72", "--shots", "1", holds="pool: is what RICES chooses from")
     fails("eval", run, "--task", "naming", "--rices", "--shots", "1", holds="--rices: naming does not use it")
     fails("eval", seeing / "vision", "--task", "retrieval", "--rices", holds="--rices")
 
@@ -276,14 +281,14 @@ def test_blip2_in_two_stages(runs, call, fails, tmp_path):
         assert code == 0 and max(map(len, out.splitlines())) <= 80
     assert (tmp_path / "looks" / "queries-training.png").is_file()
     tuned = tmp_path / "tuned"
-    code, out, err = call("train", "blip2", "--stage", "2", "--from", second, "--data", "vqa", *common, "--out", tuned)
+    code, out, err = call("train", second, "--data", "instructions", *common, "--out", tuned)
     assert code == 0, err
     c = load_file(tuned / "model.safetensors")
     assert not torch.equal(b["qformer.blocks.0.ffw_text.up.weight"], c["qformer.blocks.0.ffw_text.up.weight"])
     assert all(torch.equal(b[name], c[name]) for name in b if name.startswith(("lm.", "encoder.")))
     assert json.loads((tuned / "card.json").read_text())["config"]["asked"] is True
-    assert call("eval", tuned, "--task", "vqa", "--shots", "0,1", "--episodes", "6")[0] == 0
-    fails("train", "blip2", "--stage", "2", "--from", first, "--data", "x", "--out", tmp_path / "x", holds="world, vqa")
+    assert call("eval", tuned, "--task", "instructions", "--shots", "0,1", "--episodes", "6")[0] == 0
+    fails("train", "blip2", "--stage", "2", "--from", first, "--data", "x", "--out", tmp_path / "x", holds="world, or")
     fails("eval", first, "--task", "vqa", holds="takes no prompts")
     fails("show", "answers", first, holds="stage 2 of a BLIP-2")
     fails("train", "blip2", "--stage", "2", "--out", tmp_path / "x", holds="--from")

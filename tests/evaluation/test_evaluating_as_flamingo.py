@@ -180,3 +180,9 @@ def test_the_caption_task_scores_captions():
     drawn = TASKS["caption"].sample(8, torch.Generator().manual_seed(0), Settings(shots=1))
     assert all(facts(tokenizer().decode([i for i in drawn.answers[b].tolist() if i >= 0])) for b in range(8))
     assert "ideal" not in result["rows"][0] and 5 < result["rows"][3]["ideal"] <= 10  # of a style that is known
+
+
+def test_a_pool_of_all_classes_has_each_as_often():
+    for task, count in (("classification", 144), ("actions", 36)):
+        made = rices.Pool(tiny_lm(), TASKS[task], Request(pool=2 * count, rices=True), 16, "cpu")
+        assert made.episodes.target.bincount().tolist() == [2] * count
