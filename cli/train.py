@@ -139,9 +139,10 @@ def train_flamingo(**given: Any) -> None:
         flags = "--lm, --vision, --every, --latents and --bug"
         raise ValueError(f"--start: the started run fixes the model: leave {flags} out")
     given["variant"] = variant or bug
-    if not real and given["data"] not in (None, "world"):
+    task = None if real or given["data"] == "world" else given["data"]
+    if task is not None:
         given["first"] = 0
-    name = "real-flamingo" if real else f"flamingo-{bug or variant or given['preset'] or 'nano'}"
+    name = "real-flamingo" if real else f"flamingo-{bug or variant or task or given['preset'] or 'nano'}"
     carry_out(flamingo.real_preset if real else flamingo.preset, given, name)
 
 
