@@ -176,16 +176,16 @@ assert all(r["value"] < r["ideal"] for r in real[1:4])  # below the ideal at 2, 
 # ## What comes at once, and what takes long
 #
 # How did that come about in training? The logs of the shipped model have tests of a
-# hundred episodes every 400 steps. Its second stage goes on where the first one ended,
-# and reads what that found hard more often.
+# hundred episodes every 400 steps. A second and a third stage go on where the one
+# before ended, and read what that found hard more often.
 
 # %%
-stages = [
-    [json.loads(line) for line in (ZOO / "lm-nano" / name).read_text().splitlines()]
-    for name in ("stage1/log.jsonl", "log.jsonl")
-]
-before = stages[0][-1]["step"]
-log = stages[0] + [row | {"step": before + row["step"]} for row in stages[1]]
+log, ends = [], []
+for name in ("stage1/stage1", "stage1", "."):
+    lines = (ZOO / "lm-nano" / name / "log.jsonl").read_text().splitlines()
+    before = log[-1]["step"] if log else 0
+    log += [row | {"step": before + row["step"]} for row in map(json.loads, lines)]
+    ends.append(log[-1])
 abilities = {
     "naming, 5 ways": "naming_5way_1shot",
     "noisy naming, 16 shots": "noisy_16shots",
@@ -205,12 +205,12 @@ show(
     )
 )
 for name, key in abilities.items():
-    print(f"{name:24}", "  ".join(f"{r[key]:.2f}" for r in log))
+    print(f"{name:24}", "  ".join(f"{r[key]:.2f}" for r in log[::2]))  # every second
 first, second, last = log[0], log[1], log[-1]
 assert second["naming_5way_1shot"] > 0.95 > first["naming_5way_1shot"]
 assert second["vqa_0shots_given"] < last["vqa_0shots_given"]
 assert second["noisy_16shots"] < last["noisy_16shots"]
-assert last["vqa_0shots_given"] > stages[0][-1]["vqa_0shots_given"]
+assert last["vqa_0shots_given"] > ends[0]["vqa_0shots_given"]
 assert card["recipe"]["first"] == 300  # from here on all kinds of text
 
 # %% [markdown]
