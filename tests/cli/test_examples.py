@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from minilmm_cli import names
 from minilmm_cli.main import app, main
+from minilmm_cli.train import fine_tuning
 from typer.main import get_command
 
 from minilmm.checkpoints.saving import ZOO
@@ -43,7 +44,7 @@ def examples():
 
 def leaf(words):
     """The command that the words name, and the rest of the words."""
-    command, words = get_command(app), list(words)
+    command, words = get_command(app), fine_tuning(list(words))
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     return command, words
