@@ -269,6 +269,12 @@ FOUND = {  # page: {a sentence: whether it is so}
         "and BLIP-2 only a little.": lambda: (
             0.05 < min(kinds("blip2-instructed")) < max(kinds("blip2-instructed")) < 0.3
         ),
+        "So short a fine-tuning hardly helps:": lambda: all(
+            after[0, REAL]["value"] < before[0, REAL]["value"] + 0.1
+            for task in ("vqa", "counting", "reading", "memes", "boxes", "tables")
+            for before, after in [[tables.rows_of("tuned/" + task, how) for how in ("prompted", "tuned")]]
+        ),
+        "such as reading signs,": lambda: at("tuned/reading", "tuned", 0)["value"] < 0.2,
         "The bridges are hardly above chance,": lambda: all(
             at(run, "hallucination", 0)["value"] < 0.65 for run in BRIDGES
         ),
