@@ -83,7 +83,7 @@ class LMRecipe:
     rest: float = 0.03
     strict: bool = option(False, "Text without held-out pairs.", flag="--strict")
     lists: bool = option(True, "Repeated lists in the text.", flag="--lists/--no-lists")
-    start: str = option("", "A language model to go on from, with what it found hard.")
+    start: str = option("", "A language model to go on from: presets more, last.")
     stage: int = 1
     seed: int = 0
 

@@ -197,7 +197,7 @@ def test_a_second_stage_goes_on_from_a_language_model(tmp_path):
     """With its weights, with other shares of documents, and without the first phase."""
     tiny = replace(TINY, optimisation=Optimisation(2, 1e-2))
     first = loop.train(prepare(tiny), tmp_path / "first", probe_every=0)
-    again = replace(tiny, start=str(tmp_path / "first"), optimisation=Optimisation(1, 1e-9, warmup=0))
+    again = replace(tiny, start=str(tmp_path / "first"), stage=2, optimisation=Optimisation(1, 1e-9, warmup=0))
     assert lm.rows_for(again, 0) == (5, 24, ()) != lm.rows_for(tiny, 0)
     drawn, usual = (lm.sample(recipe, torch.Generator().manual_seed(0), 400)[0] for recipe in (again, tiny))
     assert not torch.equal(drawn, usual)
@@ -208,6 +208,10 @@ def test_a_second_stage_goes_on_from_a_language_model(tmp_path):
     moved = loop.train(job, tmp_path / "second", probe_every=0)
     assert [path.name for path in sorted((tmp_path / "second" / "stage1").iterdir())] == ["card.json", "log.jsonl"]
     assert any(not torch.equal(a, b) for a, b in zip(moved.parameters(), first.parameters(), strict=True))
+    last = replace(again, start=str(tmp_path / "second"), stage=3)
+    loop.train(prepare(last), tmp_path / "third", probe_every=0)
+    kept = [str(path.relative_to(tmp_path / "third")) for path in sorted((tmp_path / "third").rglob("card.json"))]
+    assert kept == ["card.json", "stage1/card.json", "stage1/stage1/card.json"]
     with pytest.raises(CheckpointError, match="is no language model"):
         prepare(replace(tiny, start="vision-nano"))
 
