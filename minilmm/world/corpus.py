@@ -213,7 +213,7 @@ def sample_text(
     (rows, length) bool.
 
     `strict` leaves held-out colour-shape pairs out, and the kinds that would name them; `without` leaves kinds of
-    documents out (the others grow). mixture: MIXTURE or LATER.
+    documents out (the others grow). mixture: one of STAGES.
     Shares that are no whole numbers of rows are rounded at random, so that short batches keep the mixture.
     """
     without = (*without, *MIXED) if strict else without
