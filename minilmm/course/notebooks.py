@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -123,6 +124,9 @@ def _execute(notebook: "NotebookNode", folder: Path) -> None:
                 wrong = f"took more than {TIMEOUT} s"
             except DeadKernelError:
                 wrong = "the kernel died (out of memory?)"
+            except KeyboardInterrupt:  # the cell is left unfinished, which asyncio would report at its own length
+                logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+                raise
             for output in cell.get("outputs", []):
                 if output.output_type == "error":  # colours and paths say nothing that these two do not
                     output.traceback = [f"{output.ename}: {output.evalue}"]
