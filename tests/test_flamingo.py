@@ -1,5 +1,6 @@
 """Flamingo's parts against transformers' Idefics, its mask, its gates, and its start as the language model itself."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 
 from minilmm.checkpoints import opening
 from minilmm.checkpoints import saving as checkpoint
+from minilmm.data.world import interviews
 from minilmm.flamingo import (
     Flamingo,
     FlamingoConfig,
@@ -329,6 +331,21 @@ def test_the_loss_of_a_page_counts_what_can_be_known():
     alone = mixture.pages(4, generator, 16, kinds=(("vqa", 2, 0, 1.0),))
     assert all(3 <= len(words.split()) <= 4 for words in said(alone))
     assert tokenizer().decode(alone.ids[0].tolist()).startswith("<bos> answer with")  # whose convention is given
+
+
+def test_interviews_ask_six_things_about_a_picture_and_the_loss_counts_the_answers():
+    generator, kinds = torch.Generator().manual_seed(0), set()
+    for skills in (False, True):
+        asked = interviews(40, generator, 16, skills)
+        assert torch.equal((asked.ids == 3).sum(1), asked.media_mask.sum(1)) and asked.media_mask.shape[1] == 1
+        for row, words in zip(asked.ids.tolist(), said(asked), strict=True):
+            text = tokenizer().decode([i for i in row if i])
+            questions = re.findall(r"question : ([^?]*) \? answer : ([^.]*) \. <EOC>", text)
+            assert 4 <= len(questions) <= 6 and " ".join(answer for _, answer in questions) == words
+            assert text.endswith(". <EOC>")
+            kinds |= {question.split()[0] for question, _ in questions} if skills else set()
+            assert not skills or " not " not in text  # skills are asked for without negation
+    assert kinds == {"is", "does", "how", "where", "what"}  # places and sizes come before relations
 
 
 def test_pages_that_look_ahead_have_their_text_in_front():

@@ -10,7 +10,8 @@ from torch import Tensor
 from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, EOC, IMAGE
 from minilmm.vision.contrastive import same_text
-from minilmm.world.grammar import caption, compact, describe, join, noun, word
+from minilmm.world.corpus import conventions, questioned
+from minilmm.world.grammar import KNOWN, caption, compact, describe, join, noun, word
 from minilmm.world.printed import signs, tables
 from minilmm.world.random import coins
 from minilmm.world.render import render, render_grids
@@ -57,6 +58,20 @@ def descriptions(batch: int, generator: torch.Generator, resolution: int) -> Bat
     assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
     text = compact(join(f"{BOS} {IMAGE}", describe(in_reading_order(scenes)), ".", EOC), fill=0)
     return Batch.of(text, render(scenes, generator, resolution)[:, None, None])
+
+
+def interviews(batch: int, generator: torch.Generator, resolution: int, skills: bool = False) -> Batch:
+    """ "<bos> <image> question : is there a star ? answer : no . <EOC> question : ...": six questions about a picture.
+
+    The loss counts the answers. A bridge needs many of them to learn what takes longest, whether something is there and
+    how two things relate; `skills`: questions of these kinds alone.
+    """
+    scenes, asked, convention = questioned(batch, 1, generator, "train", skills)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    text = compact(join(BOS, conventions(convention, generator), IMAGE, asked), fill=0)
+    words, images = text % KNOWN, render(scenes, generator, resolution)[:, None, None]
+    answers = (text >= KNOWN) & ~torch.isin(words, ids(".", EOC).to(words.device))
+    return Batch.of(words, images, loss_mask=answers)
 
 
 def galleries(batch: int, generator: torch.Generator, resolution: int) -> Batch:

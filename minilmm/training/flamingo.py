@@ -26,7 +26,7 @@ from minilmm.world.vocabulary import tokenizer as world_tokenizer
 OPEN = 0.3  # alpha of a large model's gates, where training begins
 PRESETS = {
     "quick": FlamingoRecipe(Optimisation(steps=330, lr=3e-3), first=200, described=130),
-    "nano": FlamingoRecipe(Optimisation(steps=2400, lr=3e-3)),
+    "nano": FlamingoRecipe(Optimisation(steps=2200, lr=3e-3)),
     "small": FlamingoRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), latents=16, first=500, described=1500,
                             pages=128, pairs=256, videos=32),
 }  # fmt: skip

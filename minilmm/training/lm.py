@@ -25,7 +25,7 @@ from minilmm.world.vocabulary import ids as vocabulary_ids
 HELD_OUT = 1 << 62  # from here on, seeds of text that no step draws
 NANO = LMConfig(len(tokenizer()), width=192, heads=6, kv_heads=6, hidden=512, smear=4, scaled=True)
 PRESETS = {
-    "quick": LMRecipe(NANO, Optimisation(steps=1300, lr=2e-3)),
+    "quick": LMRecipe(NANO, Optimisation(steps=1100, lr=2e-3)),
     "nano": LMRecipe(NANO, Optimisation(steps=4500, lr=2e-3)),
     "more": LMRecipe(NANO, Optimisation(steps=2000, lr=1e-3), stage=2),
     "last": LMRecipe(NANO, Optimisation(steps=1500, lr=1e-3), stage=3),
@@ -38,7 +38,7 @@ PRESETS = {
 
 
 def preset(name: str) -> LMRecipe:
-    """ "nano": an hour of a CPU core; "more", then "last", go on from it. "quick": eleven minutes. "small": a GPU."""
+    """ "nano": an hour of a CPU core; "more", then "last", go on from it. "quick": ten minutes. "small": a GPU."""
     return choose(PRESETS, name)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilmm.data.world import captions, descriptions, galleries, videos
+from minilmm.data.world import captions, descriptions, galleries, interviews, videos
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, IMAGE
@@ -34,6 +34,7 @@ ASKING: Kinds = (
     ("temporal", 2, 1, 0.04), ("video-caption", 2, 1, 0.03), ("steps", 2, 1, 0.02),
 )  # fmt: skip
 TOLD = 0.3
+SKILLED = 0.6  # of the pictures with many questions: those whose questions are the hardest alone
 FILMED, FRAMES = ("video-vqa", "temporal", "video-caption", "steps", "actions"), 4  # pages of videos are so much fewer
 
 
@@ -94,7 +95,7 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> dict[str, tup
         if step >= recipe.first and (not asks or chance() < 0.2):
             return descriptions(recipe.pairs, generator, resolution)
         if asks and chance() < recipe.asked:
-            return pages(recipe.pairs, generator, resolution, kinds=(("vqa", 2, 0, 1.0),))
+            return interviews(2 * recipe.pairs // 3, generator, resolution, skills=chance() < SKILLED)
         if chance() < recipe.galleries:
             return galleries(recipe.pairs // 2, generator, resolution)
         return captions(recipe.pairs, generator, resolution)

@@ -177,7 +177,8 @@ class FlamingoRecipe:
     described   steps behind them whose pairs are descriptions of several objects: what stands where, and of what kind
                 it is. Only then do pairs and pages ask questions
     pairs, pages, videos    how many of each a step has; 0 leaves a data set out
-    asked       later, when some of the pairs are such descriptions: the share of the others that ask a question
+    asked       later, when some of the pairs are such descriptions: the share of the others that are pictures with six
+                questions each
     galleries   the share of the other pairs that show two pictures before their two captions
     weights     their losses' weights, in that order (lambda of the paper)
     mixing      "accumulate" (every update has the gradients of all), "round-robin" (one data set after the other)
@@ -202,7 +203,7 @@ class FlamingoRecipe:
     pairs: int = option(48, "Captioned pictures per step.", min=0, max=MOST)
     pages: int = option(24, "Interleaved pages per step; 0: pairs alone.", min=0, max=MANY)
     videos: int = option(4, "Captioned videos per step.", min=0, max=MANY, only="world")
-    asked: float = 0.6
+    asked: float = 0.75
     galleries: float = 0.3
     weights: tuple[float, ...] = (1.0, 1.0, 0.1)
     mixing: str = option("accumulate", "accumulate or round-robin.", choices=MIXING, only="world")

@@ -52,20 +52,23 @@ SKILLS = ("exists", "exists", "count", "relation", "relation", "compare")  # wha
 EASY = ("color", "shape", "texture", "size", "exists", "place")  # kinds that suit scenes of any other
 
 
-def questions(rows: int, length: int, generator: torch.Generator, pairs: str, skills: bool = False) -> Tensor:
-    """A described scene, then several times "question : ... ? answer : ... . <EOC>".
+def questioned(
+    rows: int, each: int, generator: torch.Generator, pairs: str, skills: bool = False
+) -> tuple[Scenes, Tensor, Tensor]:
+    """Scenes, `each` for every document; the questions about each, "question : ... ? answer : ... . <EOC>" several
+    times, (rows each, K); and the convention that each document follows, (rows,).
 
-    A question about two objects comes behind questions about each of them in half of the documents: what a composition
-    is made of. The others are of any kind that suits the scene. skills: all are of one kind that takes long to learn,
-    and none is negated. Two documents in five say their convention.
+    A question about two objects comes behind questions about each of them in half of the cases: what a composition is
+    made of. The others are of any kind that suits the scene. skills: all are of one kind that takes long to learn, and
+    none is negated.
     """
-    count, names = rows * (length // 60 + 1), list(KINDS)
+    count, names = rows * each, list(KINDS)
     kind = integers(len(KINDS), (count,), generator)
     if skills:
         kind = _kinds(SKILLS, kind.device)[integers(len(SKILLS), (count,), generator)]
     scenes = sample_question_scenes(kind, generator, pairs)
     convention = integers(2, (rows,), generator)
-    row, followed = torch.arange(count, device=kind.device), convention.repeat_interleave(count // rows)
+    row, followed = torch.arange(count, device=kind.device), convention.repeat_interleave(each)
     repeats = kind == names.index("count")
     both = (kind == names.index("relation")) | (kind == names.index("compare"))
 
@@ -83,8 +86,14 @@ def questions(rows: int, length: int, generator: torch.Generator, pairs: str, sk
         same = repeats | skills | (both & coins((count,), generator))
         about = _where(both & same, back if i % 2 == 0 else scenes, shuffle_objects(scenes, generator))
         said.append(ask(about, torch.where(same, kind, other), always))
+    return scenes, compact(join(*said)), convention
+
+
+def questions(rows: int, length: int, generator: torch.Generator, pairs: str, skills: bool = False) -> Tensor:
+    """A described scene, then what is asked about it (`questioned`). Two documents in five say their convention."""
+    scenes, said, convention = questioned(rows, length // 60 + 1, generator, pairs, skills)
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator, share=0.3)
-    return fill_rows(join(described, *said), rows, length, before=_conventions(convention, generator))
+    return fill_rows(join(described, said), rows, length, before=conventions(convention, generator))
 
 
 def compared(rows: int, length: int, generator: torch.Generator, pairs: str) -> Tensor:
@@ -106,10 +115,10 @@ def compared(rows: int, length: int, generator: torch.Generator, pairs: str) -> 
             answer = known(by_convention(answer)[row, followed])
             said.append(when(here, "question :", asked, "answer :", answer, known(f". {EOC}")))
     described = hyphenate(describe(shuffle_objects(scenes, generator)), rows, generator, share=0.3)
-    return fill_rows(join(described, *said), rows, length, before=_conventions(convention, generator))
+    return fill_rows(join(described, *said), rows, length, before=conventions(convention, generator))
 
 
-def _conventions(convention: Tensor, generator: torch.Generator) -> Tensor:
+def conventions(convention: Tensor, generator: torch.Generator) -> Tensor:
     """The sentence that says a document's convention (B,), in two documents in five: (B, K)."""
     here = coins((len(convention),), generator, 0.4)
     return compact(join(*(when(here & (convention == c), text) for c, text in enumerate(SENTENCES))))
