@@ -32,7 +32,8 @@ zoo: .venv/.installed-core
 	$(RUN) pretrain bert --preset nano --out minilmm/zoo/bert-nano
 	$(RUN) pretrain vision --preset nano --out minilmm/zoo/vision-nano
 	$(RUN) train frozen --preset nano --out minilmm/zoo/frozen-nano
-	$(RUN) train flamingo --preset nano --out minilmm/zoo/flamingo-nano
+	rm -rf runs/zoo-flamingo && $(RUN) train flamingo --preset nano --out runs/zoo-flamingo
+	$(RUN) train flamingo --preset more --start runs/zoo-flamingo --out minilmm/zoo/flamingo-nano
 	rm -rf runs/zoo-stage1 && $(RUN) train blip2 --stage 1 --out runs/zoo-stage1
 	$(RUN) train blip2 --stage 2 --from runs/zoo-stage1 --lm decoder --out minilmm/zoo/blip2-nano
 	$(RUN) train blip2 --stage 2 --from runs/zoo-stage1 --lm encoder-decoder --out minilmm/zoo/blip2-t5-nano

@@ -66,7 +66,7 @@ def save_figure(figure: Figure, path: Path, shows: str = "") -> None:
     say(f"{plots.save(figure, path)}{f': {shows}' if shows else ''}")
 
 
-def progress_bar() -> Progress:
+def progress_bar(shown: bool = True) -> Progress:
     """A bar on standard error, where that is a terminal; else silent, so that an error stays a single line."""
     from rich import progress as rich
 
@@ -74,16 +74,18 @@ def progress_bar() -> Progress:
     columns = (rich.SpinnerColumn(), rich.TextColumn("{task.description}"), rich.BarColumn(16),
                rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn()
                )  # fmt: skip
-    return rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return rich.Progress(*columns, console=console, transient=True,
+                         disable=not shown or not console.is_terminal)  # fmt: skip
 
 
 class Log:
     """What a training run says: a bar on a terminal; else, on standard output, a line for the first step, for every row
-    of the log, and whenever nothing was said for PATIENCE seconds.
+    of the log, and whenever nothing was said for PATIENCE seconds. parallel: lines, each with the name, anywhere.
     """
 
-    def __init__(self, name: str, steps: int):
-        self.bar, self.steps, self.start = progress_bar(), steps, time.perf_counter()
+    def __init__(self, name: str, steps: int, parallel: bool = False):
+        self.bar, self.steps, self.start = progress_bar(not parallel), steps, time.perf_counter()
+        self.name = [f"  {name:12}"] if parallel else []
         self.console = out_console() if self.bar.disable else self.bar.console
         self.task = self.bar.add_task(name, total=steps)
         self.last = self.start - PATIENCE  # when something was said
@@ -101,7 +103,7 @@ class Log:
         self.bar.update(self.task, completed=step)
         now = time.perf_counter()
         self.first = self.first if self.first[0] else (step, now)
-        words = [f"{step}/{self.steps}", f"{row.get('seconds', now - self.start):.0f} s"]
+        words = [*self.name, f"{step}/{self.steps}", f"{row.get('seconds', now - self.start):.0f} s"]
         if row:
             probes = [
                 (k, v) for k, v in row.items() if k not in ("step", "seconds", "loss", "gradient_norm", "perplexity")

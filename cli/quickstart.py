@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from .common import Device, Episodes, Seed, Stopped, command_line, device_named, writable_folder
+from .common import Device, Episodes, Seed, Stopped, command_line, cores, device_named, writable_folder
 from .console import new_table, out_console, say, share
 from .options import Steps
 from .runs import decide, finish, finished, go_on, run, sigterm_as_ctrl_c, training_folder
 from .scoring import few_shot
 
 BRIDGES = {"frozen": "Frozen", "flamingo": "Flamingo", "blip2": "BLIP-2"}
+Bridge = tuple[tuple[str, str], dict[str, Any]]  # its sizes and seconds, by stage; its results, by panel
 FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
 WRITTEN = ("few_shot.png", "training.png", "report.md", "results.json")
 PANELS = (  # title, task, ways, shots
@@ -50,7 +55,7 @@ What each line means:
 
 def quickstart(
     out: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/quickstart"),
-    seed: Seed = 0, device: Device = "auto", steps: Steps = None, episodes: Episodes = 200,
+    seed: Seed = 0, device: Device = "auto", steps: Steps = None, episodes: Episodes = 100,
     lm: Annotated[str, typer.Option(help="The language model to train through.")] = "lm-nano",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with one that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Erase an earlier one in the same folder.")] = False,
@@ -84,27 +89,28 @@ def quickstart(
 
 def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str) -> None:
     """Train what is missing, measure, draw and tell."""
-    from minilmm import plots
-    from minilmm.checkpoints.opening import load
-    from minilmm.checkpoints.saving import LOG, read_card, read_log
-    from minilmm.evaluation.fewshot import Request
-    from minilmm.evaluation.tasks import CONDITIONS, TASKS, Settings
+    import torch
 
-    start, stages, seed = time.perf_counter(), {}, recipe["seed"]
-    for number, (kind, name) in enumerate(BRIDGES.items(), 1):
-        say(f"{number}. {name} through {recipe['lm']}, which stays frozen")
-        stages[name] = train_bridge(kind, out, recipe, resume, device)
-    trained = time.perf_counter()
+    from minilmm import plots
+    from minilmm.checkpoints.saving import LOG, read_card, read_log
+    from minilmm.training.loop import fewer_threads
+
+    start, seed = time.perf_counter(), recipe["seed"]
+    parallel = device == "cpu" and min(cores(), torch.get_num_threads()) > 1 and sys.platform == "linux"
+    given = partial(bridge, out=out, recipe=recipe, resume=resume, episodes=episodes, device=device, parallel=parallel)
+    say(f"1. Bridges through {recipe['lm']}, which stays frozen, on few-shot tasks: {episodes} episodes each")
+    found: dict[str, Bridge] = {}
+    if parallel:  # small tensors keep one core busy, and no more
+        say("   Flamingo in this process, Frozen and then BLIP-2 in a second one")
+        others = ("frozen", "blip2")
+        with in_another_process(lambda: {kind: given(kind) for kind in others}) as theirs, fewer_threads(1):
+            found = {"flamingo": given("flamingo")} | theirs()
+    else:
+        found = {kind: given(kind) for kind in BRIDGES}
+    stages = {name: found[kind][0] for kind, name in BRIDGES.items()}
+    results = {name: found[kind][1] for kind, name in BRIDGES.items()}
     logs = {name: read_log(out / kind / LOG) for kind, name in (*BRIDGES.items(), (FIRST, "BLIP-2, stage 1"))}
-    say(f"4. Few-shot tasks on held-out pictures, {episodes} episodes each, with controls")
-    results: dict[str, dict[str, Any]] = {}
-    for kind, name in BRIDGES.items():  # the last one's controls are drawn
-        conditions = CONDITIONS if kind == "blip2" else ("real", "blank_images")
-        model, _ = load(out / kind, device)
-        requests = {title: (TASKS[task], Request(shots, Settings(ways=ways), episodes, conditions, seed=seed))
-                    for title, task, ways, shots in PANELS}  # fmt: skip
-        results[name] = {title: few_shot(name, model, *asked, device) for title, asked in requests.items()}
-    say("5. Figures and report")
+    say("2. Figures and report")
     panels: dict[str, list[plots.Series]] = {title: [] for title, *_ in PANELS}
     for name, result in results.items():
         for title, lines in panels.items():
@@ -125,7 +131,7 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
     for row in differences:
         view.add_row(*row)
     out_console().print(summary(results), view, sep="")
-    say(f"{seconds['all']:.0f} s, of which {time.perf_counter() - trained:.0f} s measuring; written:")
+    say(f"{seconds['all']:.0f} s in all; written:")
     for name in (*WRITTEN, *BRIDGES, FIRST):
         say(f"  {out / name}")
     say(f"""what next:
@@ -134,7 +140,66 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
   minilmm exercises list      build it yourself, from the first exercise on""")
 
 
-def train_bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str) -> tuple[str, str]:
+def bridge(kind: str, out: Path, recipe: dict, resume: bool, episodes: int, device: str, parallel: bool) -> Bridge:
+    """Train a bridge and measure it: what `train_bridge` returns, and its results by panel."""
+    from minilmm.checkpoints.opening import load
+    from minilmm.evaluation.fewshot import Request
+    from minilmm.evaluation.tasks import CONDITIONS, TASKS, Settings
+
+    sizes, results = train_bridge(kind, out, recipe, resume, device, parallel), {}
+    model, _ = load(out / kind, device)
+    conditions = CONDITIONS if kind == "blip2" else ("real", "blank_images")  # the last one's controls are drawn
+    for title, task, ways, shots in PANELS:
+        request = Request(shots, Settings(ways=ways), episodes, conditions, seed=recipe["seed"])
+        results[title] = few_shot(BRIDGES[kind], model, TASKS[task], request, device, bar=not parallel)
+    say(f"  {BRIDGES[kind]} is measured")
+    return sizes, results
+
+
+@contextmanager
+def in_another_process(task: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
+    """Begin a task in a copy of this process, with one thread; gives what waits for its result, or raises its error.
+
+    It stops where this process stops, as at Ctrl-C: with what it has kept.
+    """
+    import torch
+
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def begin() -> None:
+        os.setsid()  # Ctrl-C reaches it through this process, once
+        torch.set_num_threads(1)
+        try:
+            sender.send(task())
+        except BaseException as error:
+            sender.send(error)
+
+    received = []
+
+    def result() -> Any:
+        try:
+            received.append(receiver.recv())
+        except EOFError:
+            raise MemoryError("the second process died, as it does where memory is full") from None
+        if isinstance(received[0], BaseException):
+            raise received[0]
+        return received[0]
+
+    process = context.Process(target=begin)
+    process.start()
+    sender.close()
+    try:
+        yield result
+    finally:
+        if not received and process.is_alive():
+            process.terminate()
+        process.join()
+
+
+def train_bridge(
+    kind: str, out: Path, changes: dict[str, Any], resume: bool, device: str, parallel: bool
+) -> tuple[str, str]:
     """Train one bridge by its quick recipe, BLIP-2 in its two stages: parameters trained and seconds, of each stage."""
     from minilmm.checkpoints.opening import load
     from minilmm.training.job import trained_names
@@ -151,7 +216,8 @@ def train_bridge(kind: str, out: Path, changes: dict[str, Any], resume: bool, de
             say(f"  {place}: has trained already")
         else:
             with training_folder(place, resume):
-                run(recipe, place, resume, device, probe_every=max(1, recipe.optimisation.steps // 4))
+                often = max(1, recipe.optimisation.steps // 4)
+                run(recipe, place, resume, device, parallel=parallel, probe_every=often)
             finish(place)
         model, card = load(place)
         parameters = dict(model.named_parameters())

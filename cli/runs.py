@@ -149,8 +149,14 @@ def go_on() -> str:
     return command_line("--resume").replace(" --force", "")
 
 
-def run(recipe: Any, out: Path, resume: bool, device: str, *, minutes: float | None = None, **more: Any) -> None:
-    """Train a recipe under a progress bar; in minutes, where they are given and the run has not begun."""
+def run(
+    recipe: Any, out: Path, resume: bool, device: str, *, minutes: float | None = None, parallel: bool = False,
+    **more: Any,
+) -> None:  # fmt: skip
+    """Train a recipe under a progress bar; in minutes, where they are given and the run has not begun.
+
+    parallel: another process reports beside this one, so that lines with a name take the place of the bar.
+    """
     from minilmm.training import loop
     from minilmm.training.prepare import prepare
 
@@ -167,7 +173,7 @@ def run(recipe: Any, out: Path, resume: bool, device: str, *, minutes: float | N
         job = loop.within(job, minutes)
         n = job.recipe.optimisation.steps
         say(f"{minutes:g} minutes hold {n} steps here; the recipe says --steps {n} from now on")
-    with Log(out.name, job.recipe.optimisation.steps) as log:
+    with Log(out.name, job.recipe.optimisation.steps, parallel) as log:
         loop.train(job, out, resume=resume, report=log.report, command=command_line(), **more)
 
 

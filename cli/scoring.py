@@ -86,7 +86,9 @@ def score_real(run: str, task: str, data: str | None, request: Request, device: 
     return result | {"settings": {"data": name, **result["settings"]}}
 
 
-def few_shot(run: str, model: Any, task: Task, request: Request, device: str = "cpu") -> dict[str, Any]:
+def few_shot(
+    run: str, model: Any, task: Task, request: Request, device: str = "cpu", bar: bool = True
+) -> dict[str, Any]:
     """`evaluate` under a progress bar, and the model's name in front. ValueError where the model cannot be asked."""
     from minilmm.evaluation.fewshot import SIZE, evaluate
 
@@ -100,9 +102,9 @@ def few_shot(run: str, model: Any, task: Task, request: Request, device: str = "
     pictures = 1 + max(shots) * (1 + settings.repeats) * settings.ways  # at most, of a prompt
     check_memory(100 * pictures * 3 * resolution**2 * 4 * 4, f"{run}: prompts of {pictures} pictures")
     total = len(shots) * len(request.conditions) * request.episodes
-    with progress_bar() as bar:
-        line = bar.add_task(f"{Path(run).name}: {Path(task.name).name}", total=total)
-        result = evaluate(model, task, request, device=device, report=lambda count: bar.advance(line, count))
+    with progress_bar(bar) as shown:
+        line = shown.add_task(f"{Path(run).name}: {Path(task.name).name}", total=total)
+        result = evaluate(model, task, request, device=device, report=lambda count: shown.advance(line, count))
     return {"model": run, **result}
 
 

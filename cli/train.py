@@ -127,6 +127,8 @@ def train_flamingo(**given: Any) -> None:
     from minilmm.training import flamingo
 
     real, bug, variant = between_real(given), given["bug"], given["variant"]
+    if given["preset"] == "more" and given["start"] is None:
+        raise ValueError("--preset more: goes on from a Flamingo: name it with --start")
     check_fit(FlamingoRecipe, given, real, timed=False)
     if bug is not None and variant is not None:
         raise ValueError("--variant and --bug: give one of them")

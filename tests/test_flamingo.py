@@ -15,7 +15,7 @@ from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 
 from minilmm.checkpoints import opening
 from minilmm.checkpoints import saving as checkpoint
-from minilmm.data.world import interviews
+from minilmm.data.world import hard_questions, interviews
 from minilmm.flamingo import (
     Flamingo,
     FlamingoConfig,
@@ -378,6 +378,34 @@ def test_captions_come_first_then_descriptions_then_everything(recipe):
         assert all(full) if 2 <= step < 4 else not any(full) or step == 4
 
 
+def test_what_takes_longest_to_learn_is_asked_alone_first(recipe):
+    """For `skilled` steps, one question of a kind in HARD, the convention said; later single questions beside six."""
+    staged = replace(recipe, first=0, described=0, skilled=3, pairs=30, asked=1.0, alone=0.5)
+    found = {}
+    for step in (0, 3):
+        draw = mixture.mixture(staged, 16, step)["pairs"][1]
+        drawn = [draw(torch.Generator().manual_seed(seed)) for seed in range(12)]
+        found[step] = [tokenizer().decode(row) for batch in drawn for row in batch.ids.tolist()]
+    asked = [text.count("question :") for text in found[0]]
+    assert set(asked) == {1} and all(text.startswith("<bos> answer with") for text in found[0])
+    assert not any(" not " in text or "what" in text for text in found[0])
+    kinds = ("is there a", "above", "larger than", "where is", "how many")
+    assert all(sum(kind in text for text in found[0]) > 20 for kind in kinds)
+    assert {text.count("question :") for text in found[3]} > {0, 1, 6}
+    alone = hard_questions(40, torch.Generator().manual_seed(0), 16)
+    words = set(" ".join(said(alone)).split())
+    assert {"yes", "no", "true", "false", "2", "two", "top", "left"} <= words and "<EOC>" not in words
+
+
+def test_a_second_stage_goes_on_from_a_flamingo_and_keeps_its_card(recipe, tmp_path):
+    first = train(prepare(recipe), tmp_path / "first", probe_every=0)
+    again = replace(recipe, start=str(tmp_path / "first"), optimisation=Optimisation(1, 1e-9, warmup=0))
+    second = train(prepare(again), tmp_path / "second", probe_every=0)
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    assert [path.name for path in sorted((tmp_path / "second" / "stage1").iterdir())] == ["card.json", "log.jsonl"]
+
+
 def test_the_optimiser_has_the_papers_groups(recipe):
     model, _ = training.compose(recipe)
     groups = training.optimizer_of(model, recipe).param_groups
@@ -388,7 +416,7 @@ def test_the_optimiser_has_the_papers_groups(recipe):
 
 
 def test_recipes_that_cannot_be_trained_say_so(recipe):
-    with pytest.raises(ValueError, match="choose quick, nano or small"):
+    with pytest.raises(ValueError, match="choose quick, nano, more or small"):
         training.preset("large")
     with pytest.raises(checkpoint.CheckpointError, match="no vision encoder"):
         training.compose(FlamingoRecipe(Optimisation(1, 1e-3), vision="lm-nano"))

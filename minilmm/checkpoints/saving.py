@@ -30,7 +30,7 @@ from minilmm.nn.parallel import is_main_process
 from minilmm.vision import VisionConfig
 
 MODEL, LOG = "model.safetensors", "log.jsonl"
-STAGE_1 = "stage1"  # in a run of a second stage: the run that it went on from; of a language model, its card and log
+STAGE_1 = "stage1"  # in a run of a second stage: the run that it went on from; but for BLIP-2, its card and log
 LOOKS = "looks.safetensors"  # in a run of stage 1: what the queries look at in one picture, over training
 RUN = (CARD, MODEL, CHECKPOINT, LOG, LOOKS, STAGE_1)  # all that a run may have in its folder
 TRAINING = "minilmm-training"  # the format of a checkpoint
@@ -81,6 +81,13 @@ def copy(run: Path, place: Path, names: tuple[str, ...] = (MODEL, CARD, LOG, LOO
         if (run / name).is_file():
             with replacing(place / name) as path:
                 shutil.copyfile(run / name, path)
+
+
+def keep_cards(run: Path, place: Path) -> None:
+    """Copy card and log of a run, and of those that it went on from."""
+    copy(run, place, (CARD, LOG))
+    if (run / STAGE_1).is_dir():
+        keep_cards(run / STAGE_1, place / STAGE_1)
 
 
 def find(run: str | Path) -> Path:

@@ -11,8 +11,10 @@ from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, EOC, IMAGE
 from minilmm.vision.contrastive import same_text
 from minilmm.world.corpus import conventions, questioned
-from minilmm.world.grammar import KNOWN, caption, compact, describe, join, noun, word
+from minilmm.world.examples import SENTENCES, by_convention
+from minilmm.world.grammar import KNOWN, caption, compact, describe, join, known, noun, when, word
 from minilmm.world.printed import signs, tables
+from minilmm.world.questions import KINDS, question, sample_question_scenes
 from minilmm.world.random import coins
 from minilmm.world.render import render, render_grids
 from minilmm.world.scenes import Scenes, in_reading_order, integers, join_scenes, sample_scenes
@@ -72,6 +74,26 @@ def interviews(batch: int, generator: torch.Generator, resolution: int, skills: 
     words, images = text % KNOWN, render(scenes, generator, resolution)[:, None, None]
     answers = (text >= KNOWN) & ~torch.isin(words, ids(".", EOC).to(words.device))
     return Batch.of(words, images, loss_mask=answers)
+
+
+HARD = ("exists", "relation", "compare", "place", "count")  # kinds of questions that take longest to learn
+
+
+def hard_questions(batch: int, generator: torch.Generator, resolution: int) -> Batch:
+    """ "<bos> answer with ... . <image> question : is the star above the moon ? answer : yes": one question each.
+
+    Of the kinds HARD, none negated. The loss counts the answers. What an answer says of two things cannot be taken from
+    answers before it, as it can in interviews.
+    """
+    kind = torch.tensor([list(KINDS).index(name) for name in HARD], device=generator.device)
+    kind = kind[integers(len(HARD), (batch,), generator)]
+    scenes, convention = sample_question_scenes(kind, generator, "train"), integers(2, (batch,), generator)
+    assert not bool(scenes.has_held_out().any()), "a held-out pair in training"
+    asked, answer = question(scenes, kind, generator, negated=0.0)
+    said = by_convention(answer)[torch.arange(batch, device=kind.device), convention]
+    first = [when(convention == i, sentence) for i, sentence in enumerate(SENTENCES)]
+    text = compact(join(BOS, *first, f"{IMAGE} question :", asked, "answer :", known(said)), fill=0)
+    return Batch.of(text % KNOWN, render(scenes, generator, resolution)[:, None, None], loss_mask=text >= KNOWN)
 
 
 def galleries(batch: int, generator: torch.Generator, resolution: int) -> Batch:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from minilmm.ablations import variant
 from minilmm.checkpoints.opening import load, load_encoder, load_lm
-from minilmm.checkpoints.saving import CheckpointError
+from minilmm.checkpoints.saving import STAGE_1, CheckpointError, find, keep_cards
 from minilmm.data.named import Named
 from minilmm.flamingo import Flamingo, FlamingoConfig
 from minilmm.interface.tokenizer import IMAGE, Tokenizer
@@ -27,13 +27,16 @@ OPEN = 0.3  # alpha of a large model's gates, where training begins
 PRESETS = {
     "quick": FlamingoRecipe(Optimisation(steps=330, lr=3e-3), first=200, described=130),
     "nano": FlamingoRecipe(Optimisation(steps=2200, lr=3e-3)),
+    "more": FlamingoRecipe(Optimisation(steps=800, lr=3e-3), first=0, described=0, skilled=350, pages=16, alone=0.5),
     "small": FlamingoRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), latents=16, first=500, described=1500,
                             pages=128, pairs=256, videos=32),
 }  # fmt: skip
 
 
 def preset(name: str) -> FlamingoRecipe:
-    """ "quick": what the quickstart trains in two minutes. "nano": half an hour of a core. "small": one GPU."""
+    """ "quick": what the quickstart trains in two minutes. "nano", then "more", which goes on from it: an hour of a
+    core. "small": one GPU.
+    """
     return choose(PRESETS, name)
 
 
@@ -135,4 +138,6 @@ def prepare(recipe: FlamingoRecipe, device: torch.device | str = "cpu") -> Job:
         job = Job(recipe, "flamingo", model, asdict(model.config), partial(sample, model.encoder, resolution),
                   lambda drawn: weighted_loss(model, drawn), ahead=True)  # fmt: skip
     assert measure is not None
+    if recipe.start and not recipe.views:
+        job.complete = lambda out: keep_cards(find(recipe.start), out / STAGE_1)
     return replace(job, probe=lambda: measure() | openings(model), make_optimizer=lambda: optimizer_of(model, recipe))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from minilmm.checkpoints.opening import load
-from minilmm.checkpoints.saving import CARD, LOG, STAGE_1, CheckpointError, copy, find
+from minilmm.checkpoints.saving import STAGE_1, CheckpointError, find, keep_cards
 from minilmm.evaluation.fewshot import Request, evaluate
 from minilmm.evaluation.tasks import Settings
 from minilmm.language import CausalLM, LMConfig
@@ -126,13 +125,6 @@ def probe(model: CausalLM, device: torch.device | str) -> Metrics:
         result = evaluate(model, task, Request((shots,), settings, 100, ("real",), seed=11), device=device)
         found[name] = result["rows"][0]["value"]
     return found | {"perplexity": perplexities(model, device)}
-
-
-def keep_cards(run: Path, place: Path) -> None:
-    """Copy card and log of a run, and of those that it went on from."""
-    copy(run, place, (CARD, LOG))
-    if (run / STAGE_1).is_dir():
-        keep_cards(run / STAGE_1, place / STAGE_1)
 
 
 def prepare(recipe: LMRecipe, device: torch.device | str = "cpu") -> Job:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from minilmm.data.world import captions, descriptions, galleries, interviews, videos
+from minilmm.data.world import captions, descriptions, galleries, hard_questions, interviews, videos
 from minilmm.evaluation.tasks import TASKS, Settings
 from minilmm.interface.document import Batch
 from minilmm.interface.tokenizer import BOS, IMAGE
@@ -34,7 +35,7 @@ ASKING: Kinds = (
     ("temporal", 2, 1, 0.04), ("video-caption", 2, 1, 0.03), ("steps", 2, 1, 0.02),
 )  # fmt: skip
 TOLD = 0.3
-SKILLED = 0.6  # of the pictures with many questions: those whose questions are the hardest alone
+SKILLED = 0.6  # of the pictures with six questions: those whose questions are all of the hardest kinds
 FILMED, FRAMES = ("video-vqa", "temporal", "video-caption", "steps", "actions"), 4  # pages of videos are so much fewer
 
 
@@ -87,14 +88,21 @@ def mixture(recipe: FlamingoRecipe, resolution: int, step: int) -> dict[str, tup
     Those of size 0 are left out. ValueError where none is left, or for unknown data.
     """
     asks = step >= recipe.first + recipe.described
+    skilled = asks and step < recipe.first + recipe.described + recipe.skilled
 
     def paired(generator: torch.Generator) -> Batch:
         def chance() -> float:
             return float(torch.rand((), generator=generator, device=generator.device))
 
+        if skilled:
+            return hard_questions(4 * recipe.pairs // 3, generator, resolution)
         if step >= recipe.first and (not asks or chance() < 0.2):
             return descriptions(recipe.pairs, generator, resolution)
         if asks and chance() < recipe.asked:
+            if recipe.alone and chance() < recipe.alone:
+                hard = partial(hard_questions, 4 * recipe.pairs // 3)
+                usual = partial(pages, recipe.pairs, kinds=(("vqa", 2, 0, 1.0),))
+                return (hard if chance() < 0.5 else usual)(generator=generator, resolution=resolution)
             return interviews(2 * recipe.pairs // 3, generator, resolution, skills=chance() < SKILLED)
         if chance() < recipe.galleries:
             return galleries(recipe.pairs // 2, generator, resolution)

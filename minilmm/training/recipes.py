@@ -179,6 +179,9 @@ class FlamingoRecipe:
     pairs, pages, videos    how many of each a step has; 0 leaves a data set out
     asked       later, when some of the pairs are such descriptions: the share of the others that are pictures with six
                 questions each
+    skilled     steps behind those above in which each picture of a pair has one question, of a kind that takes long to
+                learn
+    alone       later, the share of the questioned pictures that have one question, and not six
     galleries   the share of the other pairs that show two pictures before their two captions
     weights     their losses' weights, in that order (lambda of the paper)
     mixing      "accumulate" (every update has the gradients of all), "round-robin" (one data set after the other)
@@ -200,10 +203,12 @@ class FlamingoRecipe:
     every: int = option(1, "A gated layer in front of every n-th block.", min=1, max=1000)
     first: int = 200
     described: int = 400
+    skilled: int = 0
     pairs: int = option(48, "Captioned pictures per step.", min=0, max=MOST)
     pages: int = option(24, "Interleaved pages per step; 0: pairs alone.", min=0, max=MANY)
     videos: int = option(4, "Captioned videos per step.", min=0, max=MANY, only="world")
     asked: float = 0.75
+    alone: float = 0.0
     galleries: float = 0.3
     weights: tuple[float, ...] = (1.0, 1.0, 0.1)
     mixing: str = option("accumulate", "accumulate or round-robin.", choices=MIXING, only="world")

@@ -102,8 +102,8 @@ assert [name for name in told if name in TRAIN_NAMES] == later  # from its secon
 # gradient. `minilmm train flamingo --all-text` trains with the paper's loss. The paper's
 # text is web text, of which most can be known.
 #
-# Beside pages there are pairs (a picture and its caption, or a question), *galleries*
-# (two pictures, then their two captions) and videos:
+# Beside pages there are pairs (a picture and its caption, or six questions about it),
+# *galleries* (two pictures, then their two captions) and videos:
 
 # %%
 for name, drawn in (
