@@ -14,7 +14,7 @@ from .common import Device, Seed, device_named, of_the_mini_world, writable_fold
 from .console import new_table, out_console, progress_bar, save_figure, say, share
 from .names import known_run
 
-FULL, QUICK = (500, (0, 4, 8, 16, 32)), (100, (0, 4, 16))  # episodes, and numbers of examples
+FULL, QUICK = (100, (0, 4, 8, 16, 32)), (100, (0, 4))  # episodes, and numbers of examples
 MOST = 16  # examples of each name, where names are what is learned
 WORDS = "words"  # the language model alone, which reads descriptions
 ABOVE = 0.1  # the prior: what a language model must reach from words for a task to count in the overall score
@@ -23,7 +23,7 @@ CONTROLS = ("real", "blank_images", "shuffled_images")
 
 def bench(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or shipped checkpoints.")],
-    quick: Annotated[bool, typer.Option("--quick", help="100 episodes, fewer numbers of shots.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="At 0 and 4 examples alone.")] = False,
     out: Annotated[Path, typer.Option("--out", help="A result per run and task; goes on where it stopped.")] = Path(
         "runs/bench"
     ),
