@@ -208,6 +208,20 @@ def classified(how):
 
 FROZEN, FLAMINGO, BLIP2 = BRIDGES
 NAMING = ("naming-2", "naming-5")
+
+
+def tells_what_is_there():
+    """Does Flamingo say far better than chance whether an object is in the picture, and do the others not?"""
+    others = [at(run, "hallucination", 0)["value"] for run in (FROZEN, BLIP2)]
+    return at(FLAMINGO, "hallucination", 0)["low"] > 0.65 > max(others)
+
+
+def gain(task):
+    """What fine-tuning adds to a task's score without examples or with 32, whichever is better."""
+    before, after = (tables.rows_of("tuned/" + task, how) for how in ("prompted", "tuned"))
+    return after[0, REAL]["value"] - max(before[shots, REAL]["value"] for shots in (0, 32))
+
+
 GUESS = math.log(3) - 2 / 3 * math.log(2)  # ITM's loss of a constant answer: a third of the pairs match
 NONE_ON_RECORD = not list((ROOT / "results" / "claims").glob("*.json"))
 FOUND = {  # page: {a sentence: whether it is so}
@@ -219,12 +233,10 @@ FOUND = {  # page: {a sentence: whether it is so}
         "Frozen does it after training on captions alone,": lambda: all(learned(FROZEN, task, 1) for task in NAMING),
         "BLIP-2's soft prompts do not do it.": lambda: all(at_chance(BLIP2, task, 1) for task in NAMING),
         "All three answer questions about pictures.": lambda: all(learned(run, "vqa-given", 0) for run in BRIDGES),
-        "With questions every bridge stays far below what the language model makes of words": lambda: (
+        "With questions every bridge stays clearly below what the language model makes of words": lambda: (
             below_words("vqa", 8) and below_words("vqa-given", 0)
         ),
-        "whether a thing is in the picture at all, none of them can tell.": lambda: all(
-            at(run, "hallucination", 0)["value"] < 0.65 for run in BRIDGES
-        ),
+        "Flamingo can often tell, and the others cannot.": lambda: tells_what_is_there(),
         "Flamingo follows instructions that it was never trained on.": lambda: min(kinds("flamingo-instructed")) > 0.8,
         "examples that resemble the query help far more than random ones.": lambda: (
             at(FLAMINGO, "classification-rices-5", 16)["low"] > at(FLAMINGO, "classification-random", 16)["high"] + 0.3
@@ -269,14 +281,14 @@ FOUND = {  # page: {a sentence: whether it is so}
         "and BLIP-2 only a little.": lambda: (
             0.05 < min(kinds("blip2-instructed")) < max(kinds("blip2-instructed")) < 0.3
         ),
-        "So short a fine-tuning hardly helps:": lambda: all(
-            after[0, REAL]["value"] < before[0, REAL]["value"] + 0.1
-            for task in ("vqa", "counting", "reading", "memes", "boxes", "tables")
-            for before, after in [[tables.rows_of("tuned/" + task, how) for how in ("prompted", "tuned")]]
+        "adds a little where Flamingo is weak,": lambda: all(
+            0.04 < gain(task) < 0.2 for task in ("boxes", "memes", "reading", "tables")
         ),
-        "such as reading signs,": lambda: at("tuned/reading", "tuned", 0)["value"] < 0.2,
-        "The bridges are hardly above chance,": lambda: all(
-            at(run, "hallucination", 0)["value"] < 0.65 for run in BRIDGES
+        "and nothing to what it can do already.": lambda: all(gain(task) < 0.03 for task in ("vqa", "counting")),
+        "Reading signs, for one, takes longer.": lambda: at("tuned/reading", "tuned", 0)["value"] < 0.2,
+        "Frozen and BLIP-2 are hardly above chance,": lambda: tells_what_is_there(),
+        "is right three times out of four.": lambda: (
+            at(FLAMINGO, "hallucination", 0)["low"] < 0.75 < at(FLAMINGO, "hallucination", 0)["high"]
         ),
         "it answers only a part of the questions that use a name": lambda: unlearned("fast-vqa"),
         "Why the second stage of BLIP-2 is slower": lambda: (
