@@ -29,7 +29,7 @@ FIRST = "blip2-stage1"  # where BLIP-2's first stage lies
 WRITTEN = ("few_shot.png", "training.png", "report.md", "results.json")
 PANELS = (  # title, task, ways, shots
     ("naming, 2 ways", "naming", 2, (0, 1, 2, 4)), ("naming, 5 ways", "naming", 5, (0, 1, 2, 4)),
-    ("noisy naming", "noisy-naming", 2, (0, 1, 4, 16)), ("questions (VQA)", "vqa", 2, (0, 1, 2, 4)),
+    ("noisy naming", "noisy-naming", 2, (0, 1, 4, 8)), ("questions (VQA)", "vqa", 2, (0, 1, 2, 4)),
 )  # fmt: skip
 CHANGED = (
     ("vision enters", "as two words", "between the blocks", "as eight words"),

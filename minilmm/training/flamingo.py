@@ -25,7 +25,7 @@ from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 OPEN = 0.3  # alpha of a large model's gates, where training begins
 PRESETS = {
-    "quick": FlamingoRecipe(Optimisation(steps=330, lr=3e-3), first=200, described=130),
+    "quick": FlamingoRecipe(Optimisation(steps=430, lr=3e-3), first=200, described=230),
     "nano": FlamingoRecipe(Optimisation(steps=2200, lr=3e-3)),
     "more": FlamingoRecipe(Optimisation(steps=800, lr=3e-3), first=0, described=0, skilled=350, pages=16, alone=0.5),
     "small": FlamingoRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), latents=16, first=500, described=1500,
@@ -34,7 +34,7 @@ PRESETS = {
 
 
 def preset(name: str) -> FlamingoRecipe:
-    """ "quick": what the quickstart trains in two minutes. "nano", then "more", which goes on from it: an hour of a
+    """ "quick": what the quickstart trains in three minutes. "nano", then "more", which goes on from it: an hour of a
     core. "small": one GPU.
     """
     return choose(PRESETS, name)

@@ -27,7 +27,7 @@ from minilmm.world.render import blank
 from minilmm.world.vocabulary import tokenizer as world_tokenizer
 
 PRESETS = {
-    "quick": FrozenRecipe(Optimisation(steps=350, lr=3e-3), eyes="start"),
+    "quick": FrozenRecipe(Optimisation(steps=220, lr=3e-3), eyes="start"),
     "nano": FrozenRecipe(Optimisation(steps=1200, lr=5e-3, warmup=100)),
     "small": FrozenRecipe(Optimisation(steps=10_000, lr=1e-3, warmup=500), batch=512,
                           encoder=VisionConfig(stem=64, widths=(128, 256), blocks=(3, 6))),
