@@ -35,9 +35,12 @@ CHANGED = (
     ("vision enters", "as two words", "between the blocks", "as eight words"),
     ("what trains", "the eyes, through the LM", "resampler, gated layers", "Q-Former, in two stages"),
     ("who sees whom", "text: all before it", "text: the last picture", "three masks, then as Frozen"),
-    ("data", "captions", "pages, captions, questions", "captions"),
+    ("data", "captions", "pages, captions, videos", "captions"),
 )
 LEGEND = """
+Curves rise where examples tell something: which name is meant, or how questions are answered. Flamingo is asked no
+question in so short a training, and answers none; `flamingo-nano` was asked many.
+
 What each line means:
 
 - **Frozen**, **Flamingo**, **BLIP-2**: real pictures, pairs of colour and shape that training never showed. In naming

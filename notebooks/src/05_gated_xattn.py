@@ -217,10 +217,11 @@ assert len(gradients) > 8  # the others have one, and it is 0
 # ## How far they open
 
 # %%
-log = [
-    json.loads(line)
-    for line in (ZOO / "flamingo-nano" / "log.jsonl").read_text().splitlines()
-]
+log, before = [], 0
+for run in ("flamingo-nano/stage1", "flamingo-nano"):  # it was trained in two stages
+    rows = [json.loads(line) for line in (ZOO / run / "log.jsonl").open()]
+    log += [row | {"step": before + row["step"]} for row in rows]
+    before = log[-1]["step"]
 panels = {}
 for kind, title in (
     ("alpha_xattn", "tanh(alpha), attention"),
