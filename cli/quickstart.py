@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,17 +99,22 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
     from minilmm.training.loop import fewer_threads
 
     start, seed = time.perf_counter(), recipe["seed"]
-    parallel = device == "cpu" and min(cores(), torch.get_num_threads()) > 1 and sys.platform == "linux"
-    given = partial(bridge, out=out, recipe=recipe, resume=resume, episodes=episodes, device=device, parallel=parallel)
+    parallel = device == "cpu" and min(cores(), torch.get_num_threads()) > 1
+    how: dict[str, Any] = {
+        "out": out,
+        "recipe": recipe,
+        "resume": resume,
+        "episodes": episodes,
+        "device": device,
+        "parallel": parallel,
+    }
     say(f"1. Bridges through {recipe['lm']}, which stays frozen, on few-shot tasks: {episodes} episodes each")
-    found: dict[str, Bridge] = {}
     if parallel:  # small tensors keep one core busy, and no more
         say("   Flamingo in this process, Frozen and then BLIP-2 in a second one")
-        others = ("frozen", "blip2")
-        with in_another_process(lambda: {kind: given(kind) for kind in others}) as theirs, fewer_threads(1):
-            found = {"flamingo": given("flamingo")} | theirs()
+        with in_another_process(partial(bridges, ("frozen", "blip2"), **how)) as theirs, fewer_threads(1):
+            found = bridges(("flamingo",), **how) | theirs()
     else:
-        found = {kind: given(kind) for kind in BRIDGES}
+        found = bridges(BRIDGES, **how)
     stages = {name: found[kind][0] for kind, name in BRIDGES.items()}
     results = {name: found[kind][1] for kind, name in BRIDGES.items()}
     logs = {name: read_log(out / kind / LOG) for kind, name in (*BRIDGES.items(), (FIRST, "BLIP-2, stage 1"))}
@@ -143,42 +148,39 @@ def make(out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device:
   minilmm exercises list      build it yourself, from the first exercise on""")
 
 
-def bridge(kind: str, out: Path, recipe: dict, resume: bool, episodes: int, device: str, parallel: bool) -> Bridge:
-    """Train a bridge and measure it: what `train_bridge` returns, and its results by panel."""
+def bridges(
+    kinds: Iterable[str], out: Path, recipe: dict[str, Any], resume: bool, episodes: int, device: str, parallel: bool
+) -> dict[str, Bridge]:
+    """Train bridges, one after the other, and measure each: what `train_bridge` returns, and its results by panel."""
     from minilmm.checkpoints.opening import load
     from minilmm.evaluation.fewshot import Request
     from minilmm.evaluation.tasks import CONDITIONS, TASKS, Settings
 
-    sizes, results = train_bridge(kind, out, recipe, resume, device, parallel), {}
-    model, _ = load(out / kind, device)
-    conditions = CONDITIONS if kind == "blip2" else ("real", "blank_images")  # the last one's controls are drawn
-    for title, task, ways, shots in PANELS:
-        request = Request(shots, Settings(ways=ways), episodes, conditions, seed=recipe["seed"])
-        results[title] = few_shot(BRIDGES[kind], model, TASKS[task], request, device, bar=not parallel)
-    say(f"  {BRIDGES[kind]} is measured")
-    return sizes, results
+    found: dict[str, Bridge] = {}
+    for kind in kinds:
+        sizes, results = train_bridge(kind, out, recipe, resume, device, parallel), {}
+        model, _ = load(out / kind, device)
+        conditions = CONDITIONS if kind == "blip2" else ("real", "blank_images")  # the last one's controls are drawn
+        for title, task, ways, shots in PANELS:
+            request = Request(shots, Settings(ways=ways), episodes, conditions, seed=recipe["seed"])
+            results[title] = few_shot(BRIDGES[kind], model, TASKS[task], request, device, bar=not parallel)
+        say(f"  {BRIDGES[kind]} is measured")
+        found[kind] = sizes, results
+    return found
 
 
 @contextmanager
 def in_another_process(task: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
-    """Begin a task in a copy of this process, with one thread; gives what waits for its result, or raises its error.
+    """Begin a task in a new process, with one thread; gives what waits for its result, or raises its error.
 
-    It stops where this process stops, as at Ctrl-C: with what it has kept.
+    It stops where this process stops, as at Ctrl-C: with what it has kept. The task and its result can be pickled.
     """
-    import torch
-
-    context = get_context("fork")
+    context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-
-    def begin() -> None:
-        os.setsid()  # Ctrl-C reaches it through this process, once
-        torch.set_num_threads(1)
-        try:
-            sender.send(task())
-        except BaseException as error:
-            sender.send(error)
-
-    received = []
+    process = context.Process(target=_report, args=(task, sender))
+    process.start()
+    sender.close()
+    received: list[Any] = []
 
     def result() -> Any:
         try:
@@ -189,15 +191,25 @@ def in_another_process(task: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
             raise received[0]
         return received[0]
 
-    process = context.Process(target=begin)
-    process.start()
-    sender.close()
     try:
         yield result
     finally:
         if not received and process.is_alive():
             process.terminate()
         process.join()
+
+
+def _report(task: Callable[[], Any], sender: Connection) -> None:
+    import torch
+
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C reaches it through the first process, once
+    torch.set_num_threads(1)
+    try:
+        with sigterm_as_ctrl_c():
+            sender.send(task())
+    except BaseException as error:
+        sender.send(error)
 
 
 def train_bridge(

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from minilmm_cli.main import main
+from minilmm_cli.quickstart import in_another_process
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -399,53 +401,20 @@ def test_quickstart(runs, call, fails, tmp_path, monkeypatch):
     assert before == {path: path.read_bytes() for path in before}
 
 
-PARALLEL = """
-import os, sys, time, torch
-from pathlib import Path
-from minilmm_cli.quickstart import in_another_process
-from minilmm_cli.runs import sigterm_as_ctrl_c
-
-def torn():
-    raise ValueError("torn")
-
-def endless():
-    try:
-        Path("begun").touch()
-        time.sleep(60)
-    finally:
-        Path("kept").touch()
-
-with in_another_process(lambda: (os.getpid(), torch.get_num_threads())) as result:
-    process, threads = result()
-assert process != os.getpid() and threads == 1
-for task, error in ((torn, ValueError), (lambda: os._exit(9), MemoryError)):
-    try:
-        with in_another_process(task) as result:
-            result()
-    except error as raised:
-        print(raised)
-start = time.monotonic()
-try:
-    with sigterm_as_ctrl_c(), in_another_process(endless):
-        while not Path("begun").exists():
-            time.sleep(0.01)
-        raise KeyboardInterrupt
-except KeyboardInterrupt:
-    print(Path("kept").exists(), time.monotonic() - start < 30)
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="a copy of a process is made on Linux alone")
-def test_a_task_in_another_process_gives_its_result_or_its_error_and_stops_with_this_one(tmp_path):
-    """In a new process: a copy of this one, which has trained and has threads, might wait for them for ever."""
-    command = [sys.executable, "-c", PARALLEL]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
-    assert done.stdout.splitlines() == [
-        "torn",
-        "the second process died, as it does where memory is full",
-        "True True",
-    ], done
+def test_a_task_in_another_process_gives_its_result_or_its_error_and_stops_with_this_one():
+    with in_another_process(os.getpid) as result:
+        assert result() != os.getpid()
+    with in_another_process(torch.get_num_threads) as result:
+        assert result() == 1
+    with pytest.raises(ValueError, match="torn"), in_another_process(partial(int, "torn")) as result:
+        result()
+    with pytest.raises(MemoryError, match="second process died"), in_another_process(partial(os._exit, 9)) as result:
+        result()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), in_another_process(partial(time.sleep, 60)):
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 30
 
 
 def test_help_needs_no_torch():
